@@ -1,0 +1,1 @@
+//! The page that sterna serve shows, embedded in the binary.

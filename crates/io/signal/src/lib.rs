@@ -1,0 +1,1 @@
+//! Signalling: rooms over WebSocket, codes, and end-to-end sealed messages.

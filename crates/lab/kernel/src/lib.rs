@@ -1,0 +1,1 @@
+//! NAT topologies out of network namespaces and nftables, for the real binaries.

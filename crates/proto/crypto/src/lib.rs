@@ -1,0 +1,1 @@
+//! The only door to crypto libraries: hashes, HMAC, AEAD, PAKE and certificates.

@@ -1,0 +1,1 @@
+//! DTLS for Sterna: a thin lane over a borrowed DTLS library.

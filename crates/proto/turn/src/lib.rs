@@ -1,0 +1,1 @@
+//! TURN (RFC 8656): client and server state machines, sans-IO.
