@@ -1,0 +1,80 @@
+use std::fmt;
+use std::net::SocketAddr;
+
+use sansio::Path;
+
+/// Room for one bundle: the largest UDP payload, rounded up.
+pub(crate) const BUNDLE_BYTES: usize = 1 << 16;
+
+/// What arrived together from one sender: datagrams of one size back to back; the last may be shorter.
+#[derive(Debug)]
+pub struct Bundle<'a> {
+    /// The way it came. The local address is the one that the sender used, also on a socket bound to a wildcard
+    /// (on Linux; elsewhere it is the bound address).
+    pub path: Path,
+    /// Bytes of each datagram but perhaps the last.
+    pub segment: usize,
+    /// The datagrams, one after another.
+    pub bytes: &'a mut [u8],
+}
+
+impl<'a> Bundle<'a> {
+    /// The datagrams one by one, in the order of their arrival. Empty datagrams are left out.
+    pub fn datagrams(self) -> std::slice::ChunksMut<'a, u8> {
+        self.bytes.chunks_mut(self.segment.max(1))
+    }
+}
+
+/// Where and what one bundle is.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) length: usize,
+    pub(crate) segment: usize,
+}
+
+/// The reusable buffers that [`Socket::try_recv`](crate::Socket::try_recv) fills.
+///
+/// Memory is touched only as far as datagrams fill it. One set serves any number of sockets in turn.
+pub struct Bundles {
+    pub(crate) buffers: Vec<u8>,
+    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) capacity: usize,
+}
+
+impl Bundles {
+    /// The most bundles that one call receives.
+    pub const MAX: usize = 32;
+
+    /// Buffers for `capacity` bundles (1 to [`Bundles::MAX`], clamped) of up to 64 KiB each.
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.clamp(1, Self::MAX);
+        Self { buffers: vec![0; capacity * BUNDLE_BYTES], arrivals: Vec::with_capacity(capacity), capacity }
+    }
+
+    /// How many bundles the last call received.
+    pub fn len(&self) -> usize {
+        self.arrivals.len()
+    }
+
+    /// Whether the last call received nothing.
+    pub fn is_empty(&self) -> bool {
+        self.arrivals.is_empty()
+    }
+
+    /// The bundles of the last call.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = Bundle<'_>> {
+        self.buffers.chunks_mut(BUNDLE_BYTES).zip(&self.arrivals).map(|(buffer, arrival)| Bundle {
+            path: Path::udp(arrival.local, arrival.remote),
+            segment: arrival.segment,
+            bytes: &mut buffer[..arrival.length],
+        })
+    }
+}
+
+impl fmt::Debug for Bundles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundles").field("len", &self.len()).field("capacity", &self.capacity).finish()
+    }
+}
