@@ -1,0 +1,106 @@
+use std::fmt;
+
+use crypto::{HmacSha1Key, HmacSha256Key};
+
+use crate::PasswordAlgorithm;
+
+/// What signs and checks messages. Its HMAC states are computed once, so keep it rather than the password.
+///
+/// Strings are used as they are: apply the OpaqueString profile (RFC 8265 §4.2) before, if they come from a keyboard.
+#[derive(Clone)]
+pub struct Key {
+    sha1: HmacSha1Key,
+    sha256: HmacSha256Key,
+}
+
+impl Key {
+    /// The key of a short-term credential: the password itself (RFC 8489 §9.1.1).
+    pub fn short_term(password: &str) -> Self {
+        Self::from_bytes(password.as_bytes())
+    }
+
+    /// The key of a long-term credential: a hash of username, realm and password (RFC 8489 §9.2.2, §18.5.1).
+    pub fn long_term(algorithm: PasswordAlgorithm, username: &str, realm: &str, password: &str) -> Self {
+        let username = bare(username);
+        let realm = bare(realm);
+        let password = password.trim_end_matches('\0');
+        let parts: &[&[u8]] = &[username.as_bytes(), b":", realm.as_bytes(), b":", password.as_bytes()];
+        match algorithm {
+            PasswordAlgorithm::Md5 => Self::from_bytes(&crypto::md5(parts)),
+            PasswordAlgorithm::Sha256 => Self::from_bytes(&crypto::sha256(parts)),
+        }
+    }
+
+    /// A key that is stored as such, like the H(A1) of SIP's user databases (RFC 8489 §9.2.2).
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self { sha1: HmacSha1Key::new(bytes), sha256: HmacSha256Key::new(bytes) }
+    }
+
+    /// The value of MESSAGE-INTEGRITY for a message that begins with `head` and ends, counting the attribute, at
+    /// `length` bytes after its header.
+    pub(crate) fn sha1(&self, head: &[u8], length: u16) -> [u8; 20] {
+        let (start, rest) = head.split_at(2);
+        self.sha1.sign(&[start, &length.to_be_bytes(), &rest[2..]])
+    }
+
+    /// The same for MESSAGE-INTEGRITY-SHA256.
+    pub(crate) fn sha256(&self, head: &[u8], length: u16) -> [u8; 32] {
+        let (start, rest) = head.split_at(2);
+        self.sha256.sign(&[start, &length.to_be_bytes(), &rest[2..]])
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+/// The value of USERHASH: a username that only who knows it recognises (RFC 8489 §14.4).
+pub fn user_hash(username: &str, realm: &str) -> [u8; 32] {
+    crypto::sha256(&[username.as_bytes(), b":", realm.as_bytes()])
+}
+
+/// Without quotes around it and zeros after it (RFC 8489 §9.2.2).
+fn bare(text: &str) -> &str {
+    let text = text.trim_end_matches('\0');
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+/// The two ways to sign a message.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Integrity {
+    /// MESSAGE-INTEGRITY (RFC 8489 §14.5).
+    Sha1,
+    /// MESSAGE-INTEGRITY-SHA256 (RFC 8489 §14.6).
+    Sha256,
+}
+
+/// Why a message is not to be trusted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum IntegrityError {
+    /// It carries neither MESSAGE-INTEGRITY nor MESSAGE-INTEGRITY-SHA256.
+    #[error("the message is not signed")]
+    Missing,
+    /// The HMAC differs, or has not the length it must have.
+    #[error("the message is not signed with this key")]
+    Mismatch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The example of RFC 8489 §9.2.2.
+    #[test]
+    fn the_long_term_key_is_that_of_the_rfc() {
+        let expected: Vec<u8> = vec![
+            0x84, 0x93, 0xfb, 0xc5, 0x3b, 0xa5, 0x82, 0xfb, 0x4c, 0x04, 0x4c, 0x45, 0x6b, 0xdc, 0x40, 0xeb,
+        ];
+        let head = [0; 24];
+        let made = Key::long_term(PasswordAlgorithm::Md5, "user", "realm", "pass");
+        assert_eq!(made.sha1(&head, 24), Key::from_bytes(&expected).sha1(&head, 24));
+        let quoted = Key::long_term(PasswordAlgorithm::Md5, "user\0", "\"realm\"", "pass\0\0");
+        assert_eq!(quoted.sha1(&head, 24), made.sha1(&head, 24));
+    }
+}
