@@ -1,0 +1,66 @@
+use std::fmt;
+use std::time::Duration;
+
+use sansio::{Path, Seed};
+
+use crate::attribute::Family;
+
+/// What a client shows to be let in (RFC 8489 §9.2).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The username; `timestamp:user` if it is valid for a time only.
+    pub username: String,
+    /// The password. Never sent.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).field("password", &"..").finish()
+    }
+}
+
+/// What a [`Client`](crate::Client) needs to know. [`ClientConfig::new`] fills in the usual.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// The way to the server: our socket or stream, and the server's address.
+    pub server: Path,
+    /// Username and password.
+    pub credentials: Credentials,
+    /// What the random generator starts from.
+    pub seed: Seed,
+    /// The family of the relayed address, and so of the peers it can reach. Usually IPv4.
+    pub family: Family,
+    /// How long the allocation should live between refreshes; `None` leaves it to the server (usually 10
+    /// minutes). Servers take it as a hint.
+    pub lifetime: Option<Duration>,
+    /// Wait before the first retransmission over UDP. RFC 8489 §6.2.1 wants 500 ms unless the round trip is known.
+    pub rto: Duration,
+    /// Whether to bind a channel to each peer, which makes every packet 32 bytes shorter. On unless told.
+    pub channels: bool,
+    /// Over UDP, how long the path may be silent before a Binding indication keeps its NAT binding alive.
+    pub keepalive: Option<Duration>,
+    /// What is told to the server about the software; nothing unless told.
+    pub software: Option<String>,
+    /// Unix time at [`Time::ZERO`](sansio::Time::ZERO), if known: lets a refused time-limited credential say
+    /// whether it has expired.
+    pub unix_time_at_start: Option<Duration>,
+}
+
+impl ClientConfig {
+    /// The usual configuration for an allocation on `server`.
+    pub fn new(server: Path, credentials: Credentials, seed: Seed) -> Self {
+        Self {
+            server,
+            credentials,
+            seed,
+            family: Family::Ipv4,
+            lifetime: None,
+            rto: Duration::from_millis(500),
+            channels: true,
+            keepalive: Some(Duration::from_secs(15)),
+            software: None,
+            unix_time_at_start: None,
+        }
+    }
+}

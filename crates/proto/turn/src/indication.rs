@@ -1,0 +1,75 @@
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use stun::{Class, Message, MessageWriter, Method, TransactionId, kind};
+
+/// Bytes that a Send or Data indication puts in front of the data: 36 for an IPv4 peer, 48 for an IPv6 peer.
+/// Up to 3 bytes of padding may follow the data.
+pub(crate) const fn indication_overhead(peer: SocketAddr) -> usize {
+    // Header, XOR-PEER-ADDRESS, header of DATA.
+    20 + (if peer.is_ipv4() { 12 } else { 24 }) + 4
+}
+
+/// Bytes that a buffer needs for an indication with up to `data` bytes of data.
+pub(crate) fn indication_room(peer: SocketAddr, data: usize) -> usize {
+    indication_overhead(peer) + data.next_multiple_of(4)
+}
+
+/// Writes a Send or Data indication around what `fill` writes, and returns its length.
+///
+/// `buffer` has [`indication_room`] bytes for `max` bytes of data. `fill` returning 0 sends nothing.
+pub(crate) fn write_indication(
+    buffer: &mut [u8],
+    method: Method,
+    id: TransactionId,
+    peer: SocketAddr,
+    max: usize,
+    fill: &mut dyn FnMut(&mut [u8]) -> usize,
+) -> usize {
+    let mut writer = MessageWriter::new(buffer, Class::Indication, method, id);
+    if writer.xor_address(kind::XOR_PEER_ADDRESS, peer).data_in_place(kind::DATA, max, fill) == 0 {
+        return 0;
+    }
+    writer.finish().unwrap_or(0)
+}
+
+/// Where in the message its DATA lies. The first counts.
+pub(crate) fn data_range(message: &Message<'_>) -> Option<Range<usize>> {
+    let data = message.attributes().find(|attribute| attribute.kind == kind::DATA)?;
+    let start = data.offset + 4;
+    Some(start..start + data.value.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(peer: &str, data: &[u8]) -> Vec<u8> {
+        let peer = peer.parse().unwrap();
+        let mut buffer = vec![0xaa; indication_room(peer, data.len())];
+        let id = TransactionId([7; 12]);
+        let length = write_indication(&mut buffer, Method::SEND, id, peer, data.len(), &mut |to| {
+            to.copy_from_slice(data);
+            data.len()
+        });
+        buffer.truncate(length);
+        buffer
+    }
+
+    #[test]
+    fn an_indication_costs_36_bytes_to_ipv4_48_to_ipv6_and_padding() {
+        assert_eq!(write("192.0.2.1:9", &[1; 1000]).len(), 1000 + 36);
+        assert_eq!(write("[2001:db8::1]:9", &[1; 1000]).len(), 1000 + 48);
+        assert_eq!(write("192.0.2.1:9", &[1; 1001]).len(), 1001 + 36 + 3);
+        assert_eq!(write("[2001:db8::1]:9", &[1; 1003]).len(), 1003 + 48 + 1);
+    }
+
+    #[test]
+    fn an_indication_reads_as_it_was_written() {
+        let bytes = write("192.0.2.1:9", b"hello");
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!((message.class(), message.method()), (Class::Indication, Method::SEND));
+        assert_eq!(message.xor_address(kind::XOR_PEER_ADDRESS), Some("192.0.2.1:9".parse().unwrap()));
+        assert_eq!(&bytes[data_range(&message).unwrap()], b"hello");
+    }
+}

@@ -1,0 +1,144 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sansio::Time;
+
+use crate::channel::ChannelNumber;
+
+/// "A channel binding lasts for 10 minutes unless refreshed" (RFC 8656 §12).
+pub(crate) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
+
+/// The channels of one allocation: a number for a peer's transport address, and back.
+#[derive(Debug)]
+pub(crate) struct Channels {
+    by_number: BTreeMap<ChannelNumber, Binding>,
+    by_peer: BTreeMap<SocketAddr, ChannelNumber>,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Binding {
+    peer: SocketAddr,
+    expiry: Time,
+}
+
+/// Why a channel was not bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BindError {
+    /// The number has another peer, or the peer another number.
+    Conflict,
+    /// The allocation has as many channels as it may have.
+    Full,
+}
+
+impl Channels {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { by_number: BTreeMap::new(), by_peer: BTreeMap::new(), limit }
+    }
+
+    /// Whether [`Channels::bind`] would succeed.
+    pub(crate) fn check(&mut self, now: Time, number: ChannelNumber, peer: SocketAddr) -> Result<(), BindError> {
+        match (self.peer(now, number), self.number(now, peer)) {
+            (Some(bound), _) if bound != peer => return Err(BindError::Conflict),
+            (_, Some(bound)) if bound != number => return Err(BindError::Conflict),
+            (Some(_), Some(_)) => return Ok(()),
+            _ => {}
+        }
+        if self.by_number.len() >= self.limit {
+            self.by_number.retain(|_, binding| binding.expiry > now);
+            self.by_peer.retain(|_, number| self.by_number.contains_key(number));
+        }
+        if self.by_number.len() >= self.limit { Err(BindError::Full) } else { Ok(()) }
+    }
+
+    /// Binds `number` to `peer`, or refreshes that binding.
+    pub(crate) fn bind(&mut self, now: Time, number: ChannelNumber, peer: SocketAddr) -> Result<(), BindError> {
+        self.check(now, number, peer)?;
+        // What an expired binding of the number or of the peer leaves behind goes first.
+        if let Some(old) = self.by_number.insert(number, Binding { peer, expiry: now + CHANNEL_LIFETIME }) {
+            self.by_peer.remove(&old.peer);
+        }
+        if let Some(old) = self.by_peer.insert(peer, number)
+            && old != number
+        {
+            self.by_number.remove(&old);
+        }
+        Ok(())
+    }
+
+    /// The peer that `number` stands for.
+    pub(crate) fn peer(&self, now: Time, number: ChannelNumber) -> Option<SocketAddr> {
+        let binding = self.by_number.get(&number)?;
+        (binding.expiry > now).then_some(binding.peer)
+    }
+
+    /// The number that stands for `peer`.
+    pub(crate) fn number(&self, now: Time, peer: SocketAddr) -> Option<ChannelNumber> {
+        let number = *self.by_peer.get(&peer)?;
+        (self.peer(now, number)? == peer).then_some(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(port: u16) -> SocketAddr {
+        ([198, 51, 100, 1], port).into()
+    }
+
+    fn channel(offset: u16) -> ChannelNumber {
+        ChannelNumber::new(0x4000 + offset).unwrap()
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_channel_lasts_600_seconds_unless_refreshed() {
+        let mut channels = Channels::new(8);
+        channels.bind(at(0), channel(0), peer(1)).unwrap();
+        assert_eq!(channels.peer(at(599), channel(0)), Some(peer(1)));
+        assert_eq!(channels.number(at(599), peer(1)), Some(channel(0)));
+        channels.bind(at(500), channel(0), peer(1)).unwrap();
+        assert_eq!(channels.peer(at(1099), channel(0)), Some(peer(1)));
+        assert_eq!(channels.peer(at(1100), channel(0)), None);
+        assert_eq!(channels.number(at(1100), peer(1)), None);
+    }
+
+    #[test]
+    fn neither_number_nor_peer_is_bound_twice() {
+        let mut channels = Channels::new(8);
+        channels.bind(at(0), channel(0), peer(1)).unwrap();
+        assert_eq!(channels.bind(at(1), channel(0), peer(2)), Err(BindError::Conflict));
+        assert_eq!(channels.bind(at(1), channel(1), peer(1)), Err(BindError::Conflict));
+        assert_eq!(channels.number(at(1), peer(1)), Some(channel(0)));
+    }
+
+    #[test]
+    fn after_expiry_number_and_peer_are_free_for_others() {
+        let mut channels = Channels::new(8);
+        channels.bind(at(0), channel(0), peer(1)).unwrap();
+        channels.bind(at(0), channel(1), peer(2)).unwrap();
+        // Crosswise: both the number's old peer and the peer's old number must be gone.
+        channels.bind(at(600), channel(0), peer(2)).unwrap();
+        assert_eq!(channels.number(at(600), peer(2)), Some(channel(0)));
+        assert_eq!(channels.number(at(600), peer(1)), None);
+        assert_eq!(channels.peer(at(600), channel(1)), None);
+        channels.bind(at(600), channel(1), peer(1)).unwrap();
+        assert_eq!((channels.by_number.len(), channels.by_peer.len()), (2, 2));
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut channels = Channels::new(2);
+        channels.bind(at(0), channel(0), peer(1)).unwrap();
+        channels.bind(at(10), channel(1), peer(2)).unwrap();
+        assert_eq!(channels.bind(at(20), channel(2), peer(3)), Err(BindError::Full));
+        channels.bind(at(20), channel(1), peer(2)).unwrap();
+        channels.bind(at(600), channel(2), peer(3)).unwrap();
+        assert_eq!((channels.by_number.len(), channels.by_peer.len()), (2, 2));
+    }
+}

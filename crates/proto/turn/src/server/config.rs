@@ -1,0 +1,289 @@
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use sansio::Seed;
+
+use super::{PeerPolicy, Quotas};
+
+/// Secrets that stand in manuals, examples and public code: whoever knows one of them owns the server.
+const KNOWN_SECRETS: &[&str] = &[
+    "openrelayprojectsecret",
+    "your-256-bit-secret",
+    "your-secret-key-here",
+    "your_secret_key_here",
+    "your-turn-secret-key",
+    "your-long-secret-key",
+    "replace-this-secret",
+    "replace_this_secret",
+    "changemechangeme",
+    "change-me-please",
+    "static-auth-secret",
+    "static_auth_secret",
+    "use-auth-secret-here",
+    "thisisasecretkey",
+    "supersecretpassword",
+    "supersecretkey12",
+    "verysecretpassword",
+    "0123456789abcdef",
+    "1234567890123456",
+    "0123456789abcdef0123456789abcdef",
+];
+/// The shortest secret that is taken, in bytes.
+const MIN_SECRET: usize = 16;
+
+/// An address that the server relays from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// The address that relay sockets are bound to.
+    pub bind: IpAddr,
+    /// The address that peers and clients see: the same, or that of a one-to-one NAT in front of the server.
+    pub advertised: IpAddr,
+}
+
+impl From<IpAddr> for RelayAddress {
+    fn from(address: IpAddr) -> Self {
+        Self { bind: address, advertised: address }
+    }
+}
+
+/// Someone who may use the server, with a password of his own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The username.
+    pub name: String,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Who may use the server.
+///
+/// With shared secrets, a back end that knows one makes usernames `timestamp:user` that are valid until that
+/// Unix time, with the base64 of HMAC-SHA1(secret, username) for a password
+/// ([`stun::credential::rest_credentials`]); the server needs no list of users. An allocation lives on after its
+/// username has expired, for as long as it is refreshed; only new ones need a fresh username.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Secrets shared with back ends. Several, so that one can be replaced without an interruption.
+    pub shared_secrets: Vec<String>,
+    /// Users with a password each.
+    pub users: Vec<User>,
+}
+
+impl Auth {
+    /// Time-limited credentials made with `secret`.
+    pub fn shared_secret(secret: impl Into<String>) -> Self {
+        Self { shared_secrets: vec![secret.into()], users: Vec::new() }
+    }
+
+    /// One user with a password.
+    pub fn user(name: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { shared_secrets: Vec::new(), users: vec![User { name: name.into(), password: password.into() }] }
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("shared_secrets", &self.shared_secrets.len())
+            .field("users", &self.users)
+            .finish()
+    }
+}
+
+/// What a [`Server`](crate::Server) needs to know. [`ServerConfig::new`] fills in the usual.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// What the usernames belong to; RFC 8489 §9.2.4 recommends the provider's domain name.
+    pub realm: String,
+    /// The addresses to relay from. Several of one family are used in turn, by lot.
+    pub relay_addresses: Vec<RelayAddress>,
+    /// The ports to relay from, for each address. RFC 8656 §7.2 wants them in 49152–65535.
+    pub ports: RangeInclusive<u16>,
+    /// The addresses that the server listens on: never a peer, not even where [`ServerConfig::policy`] allows it.
+    pub listening: Vec<SocketAddr>,
+    /// Who may use the server.
+    pub auth: Auth,
+    /// Which peers are reached.
+    pub policy: PeerPolicy,
+    /// How much each may take.
+    pub quotas: Quotas,
+    /// How long a nonce is good for.
+    pub nonce_lifetime: Duration,
+    /// Lifetime of an allocation whose client asks for none, or for less. RFC 8656 §6: 10 minutes.
+    pub default_lifetime: Duration,
+    /// Longest lifetime that a client can ask for. RFC 8656 §7.2: no more than an hour.
+    pub max_lifetime: Duration,
+    /// The SOFTWARE attribute of authenticated answers; nothing unless told.
+    pub software: Option<String>,
+    /// What the random generator starts from: nonces and relayed ports come from it.
+    pub seed: Seed,
+    /// Unix time at [`Time::ZERO`](sansio::Time::ZERO), which time-limited usernames are held against.
+    pub unix_time_at_start: Duration,
+}
+
+impl ServerConfig {
+    /// A server that relays from `relay`, with the usual in all other respects.
+    pub fn new(realm: impl Into<String>, relay: impl Into<RelayAddress>, auth: Auth, seed: Seed) -> Self {
+        Self {
+            realm: realm.into(),
+            relay_addresses: vec![relay.into()],
+            ports: 49152..=65535,
+            listening: Vec::new(),
+            auth,
+            policy: PeerPolicy::default(),
+            quotas: Quotas::default(),
+            nonce_lifetime: Duration::from_secs(3600),
+            default_lifetime: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(3600),
+            software: None,
+            seed,
+            unix_time_at_start: Duration::ZERO,
+        }
+    }
+
+    /// Whether a server can be made of this. A mistake here must not make a server that is open to all.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.realm.is_empty() || self.realm.len() > 127 || self.realm.contains(['"', '\0']) {
+            return Err(ConfigError::Realm(self.realm.clone()));
+        }
+        if self.relay_addresses.is_empty() {
+            return Err(ConfigError::NoRelayAddress);
+        }
+        for relay in &self.relay_addresses {
+            let unusable = |address: IpAddr| address.is_unspecified() || address.is_multicast();
+            if unusable(relay.bind) || unusable(relay.advertised) || relay.bind.is_ipv4() != relay.advertised.is_ipv4() {
+                return Err(ConfigError::RelayAddress(*relay));
+            }
+        }
+        // "The TURN server SHOULD NOT allocate ports in the range 0 - 1023" (RFC 8656 §7.2).
+        if self.ports.is_empty() || *self.ports.start() < 1024 {
+            return Err(ConfigError::Ports(*self.ports.start(), *self.ports.end()));
+        }
+        if self.default_lifetime < Duration::from_secs(1) || self.max_lifetime < self.default_lifetime {
+            return Err(ConfigError::Lifetime);
+        }
+        if self.auth.shared_secrets.is_empty() && self.auth.users.is_empty() {
+            return Err(ConfigError::NoAuth);
+        }
+        for user in &self.auth.users {
+            if user.name.is_empty() || user.name.len() > 508 || user.password.is_empty() {
+                return Err(ConfigError::User(user.name.clone()));
+            }
+        }
+        self.auth.shared_secrets.iter().try_for_each(|secret| check_secret(secret))
+    }
+}
+
+fn check_secret(secret: &str) -> Result<(), ConfigError> {
+    let lower = secret.to_ascii_lowercase();
+    let one_letter = secret.bytes().all(|byte| Some(byte) == secret.bytes().next());
+    if secret.len() < MIN_SECRET {
+        Err(ConfigError::SecretTooShort)
+    } else if one_letter || KNOWN_SECRETS.contains(&lower.as_str()) {
+        Err(ConfigError::SecretKnown)
+    } else {
+        Ok(())
+    }
+}
+
+/// Why a server cannot be made of a [`ServerConfig`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The realm is empty, longer than 127 bytes, or has a quote in it.
+    #[error("the realm `{0}` is empty, too long or has a quote in it: use the server's domain name")]
+    Realm(String),
+    /// There is no address to relay from.
+    #[error("the server has no address to relay from")]
+    NoRelayAddress,
+    /// The address cannot be relayed from: unspecified or multicast, or bound and advertised differ in family.
+    #[error("cannot relay from {} (advertised as {}): give one real address", .0.bind, .0.advertised)]
+    RelayAddress(RelayAddress),
+    /// No ports, or privileged ones.
+    #[error("cannot relay from ports {0} to {1}: give a range within 1024-65535, such as 49152-65535")]
+    Ports(u16, u16),
+    /// The default lifetime is zero or longer than the longest.
+    #[error("the default lifetime of an allocation must be at least a second and at most the longest lifetime")]
+    Lifetime,
+    /// Nobody could use the server.
+    #[error("the TURN server has neither a shared secret nor users")]
+    NoAuth,
+    /// The name is empty or too long, or the password empty.
+    #[error("the user `{0}` has no name, no password, or a name longer than 508 bytes")]
+    User(String),
+    /// A shared secret has fewer than 16 bytes.
+    #[error("the shared secret is shorter than {MIN_SECRET} bytes: make one with `openssl rand -hex 32`")]
+    SecretTooShort,
+    /// A shared secret stands in public examples.
+    #[error("the shared secret is one that everybody knows: make one with `openssl rand -hex 32`")]
+    SecretKnown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(auth: Auth) -> ServerConfig {
+        ServerConfig::new("example.org", IpAddr::from([192, 0, 2, 1]), auth, Seed::from(1))
+    }
+
+    #[test]
+    fn empty_short_and_public_secrets_are_refused() {
+        for (secret, error) in [
+            ("", ConfigError::SecretTooShort),
+            ("north", ConfigError::SecretTooShort),
+            ("openrelayprojectsecret", ConfigError::SecretKnown),
+            ("OpenRelayProjectSecret", ConfigError::SecretKnown),
+            ("xxxxxxxxxxxxxxxxxxxxxxxx", ConfigError::SecretKnown),
+        ] {
+            assert_eq!(config(Auth::shared_secret(secret)).check(), Err(error), "{secret}");
+        }
+        assert_eq!(config(Auth::shared_secret("b7c1e0b1b7a94bd29ab1")).check(), Ok(()));
+    }
+
+    #[test]
+    fn a_server_that_nobody_or_everybody_could_use_is_not_made() {
+        assert_eq!(config(Auth::default()).check(), Err(ConfigError::NoAuth));
+        assert_eq!(config(Auth::user("", "x")).check(), Err(ConfigError::User("".into())));
+        assert_eq!(config(Auth::user("alice", "")).check(), Err(ConfigError::User("alice".into())));
+        assert_eq!(config(Auth::user("alice", "wonderland")).check(), Ok(()));
+    }
+
+    #[test]
+    fn addresses_and_ports_that_cannot_be_relayed_from_are_refused() {
+        let good = config(Auth::user("alice", "wonderland"));
+        let check = |change: &dyn Fn(&mut ServerConfig)| {
+            let mut config = good.clone();
+            change(&mut config);
+            config.check().is_err()
+        };
+        assert!(check(&|c| c.relay_addresses.clear()));
+        assert!(check(&|c| c.relay_addresses[0].bind = [0, 0, 0, 0].into()));
+        assert!(check(&|c| c.relay_addresses[0].advertised = "::".parse().unwrap()));
+        assert!(check(&|c| c.relay_addresses[0].advertised = "2001:db8::1".parse().unwrap()));
+        assert!(check(&|c| c.ports = 80..=65535));
+        #[allow(clippy::reversed_empty_ranges)]
+        let reversed = 50_001..=50_000;
+        assert!(check(&|c| c.ports = reversed.clone()));
+        assert!(check(&|c| c.realm = String::new()));
+        assert!(check(&|c| c.realm = "a\"b".into()));
+        assert!(check(&|c| c.max_lifetime = Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn secrets_and_passwords_do_not_show_themselves() {
+        let auth = Auth {
+            users: vec![User { name: "alice".into(), password: "wonderland".into() }],
+            ..Auth::shared_secret("b7c1e0b1b7a94bd29ab1")
+        };
+        let shown = format!("{:?}", config(auth));
+        assert!(!shown.contains("wonderland") && !shown.contains("b7c1") && shown.contains("alice"), "{shown}");
+    }
+}

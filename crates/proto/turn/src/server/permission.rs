@@ -1,0 +1,85 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sansio::Time;
+
+use super::Full;
+
+/// "The Permission Lifetime MUST be 300 seconds" (RFC 8656 §9).
+pub(crate) const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
+
+/// The addresses whose packets one allocation lets in. Ports do not matter (RFC 8656 §9).
+#[derive(Debug)]
+pub(crate) struct Permissions {
+    expiry: BTreeMap<IpAddr, Time>,
+    limit: usize,
+    /// How many were installed over the allocation's life, refreshes not counted.
+    installed: usize,
+}
+
+impl Permissions {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { expiry: BTreeMap::new(), limit, installed: 0 }
+    }
+
+    /// Installs or refreshes permissions for all of `addresses`, or for none.
+    pub(crate) fn install(&mut self, now: Time, addresses: &[IpAddr]) -> Result<(), Full> {
+        let mut new: Vec<IpAddr> = addresses.iter().copied().filter(|ip| !self.allows(now, *ip)).collect();
+        new.sort_unstable();
+        new.dedup();
+        if self.expiry.len() + new.len() > self.limit {
+            self.expiry.retain(|_, expiry| *expiry > now);
+        }
+        if self.expiry.len() + new.len() > self.limit {
+            return Err(Full);
+        }
+        self.installed += new.len();
+        self.expiry.extend(addresses.iter().map(|ip| (*ip, now + PERMISSION_LIFETIME)));
+        Ok(())
+    }
+
+    /// Whether packets from and to `address` may pass.
+    pub(crate) fn allows(&self, now: Time, address: IpAddr) -> bool {
+        self.expiry.get(&address).is_some_and(|expiry| *expiry > now)
+    }
+
+    pub(crate) fn installed(&self) -> usize {
+        self.installed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(last: u8) -> IpAddr {
+        [198, 51, 100, last].into()
+    }
+
+    #[test]
+    fn a_permission_lasts_300_seconds_and_is_refreshed_by_the_next() {
+        let mut permissions = Permissions::new(8);
+        let at = |seconds| Time::from_start(Duration::from_secs(seconds));
+        permissions.install(at(0), &[ip(1)]).unwrap();
+        assert!(permissions.allows(at(299), ip(1)));
+        assert!(!permissions.allows(at(300), ip(1)));
+        assert!(!permissions.allows(at(1), ip(2)));
+        permissions.install(at(200), &[ip(1)]).unwrap();
+        assert!(permissions.allows(at(499), ip(1)));
+        assert_eq!(permissions.installed(), 1);
+    }
+
+    #[test]
+    fn a_full_table_takes_all_or_nothing_and_forgets_the_expired() {
+        let mut permissions = Permissions::new(2);
+        let at = |seconds| Time::from_start(Duration::from_secs(seconds));
+        assert_eq!(permissions.install(at(0), &[ip(1), ip(2), ip(3)]), Err(Full));
+        assert!(!permissions.allows(at(0), ip(1)));
+        permissions.install(at(0), &[ip(1), ip(1), ip(2)]).unwrap();
+        assert_eq!(permissions.install(at(1), &[ip(1), ip(3)]), Err(Full));
+        permissions.install(at(1), &[ip(2)]).unwrap();
+        permissions.install(at(300), &[ip(3)]).unwrap();
+        assert!(permissions.allows(at(300), ip(2)) && permissions.allows(at(300), ip(3)));
+    }
+}
