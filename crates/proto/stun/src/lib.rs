@@ -8,6 +8,9 @@
 //! * [`Message`] reads one in place, [`MessageWriter`] writes one in place; neither allocates.
 //! * [`Key`] signs and checks messages: `MESSAGE-INTEGRITY` (HMAC-SHA1) and `MESSAGE-INTEGRITY-SHA256`.
 //! * [`classify`] tells STUN from the other protocols that share a port with it (RFC 7983).
+//! * [`transaction::Transactions`] sends requests until they are answered, and checks the answers.
+//! * [`credential`] has both sides of short-term and long-term credentials.
+//! * [`framing::Deframer`] cuts TCP and TLS streams into messages.
 //!
 //! ```
 //! use sterna_stun::{Class, Key, Message, MessageWriter, Method, TransactionId, kind};
@@ -31,12 +34,16 @@
 
 mod address;
 mod classify;
+pub mod credential;
 mod error_code;
+pub mod framing;
 mod header;
 mod key;
 pub mod kind;
 mod message;
 mod password_algorithm;
+mod rtt;
+pub mod transaction;
 mod unknown;
 mod writer;
 
@@ -47,5 +54,6 @@ pub use key::{Integrity, IntegrityError, Key, user_hash};
 pub use kind::AttributeKind;
 pub use message::{Attributes, Message, ParseError, ParseErrorKind, RawAttribute};
 pub use password_algorithm::{PasswordAlgorithm, PasswordAlgorithms};
+pub use rtt::RttEstimate;
 pub use unknown::{MAX_UNKNOWN, UnknownAttributes};
 pub use writer::{MessageWriter, WriteError};

@@ -1,0 +1,194 @@
+use std::fmt;
+use std::sync::Arc;
+
+use crate::credential::Features;
+use crate::transaction::Protection;
+use crate::{
+    Class, Integrity, Key, Message, MessageWriter, PasswordAlgorithm, PasswordAlgorithms, kind, user_hash,
+};
+
+/// How many times in a row a server may call a nonce stale that it has just given out.
+const MAX_STALE_IN_A_ROW: u8 = 3;
+/// The longest nonce and realm that can be in a message (RFC 8489 §14.9, §14.10).
+const MAX_TEXT: usize = 763;
+/// More than any server has reason to send in PASSWORD-ALGORITHMS.
+const MAX_ALGORITHMS: usize = 128;
+
+/// The client's side of long-term credentials towards one server (RFC 8489 §9.2).
+///
+/// Every request is signed by [`LongTerm::sign`], which at first does nothing: the server will answer 401 with its challenge. Error
+/// responses go through [`LongTerm::handle_error`], which says whether to ask again.
+pub struct LongTerm {
+    username: String,
+    password: String,
+    challenge: Option<Challenge>,
+    stale_in_a_row: u8,
+}
+
+/// What the server asked to be told, and the key that follows from it.
+struct Challenge {
+    realm: String,
+    nonce: Vec<u8>,
+    /// PASSWORD-ALGORITHMS as it came, to be sent back, and what was chosen from it.
+    algorithms: Option<(Vec<u8>, PasswordAlgorithm)>,
+    anonymous: bool,
+    key: Arc<Key>,
+}
+
+/// What follows from an error response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Challenged {
+    /// Nothing: the error is not about credentials.
+    OtherError,
+    /// Ask again, in a new transaction: the request will be signed anew.
+    Retry,
+    /// Do not ask again.
+    Refused(Refusal),
+}
+
+/// Why a client gives up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The server knows the realm and not the user, or not with this password.
+    #[error("the server does not accept the username or the password")]
+    WrongCredentials,
+    /// Protection that the server announces, or had before, is missing from its answer (RFC 8489 §9.2.1).
+    #[error("somebody between here and the server removes its security features")]
+    BidDown,
+    /// The server takes only password algorithms that we do not have.
+    #[error("the server asks for a password algorithm that is not supported")]
+    NoAlgorithm,
+    /// The server calls each of its own nonces stale.
+    #[error("the server calls stale every nonce that it has just given out")]
+    StaleLoop,
+    /// A challenge without realm or nonce.
+    #[error("the server's challenge is incomplete")]
+    Malformed,
+}
+
+impl LongTerm {
+    /// An account. No server has asked for it yet.
+    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { username: username.into(), password: password.into(), challenge: None, stale_in_a_row: 0 }
+    }
+
+    /// Adds the credentials and the signature to a request: call it last, before FINGERPRINT.
+    ///
+    /// Adds nothing as long as the server has not asked (RFC 8489 §9.2.3.1).
+    pub fn sign(&self, writer: &mut MessageWriter<'_>) {
+        let Some(challenge) = &self.challenge else { return };
+        if challenge.anonymous {
+            writer.raw(kind::USERHASH, &user_hash(&self.username, &challenge.realm));
+        } else {
+            writer.string(kind::USERNAME, &self.username);
+        }
+        writer.string(kind::REALM, &challenge.realm).raw(kind::NONCE, &challenge.nonce);
+        match &challenge.algorithms {
+            Some((offered, chosen)) => {
+                // From then on MESSAGE-INTEGRITY-SHA256 only (RFC 8489 §9.2.5).
+                writer.raw(kind::PASSWORD_ALGORITHMS, offered).password_algorithm(*chosen);
+                writer.integrity_sha256(&challenge.key);
+            }
+            None => {
+                writer.integrity(&challenge.key);
+            }
+        }
+    }
+
+    /// What the response to a request signed now must show.
+    pub fn protection(&self) -> Protection {
+        match &self.challenge {
+            None => Protection::Open,
+            Some(challenge) => {
+                let integrity = challenge.algorithms.as_ref().map(|_| Integrity::Sha256);
+                Protection::LongTerm { key: challenge.key.clone(), integrity }
+            }
+        }
+    }
+
+    /// The realm that the server asked for.
+    pub fn realm(&self) -> Option<&str> {
+        self.challenge.as_ref().map(|challenge| challenge.realm.as_str())
+    }
+
+    /// A signed request was accepted.
+    pub fn handle_success(&mut self) {
+        self.stale_in_a_row = 0;
+    }
+
+    /// Takes an error response to `request` (RFC 8489 §9.2.5).
+    pub fn handle_error(&mut self, request: &Message<'_>, response: &Message<'_>) -> Challenged {
+        let code = response.error_code().filter(|_| response.class() == Class::Error).map(|error| error.code);
+        match code {
+            Some(401) => self.challenged(request, response, false),
+            Some(438) => self.challenged(request, response, true),
+            _ => return Challenged::OtherError,
+        }
+        .map_or_else(Challenged::Refused, |()| Challenged::Retry)
+    }
+
+    fn challenged(
+        &mut self,
+        request: &Message<'_>,
+        response: &Message<'_>,
+        stale: bool,
+    ) -> Result<(), Refusal> {
+        let offered = response.password_algorithms();
+        // Some servers leave the realm out of 438, where it can only be the known one.
+        let realm = response.realm().or_else(|| self.realm().filter(|_| stale)).map(str::to_owned);
+        let (Some(realm), Some(nonce)) = (realm, response.nonce()) else { return Err(Refusal::Malformed) };
+        if realm.len() > MAX_TEXT || nonce.len() > MAX_TEXT {
+            return Err(Refusal::Malformed);
+        }
+        let features = Features::of(nonce).unwrap_or_default();
+        let had_algorithms = self.challenge.as_ref().is_some_and(|old| old.algorithms.is_some());
+        if offered.is_none() && (features.password_algorithms || had_algorithms) {
+            return Err(Refusal::BidDown);
+        }
+        // To be refused with a signed request means that nothing better can be said (RFC 8489 §9.2.5).
+        if !stale && request.integrity().is_some() && request.realm() == Some(&realm) {
+            return Err(Refusal::WrongCredentials);
+        }
+        if stale {
+            // Requests sent side by side all meet the end of one nonce: only a stale *new* nonce is suspicious.
+            let newest = self.challenge.as_ref().is_some_and(|old| request.nonce() == Some(&old.nonce));
+            self.stale_in_a_row += u8::from(newest);
+            if self.stale_in_a_row > MAX_STALE_IN_A_ROW {
+                return Err(Refusal::StaleLoop);
+            }
+        }
+        let algorithms = offered.map(choose).transpose()?;
+        let algorithm = algorithms.as_ref().map_or(PasswordAlgorithm::Md5, |(_, chosen)| *chosen);
+        let key = match &self.challenge {
+            Some(old) if old.realm == realm && old.algorithm() == algorithm => old.key.clone(),
+            _ => Arc::new(Key::long_term(algorithm, &self.username, &realm, &self.password)),
+        };
+        let anonymous = features.username_anonymity;
+        self.challenge = Some(Challenge { realm, nonce: nonce.to_vec(), algorithms, anonymous, key });
+        Ok(())
+    }
+}
+
+impl Challenge {
+    fn algorithm(&self) -> PasswordAlgorithm {
+        self.algorithms.as_ref().map_or(PasswordAlgorithm::Md5, |(_, chosen)| *chosen)
+    }
+}
+
+impl fmt::Debug for LongTerm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LongTerm")
+            .field("username", &self.username)
+            .field("realm", &self.realm())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The first algorithm on the server's list that we have (RFC 8489 §9.2.5), and the list.
+fn choose(offered: PasswordAlgorithms<'_>) -> Result<(Vec<u8>, PasswordAlgorithm), Refusal> {
+    if offered.raw().len() > MAX_ALGORITHMS {
+        return Err(Refusal::Malformed);
+    }
+    let chosen = offered.supported().next().ok_or(Refusal::NoAlgorithm)?;
+    Ok((offered.raw().to_vec(), chosen))
+}
