@@ -1,1 +1,90 @@
 //! A simulated internet in virtual time: hosts, links, NATs and laws, for any sans-IO machine.
+//!
+//! A [`Net`] hosts machines of the `sansio` convention. It moves their packets through links that delay, lose and
+//! reorder, through the NATs of RFC 4787, and calls their timers when they are due. Nothing takes real time,
+//! and nothing is left to chance: the same seed gives the same [`Trace`], packet by packet.
+//!
+//! * [`Net::add_network`] puts a network behind a box ([`NatBehaviour`]: `full_cone()`, `symmetric()`, …), on
+//!   the internet or behind another box. Hosts of one network share a segment.
+//! * [`Net::add_host`] gives a host an interface on one or several segments, [`Net::start`] runs a machine there.
+//! * [`Net::run_for`] and [`Net::run_until`] let time go on. [`Net::at`] schedules what happens to the network
+//!   meanwhile: a link goes down, an address changes, a NAT reboots.
+//! * Machines get what a real host would give them: UDP sockets, streams (as messages), DNS and mDNS names.
+//! * After every step each machine is held to the [`Laws`]; whoever breaks one is named in a panic.
+//! * [`Hostile`] feeds a machine bytes that nobody means well with.
+//!
+//! # Example
+//!
+//! A client asks for the time of day until it gets an answer; the answer has to come through a NAT and a link
+//! that loses a third of all packets.
+//!
+//! ```
+//! use std::time::Duration;
+//! use sansio::{Datagram, Machine, Outbox, Path, Time};
+//! use sterna_netsim::{Link, NatBehaviour, Net, Puppet};
+//!
+//! struct Asker { server: Path, next: Option<Time>, due: bool, answer: Option<Vec<u8>> }
+//!
+//! impl Machine for Asker {
+//!     type Addr = Path;
+//!     type Event = Vec<u8>;
+//!     fn handle_datagram(&mut self, _: Time, datagram: Datagram<'_>, _: &mut dyn Outbox) {
+//!         if self.next.take().is_some() {
+//!             self.answer = Some(datagram.payload.to_vec());
+//!         }
+//!     }
+//!     fn handle_timeout(&mut self, now: Time) {
+//!         if self.next.is_some_and(|next| next <= now) {
+//!             self.next = Some(now + Duration::from_millis(500));
+//!             self.due = true;
+//!         }
+//!     }
+//!     fn poll_transmit(&mut self, _: Time, out: &mut dyn Outbox) {
+//!         if self.due {
+//!             self.due = !out.send_bytes(self.server, b"what time is it?");
+//!         }
+//!     }
+//!     fn poll_event(&mut self) -> Option<Vec<u8>> { self.answer.take() }
+//!     fn poll_timeout(&self) -> Option<Time> { self.next }
+//! }
+//!
+//! let mut net = Net::new(42);
+//! let server = net.add_host("server", &[Net::INTERNET]);
+//! net.bind(server, net.socket(server, 37)).unwrap();
+//! net.start(server, Puppet::echo());
+//!
+//! let home = net.add_network(Net::INTERNET, "home", NatBehaviour::symmetric());
+//! net.set_link(net.uplink(home), Link::delay_ms(20).with_loss(0.33));
+//! let client = net.add_host("client", &[home]);
+//! let path = Path::udp(net.socket(client, 5000), net.socket(server, 37));
+//! net.bind(client, path.local).unwrap();
+//! net.start(client, Asker { server: path, next: Some(Time::ZERO), due: false, answer: None });
+//!
+//! let minute = Duration::from_secs(60);
+//! assert!(net.run_until(minute, |net| net.events::<Asker>(client).len() == 1));
+//! println!("{}", net.trace());
+//! ```
+
+mod calendar;
+mod host;
+mod hostile;
+mod laws;
+mod link;
+mod names;
+pub(crate) mod nat;
+mod net;
+mod prefix;
+mod puppet;
+mod segment;
+mod stream;
+mod trace;
+mod tray;
+
+pub use hostile::{Answers, Hostile, Limits};
+pub use laws::Laws;
+pub use link::{Direction, Link};
+pub use nat::{Dependence, Egress, Hairpin, Nat, NatBehaviour, PortAssignment, Refusal, Translator};
+pub use net::{HostId, LinkId, Net, SegmentId, Timing};
+pub use prefix::{Prefix, PrefixError};
+pub use puppet::{Puppet, Seen};
+pub use trace::{Cause, Fate, Place, Record, Trace};

@@ -1,0 +1,41 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::net::{HostId, SegmentId};
+
+/// The names of a simulated internet: one DNS for all, and what hosts publish on their segments by mDNS.
+#[derive(Default)]
+pub(crate) struct Names {
+    dns: BTreeMap<String, Vec<IpAddr>>,
+    local: BTreeMap<(SegmentId, String), Vec<(HostId, IpAddr)>>,
+}
+
+impl Names {
+    pub(crate) fn set(&mut self, name: &str, addresses: &[IpAddr]) {
+        self.dns.insert(name.to_ascii_lowercase(), addresses.to_vec());
+    }
+
+    pub(crate) fn dns(&self, name: &str) -> Vec<IpAddr> {
+        self.dns.get(&name.to_ascii_lowercase()).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn publish(&mut self, host: HostId, segment: SegmentId, name: &str, address: IpAddr) {
+        let published = self.local.entry((segment, name.to_ascii_lowercase())).or_default();
+        if !published.contains(&(host, address)) {
+            published.push((host, address));
+        }
+    }
+
+    /// Forgets what a host published: its process has ended.
+    pub(crate) fn withdraw(&mut self, host: HostId) {
+        self.local.retain(|_, published| {
+            published.retain(|(owner, _)| *owner != host);
+            !published.is_empty()
+        });
+    }
+
+    pub(crate) fn mdns(&self, segment: SegmentId, name: &str) -> Vec<IpAddr> {
+        let key = (segment, name.to_ascii_lowercase());
+        self.local.get(&key).into_iter().flatten().map(|(_, address)| *address).collect()
+    }
+}

@@ -1,0 +1,404 @@
+use std::time::Duration;
+
+use sansio::{Path, Time, Transport};
+
+use super::{Happening, HostId, Net, Packet, SegmentId, Stop};
+use crate::host::Node;
+use crate::laws::Accused;
+use crate::link::Direction;
+use crate::nat::{Hairpin, Nat, Refusal};
+use crate::segment::{Attached, Hop};
+use crate::trace::{Cause, Fate, Place, hash};
+use crate::tray::Tray;
+
+/// Rounds of polling after which a machine that always has something more is taken for broken.
+const ROUNDS: usize = 100_000;
+/// Wake-ups in one instant after which a machine is taken for broken.
+const WAKES: u32 = 10_000;
+/// How long a packet takes from a host to itself.
+const LOOPBACK: Duration = Duration::from_micros(20);
+
+/// Going on.
+impl Net {
+    /// Lets time go on by so much.
+    ///
+    /// # Panics
+    /// If a machine breaks a law, or the step limit is reached.
+    pub fn run_for(&mut self, duration: Duration) {
+        self.run(self.now + duration, &mut |_| false);
+    }
+
+    /// Lets time go on until `done`, but for `within` at most. Says whether it was done; `done` is asked first of
+    /// all and after every step.
+    ///
+    /// # Panics
+    /// If a machine breaks a law, or the step limit is reached.
+    pub fn run_until(&mut self, within: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        self.run(self.now + within, &mut done)
+    }
+
+    /// Calls `what` at a time to come, or now if that is past.
+    pub fn at(&mut self, time: Time, what: impl FnOnce(&mut Self) + 'static) {
+        self.calendar.push(time.max(self.now), Happening::Call(Box::new(what)));
+    }
+
+    /// Calls `what` after a while.
+    pub fn after(&mut self, delay: Duration, what: impl FnOnce(&mut Self) + 'static) {
+        self.at(self.now + delay, what);
+    }
+
+    /// Puts a datagram onto a segment, as if somebody there had sent it: `path.local` is the sender that it claims.
+    pub fn inject(&mut self, segment: SegmentId, path: Path, payload: &[u8]) {
+        let payload = self.tray.copy(payload);
+        let packet = self.packet(path, payload);
+        self.calendar.push(self.now, Happening::Arrival(Stop::Segment(segment), packet));
+    }
+
+    fn run(&mut self, end: Time, done: &mut dyn FnMut(&mut Self) -> bool) -> bool {
+        let limit = self.steps.saturating_add(self.step_limit);
+        loop {
+            self.settle_dirty();
+            if done(self) {
+                self.settle_dirty();
+                return true;
+            }
+            self.settle_dirty();
+            if self.calendar.next().is_none_or(|at| at > end) {
+                break;
+            }
+            assert!(self.steps < limit, "no end in {} steps, at {:?}", self.step_limit, self.now);
+            self.step();
+        }
+        self.now = self.now.max(end);
+        done(self)
+    }
+
+    fn step(&mut self) {
+        let Some((at, happening)) = self.calendar.pop() else { return };
+        self.now = self.now.max(at);
+        self.steps += 1;
+        match happening {
+            Happening::Arrival(Stop::Segment(segment), packet) => self.route_packet(segment, packet),
+            Happening::Arrival(Stop::Gateway(segment), packet) => self.come_in(segment, packet),
+            Happening::Arrival(Stop::Host(host), packet) => self.receive(host, packet),
+            Happening::Wake(host) => self.wake(host),
+            Happening::Reply(host, reply) => {
+                self.drive(host, |node, now, _| node.socket(now, reply));
+            }
+            Happening::ConnectTimeout(stream) => self.connect_timeout(stream),
+            Happening::Repeat(packet) => self.repeat(packet),
+            Happening::Call(call) => call(self),
+        }
+    }
+
+    // What machines do.
+
+    /// Lets a host's machine do something, and takes away what comes of it.
+    pub(super) fn drive(&mut self, host: HostId, what: impl FnOnce(&mut dyn Node, Time, &mut Tray)) {
+        let Some(mut node) = self.hosts[host.0].node.take() else { return };
+        let mut tray = std::mem::replace(&mut self.tray, Tray::new());
+        what(&mut *node, self.now, &mut tray);
+        self.tray = tray;
+        self.settle(host, &mut *node);
+        self.hosts[host.0].node = Some(node);
+    }
+
+    pub(super) fn settle_dirty(&mut self) {
+        while let Some(host) = self.dirty.pop() {
+            self.hosts[host.0].dirty = false;
+            self.drive(host, |_, _, _| {});
+        }
+    }
+
+    /// Polls a machine until it has nothing more to say, and holds it to the laws.
+    fn settle(&mut self, host: HostId, node: &mut dyn Node) {
+        for round in 0.. {
+            if round > ROUNDS {
+                self.accused(host).condemn(node, "it never comes to rest");
+            }
+            if !self.poll(host, node) {
+                break;
+            }
+        }
+        if self.laws.early_timeouts_do_nothing {
+            let mut tray = std::mem::replace(&mut self.tray, Tray::new());
+            self.accused(host).check_early_timeout(node, &mut tray);
+            self.tray = tray;
+        }
+        if let Some(due) = node.next_timeout() {
+            self.arm(host, due);
+        }
+    }
+
+    /// One round of polling; says whether anything came of it.
+    fn poll(&mut self, host: HostId, node: &mut dyn Node) -> bool {
+        let mut tray = std::mem::replace(&mut self.tray, Tray::new());
+        tray.refused = false;
+        node.transmit(self.now, &mut tray);
+        if self.laws.drained_polls_stay_empty && !tray.refused {
+            self.accused(host).check_drained(node, &mut tray);
+        }
+        let mut busy = !tray.is_empty();
+        self.tray = tray;
+        while let Some((path, payload)) = self.tray.pop() {
+            self.send(host, node, path, payload);
+        }
+        while let Some(op) = node.next_socket() {
+            busy = true;
+            self.do_socket_op(host, op);
+        }
+        busy | (node.drain_events() > 0)
+    }
+
+    fn arm(&mut self, host: HostId, due: Time) {
+        let due = due.max(self.now);
+        if self.hosts[host.0].armed.is_none_or(|armed| due < armed) {
+            self.hosts[host.0].armed = Some(due);
+            self.calendar.push(due, Happening::Wake(host));
+        }
+    }
+
+    fn wake(&mut self, id: HostId) {
+        let host = &mut self.hosts[id.0];
+        if host.armed != Some(self.now) {
+            return; // a later or an earlier one has taken its place
+        }
+        host.armed = None;
+        let Some(node) = &host.node else { return };
+        let Some(due) = node.next_timeout() else { return };
+        if due > self.now {
+            return self.arm(id, due);
+        }
+        host.wakes = (self.now, if host.wakes.0 == self.now { host.wakes.1 + 1 } else { 1 });
+        let too_many = host.wakes.1 > WAKES;
+        let name = self.trace.name(host.place).to_owned();
+        self.drive(id, |node, now, _| {
+            let accused = Accused { host: &name, now };
+            if too_many {
+                accused.condemn(node, "it wants to be woken again and again in one instant");
+            }
+            node.timeout(now);
+            if let Some(due) = node.next_timeout().filter(|due| *due <= now) {
+                accused.condemn(
+                    node,
+                    format_args!("handle_timeout must move poll_timeout past now, but it stays at {due:?}"),
+                );
+            }
+        });
+    }
+
+    fn accused(&self, host: HostId) -> Accused<'_> {
+        Accused { host: self.host_name(host), now: self.now }
+    }
+
+    // What packets do.
+
+    pub(super) fn packet(&mut self, path: Path, payload: Vec<u8>) -> Packet {
+        self.next_packet += 1;
+        Packet { id: self.next_packet, path, hash: hash(&payload), payload, part: None }
+    }
+
+    fn send(&mut self, id: HostId, node: &dyn Node, mut path: Path, payload: Vec<u8>) {
+        if path.local.ip().is_unspecified()
+            && let Some(source) = self.hosts[id.0].source_for(path.remote.ip())
+        {
+            path.local.set_ip(source);
+        }
+        if path.transport != Transport::Udp {
+            return self.send_message(id, path, payload);
+        }
+        let host = &self.hosts[id.0];
+        let place = host.place;
+        if host.socket_for(path.local).is_none() || !host.owns(path.local.ip()) {
+            let excused = host.was_bound(path.local) || host.socket_for(path.local).is_some();
+            if self.laws.senders_are_bound && !excused {
+                self.accused(id).condemn(
+                    node,
+                    format_args!(
+                        "it sent {} bytes to {} from {}, where no socket was ever bound (neither by \
+                         SocketOp::Bind nor by Net::bind)",
+                        payload.len(),
+                        path.remote,
+                        path.local
+                    ),
+                );
+            }
+            let packet = self.packet(path, payload);
+            return self.drop_packet(place, packet, Cause::NoSocket);
+        }
+        if self.laws.datagrams_fit_the_mtu
+            && let Some(interface) = host.interface_of(path.local.ip())
+        {
+            let mtu = self.wires[host.interfaces[interface].wire].link(Direction::Up).mtu;
+            let bytes = payload.len() + headers(&path);
+            if bytes > mtu {
+                self.accused(id).condemn(
+                    node,
+                    format_args!(
+                        "it sent {} bytes to {}; with headers that is {bytes}, and the MTU is {mtu}",
+                        payload.len(),
+                        path.remote
+                    ),
+                );
+            }
+        }
+        let packet = self.packet(path, payload);
+        self.depart(id, packet);
+    }
+
+    /// Sends a packet off from a host.
+    pub(super) fn depart(&mut self, id: HostId, packet: Packet) {
+        let host = &self.hosts[id.0];
+        let (place, local, remote) = (host.place, packet.path.local.ip(), packet.path.remote.ip());
+        let home = host.owns(remote);
+        let interface = host.interface_of(local).map(|index| &host.interfaces[index]);
+        let interface = interface.map(|interface| (interface.segment, interface.wire));
+        self.record(place, &packet, Fate::Sent);
+        if home {
+            return self.calendar.push(self.now + LOOPBACK, Happening::Arrival(Stop::Host(id), packet));
+        }
+        match interface {
+            Some((segment, wire)) => self.cross(wire, Direction::Up, place, Stop::Segment(segment), packet),
+            None => self.drop_packet(place, packet, Cause::NoRoute),
+        }
+    }
+
+    fn cross(&mut self, wire: usize, direction: Direction, place: Place, to: Stop, mut packet: Packet) {
+        let bytes = packet.payload.len() + headers(&packet.path);
+        let passage = match self.wires[wire].cross(self.now, direction, bytes, packet.part.is_some()) {
+            Ok(passage) => passage,
+            Err(cause) => return self.drop_packet(place, packet, cause),
+        };
+        if let Some(again) = passage.duplicate {
+            let payload = self.tray.copy(&packet.payload);
+            self.record(place, &packet, Fate::Duplicated);
+            let part = packet.part.clone();
+            self.calendar.push(again, Happening::Arrival(to, Packet { payload, part, ..packet }));
+        }
+        if passage.tampered {
+            let dice = self.wires[wire].dice(direction);
+            for _ in 0..=dice.below(4) {
+                let bit = dice.below(packet.payload.len() as u64 * 8);
+                packet.payload[(bit / 8) as usize] ^= 1 << (bit % 8);
+            }
+            packet.hash = hash(&packet.payload);
+            self.record(place, &packet, Fate::Tampered);
+        }
+        self.calendar.push(passage.arrival, Happening::Arrival(to, packet));
+    }
+
+    /// A packet is on a segment: to its host, into a network below, or out.
+    fn route_packet(&mut self, segment: SegmentId, packet: Packet) {
+        match self.segments[segment.0].hop(packet.path.remote.ip()) {
+            Hop::To(Attached::Host(id, interface)) => {
+                let host = &self.hosts[id.0];
+                let (place, wire) = (host.place, host.interfaces[interface].wire);
+                self.cross(wire, Direction::Down, place, Stop::Host(id), packet);
+            }
+            Hop::To(Attached::Gateway(inner)) => {
+                let gateway = self.gateway(inner);
+                let (place, uplink) = (gateway.place, gateway.uplink);
+                self.cross(uplink, Direction::Down, place, Stop::Gateway(inner), packet);
+            }
+            Hop::Out => self.go_out(segment, packet),
+            Hop::NoHost => self.drop_on(segment, packet, Cause::NoHost),
+            Hop::NoRoute => self.drop_on(segment, packet, Cause::NoRoute),
+        }
+    }
+
+    /// A packet leaves a segment through its box, or turns there.
+    fn go_out(&mut self, segment: SegmentId, mut packet: Packet) {
+        let now = self.now;
+        let gateway = self.gateway_mut(segment);
+        let (place, uplink, outside) = (gateway.place, gateway.uplink, gateway.outside);
+        let turns = packet.path.remote.ip() == gateway.external;
+        let translated = if turns {
+            hairpin(&mut *gateway.nat, now, packet.path)
+        } else {
+            gateway.nat.outbound(now, packet.path)
+        };
+        match translated {
+            Err(refusal) => self.drop_packet(place, packet, Cause::Refused(refusal)),
+            Ok(path) => {
+                self.translate(place, &mut packet, path);
+                if turns {
+                    self.route_packet(segment, packet);
+                } else {
+                    self.cross(uplink, Direction::Up, place, Stop::Segment(outside), packet);
+                }
+            }
+        }
+    }
+
+    /// A packet has come to the outer side of a box.
+    fn come_in(&mut self, segment: SegmentId, mut packet: Packet) {
+        let now = self.now;
+        let gateway = self.gateway_mut(segment);
+        let place = gateway.place;
+        match gateway.nat.inbound(now, packet.path.reversed()) {
+            Err(refusal) => self.drop_packet(place, packet, Cause::Refused(refusal)),
+            Ok(path) => {
+                self.translate(place, &mut packet, path.reversed());
+                // A box that maps an outer address to itself must not send the packet round in circles.
+                match self.segments[segment.0].hop(packet.path.remote.ip()) {
+                    Hop::Out => self.drop_packet(place, packet, Cause::NoRoute),
+                    _ => self.route_packet(segment, packet),
+                }
+            }
+        }
+    }
+
+    fn translate(&mut self, place: Place, packet: &mut Packet, path: Path) {
+        if packet.path != path {
+            self.record(place, packet, Fate::Translated { to: path });
+            packet.path = path;
+        }
+    }
+
+    fn receive(&mut self, id: HostId, mut packet: Packet) {
+        if packet.part.is_some() {
+            return self.receive_part(id, packet);
+        }
+        let host = &self.hosts[id.0];
+        let place = host.place;
+        if host.socket_for(packet.path.remote).is_none() || host.node.is_none() {
+            return self.drop_packet(place, packet, Cause::NoSocket);
+        }
+        self.record(place, &packet, Fate::Delivered);
+        let from = packet.path.reversed();
+        self.drive(id, |node, now, tray| node.datagram(now, from, &mut packet.payload, tray));
+        self.tray.recycle(packet.payload);
+    }
+
+    /// A packet goes no further; a part of a stream will be sent again.
+    pub(super) fn drop_packet(&mut self, place: Place, packet: Packet, cause: Cause) {
+        self.record(place, &packet, Fate::Dropped(cause));
+        if packet.part.is_some() {
+            self.part_dropped(packet);
+        } else {
+            self.tray.recycle(packet.payload);
+        }
+    }
+
+    fn drop_on(&mut self, segment: SegmentId, packet: Packet, cause: Cause) {
+        let place = self.segments[segment.0].gateway.as_ref().map_or(self.core, |gateway| gateway.place);
+        self.drop_packet(place, packet, cause);
+    }
+}
+
+/// A packet from inside to the box's own outer address: out and in again (RFC 4787 §6).
+fn hairpin(nat: &mut dyn Nat, now: Time, path: Path) -> Result<Path, Refusal> {
+    let mode = nat.hairpin();
+    if mode == Hairpin::None {
+        return Err(Refusal::NoHairpin);
+    }
+    let outer = nat.outbound(now, path)?;
+    let inner = nat.inbound(now, outer.reversed())?.reversed();
+    Ok(if mode == Hairpin::Internal { Path { local: path.local, ..inner } } else { inner })
+}
+
+/// Bytes of IP and UDP or TCP headers.
+fn headers(path: &Path) -> usize {
+    let ip = if path.remote.is_ipv4() { 20 } else { 40 };
+    ip + if path.transport == Transport::Udp { 8 } else { 20 }
+}

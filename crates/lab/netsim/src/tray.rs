@@ -1,0 +1,78 @@
+use std::collections::VecDeque;
+
+use sansio::{Outbox, Path};
+
+/// What a machine may write before the network takes it away.
+const ROOM: usize = 1 << 20;
+/// Buffers kept for later packets.
+const SPARE: usize = 4096;
+/// What fresh buffers are full of, so that nobody counts on zeroes.
+const JUNK: u8 = 0xa5;
+
+/// The outbox that machines write into: a packet a buffer, in the order of sending.
+pub(crate) struct Tray {
+    packets: VecDeque<(Path, Vec<u8>)>,
+    spare: Vec<Vec<u8>>,
+    used: usize,
+    /// Whether something did not fit since the last [`Tray::reset`].
+    pub(crate) refused: bool,
+}
+
+impl Tray {
+    pub(crate) fn new() -> Self {
+        Self { packets: VecDeque::new(), spare: Vec::new(), used: 0, refused: false }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(Path, Vec<u8>)> {
+        let (path, bytes) = self.packets.pop_front()?;
+        self.used -= bytes.len();
+        Some((path, bytes))
+    }
+
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// A copy of `bytes` in a recycled buffer.
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.extend_from_slice(bytes);
+        buffer
+    }
+}
+
+impl Outbox for Tray {
+    fn room(&self) -> usize {
+        ROOM.saturating_sub(self.used)
+    }
+
+    fn send(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        if self.room() < max {
+            self.refused = true;
+            return false;
+        }
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.resize(max, JUNK);
+        let used = fill(&mut buffer);
+        assert!(used <= max, "law: fill used {used} of {max} bytes");
+        buffer.truncate(used);
+        if used == 0 {
+            self.recycle(buffer);
+        } else {
+            self.used += used;
+            self.packets.push_back((path, buffer));
+        }
+        true
+    }
+}
