@@ -1,23 +1,38 @@
+mod answer;
 mod config;
 mod event;
+mod hint;
 mod lane;
 mod peers;
+mod request;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use sansio::{Outbox, Path, Rng, Time};
-use stun::{Class, Message, Method, Packet, kind};
+use sansio::{Outbox, Path, Rng, Time, Timers, Transport, unmapped};
+use stun::credential::LongTerm;
+use stun::transaction::{Timing, Transactions};
+use stun::{AttributeKind, Class, Message, MessageWriter, Method, Packet, TransactionId, kind};
 
 pub use config::{ClientConfig, Credentials};
 pub use event::ClientEvent;
 pub use lane::Lane;
 
-use crate::attribute::plain;
+use crate::attribute::{Family, plain};
 use crate::channel::{CHANNEL_DATA_HEADER, parse_channel_data};
+use crate::error::{Stage, TurnError};
 use crate::indication::{data_range, indication_overhead};
 use lane::Header;
-use peers::Peers;
+use peers::{Peers, Permit};
+use request::{Asked, Request};
+
+/// Requests that wait for their answers at one time: "a client SHOULD limit the number of outstanding transactions to
+/// the same server to ten" (RFC 8489 §6.2.1).
+const MAX_OUTSTANDING: usize = 10;
+/// Comprehension-required attributes that answers may have.
+const KNOWN: &[AttributeKind] =
+    &[kind::XOR_RELAYED_ADDRESS, kind::LIFETIME, kind::RESERVATION_TOKEN, kind::XOR_PEER_ADDRESS];
 
 /// One allocation over one path to one server: asks for a relayed address, keeps it, and carries packets to and
 /// from peers through it.
@@ -39,7 +54,15 @@ pub struct Client {
     config: ClientConfig,
     rng: Rng,
     state: State,
+    long_term: LongTerm,
+    transactions: Transactions<Asked>,
+    /// What will be asked when fewer requests are outstanding.
+    waiting: VecDeque<Request>,
     peers: Peers,
+    timers: Timers<Timer>,
+    /// Whether something was sent since the last keep-alive was due.
+    active: bool,
+    keepalive_due: bool,
     events: VecDeque<ClientEvent>,
 }
 
@@ -49,8 +72,17 @@ enum State {
     Allocating,
     /// Relaying.
     Allocated { relayed: SocketAddr },
+    /// Giving the allocation back, or waiting for one in order to give it back.
+    Leaving,
     /// At its end.
     Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Refresh,
+    Permission(IpAddr),
+    Keepalive,
 }
 
 /// What [`Client::open`] found in a packet from the server's path.
@@ -66,14 +98,22 @@ pub enum Opened {
 
 impl Client {
     /// A client that asks for an allocation right away.
-    pub fn new(_now: Time, config: ClientConfig) -> Self {
-        Self {
+    pub fn new(now: Time, config: ClientConfig) -> Self {
+        let mut client = Self {
             rng: Rng::new(config.seed),
-            config,
+            long_term: LongTerm::new(&config.credentials.username, &config.credentials.password),
             state: State::Allocating,
+            transactions: Transactions::new(Timing::default(), KNOWN),
+            waiting: VecDeque::new(),
             peers: Peers::new(),
+            timers: Timers::default(),
+            active: false,
+            keepalive_due: false,
             events: VecDeque::new(),
-        }
+            config,
+        };
+        client.ask(now, Asked { request: Request::Allocate, times: 1 });
+        client
     }
 
     /// Takes a packet that came in on the server's path; on streams, one frame.
@@ -82,7 +122,7 @@ impl Client {
     /// permitted addresses only, from any of their ports.
     pub fn open(
         &mut self,
-        _now: Time,
+        now: Time,
         payload: &mut [u8],
         deliver: &mut dyn FnMut(SocketAddr, &mut [u8]),
     ) -> Opened {
@@ -94,11 +134,16 @@ impl Client {
             }
             Packet::Stun => {
                 let Ok(message) = Message::parse(payload) else { return Opened::Other };
-                if (message.class(), message.method()) != (Class::Indication, Method::DATA) {
-                    return Opened::Other;
+                match (message.class(), message.method()) {
+                    (Class::Indication, Method::DATA) => {}
+                    (Class::Success | Class::Error, _) => return self.handle_response(now, &message),
+                    _ => return Opened::Other,
                 }
                 let Some(peer) = message.xor_address(kind::XOR_PEER_ADDRESS) else { return Opened::Control };
-                let Some(data) = data_range(&message) else { return Opened::Control };
+                let Some(data) = data_range(&message) else {
+                    self.handle_icmp(peer, &message);
+                    return Opened::Control;
+                };
                 (peer, data)
             }
             _ => return Opened::Other,
@@ -111,10 +156,37 @@ impl Client {
     }
 
     /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, _now: Time) {}
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.transactions.handle_timeout(now);
+        self.settle(now);
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::Refresh => self.ask(now, Asked { request: Request::Refresh, times: 1 }),
+                Timer::Permission(address) => self.renew(now, address),
+                Timer::Keepalive => {
+                    self.keepalive_due = !std::mem::take(&mut self.active);
+                    if let Some(interval) = self.keepalive_interval() {
+                        self.timers.set(Timer::Keepalive, now + interval);
+                    }
+                }
+            }
+        }
+        self.start_waiting(now);
+    }
 
     /// Writes requests and keep-alives that are ready to be sent.
-    pub fn poll_transmit(&mut self, _now: Time, _out: &mut dyn Outbox) {}
+    pub fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
+        let room = out.room();
+        self.transactions.poll_transmit(now, out);
+        self.active |= out.room() != room;
+        if std::mem::take(&mut self.keepalive_due) && !self.active {
+            // A Binding indication, which nobody answers (RFC 8489 §6.3.2). If there is no room, something was sent.
+            let id = TransactionId::random(&mut self.rng);
+            out.send(self.config.server, stun::HEADER_BYTES, &mut |buffer| {
+                MessageWriter::new(buffer, Class::Indication, Method::BINDING, id).finish().unwrap_or(0)
+            });
+        }
+    }
 
     /// The next thing the owner should know.
     pub fn poll_event(&mut self) -> Option<ClientEvent> {
@@ -123,7 +195,7 @@ impl Client {
 
     /// When [`Client::handle_timeout`] wants to be called next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        [self.transactions.poll_timeout(), self.timers.next()].into_iter().flatten().min()
     }
 
     /// Asks that packets may be exchanged with `peer`: a permission, and then a channel. Both are kept up until
@@ -131,18 +203,43 @@ impl Client {
     ///
     /// Answered by [`ClientEvent::PermissionGranted`] or [`ClientEvent::PermissionRefused`]. May be called before
     /// there is an allocation. A peer of another family than the relayed address is refused at once.
-    pub fn permit(&mut self, _now: Time, peer: SocketAddr) {
-        self.peers.permit(plain(peer));
+    pub fn permit(&mut self, now: Time, peer: SocketAddr) {
+        let peer = plain(unmapped(peer));
+        if matches!(self.state, State::Leaving | State::Over) {
+            return;
+        }
+        if Family::of(peer.ip()) != self.config.family {
+            let reason = format!("the relayed address is {}", self.config.family);
+            self.events.push_back(ClientEvent::PermissionRefused { peer, code: Some(443), reason });
+            return;
+        }
+        let permit = self.peers.permit(peer);
+        if !matches!(self.state, State::Allocated { .. }) {
+            return;
+        }
+        match permit {
+            Permit::Ask => self.want(Request::Permission(peer.ip())),
+            Permit::Asked => {}
+            Permit::Granted => {
+                self.events.push_back(ClientEvent::PermissionGranted(peer));
+                self.want_channel(now, peer);
+            }
+        }
+        self.start_waiting(now);
     }
 
     /// Lets permission and channel of `peer` lapse.
     pub fn forget(&mut self, peer: SocketAddr) {
-        self.peers.forget(plain(peer));
+        let peer = plain(unmapped(peer));
+        self.peers.forget(peer);
+        if !self.peers.expects(peer.ip()) {
+            self.timers.stop(Timer::Permission(peer.ip()));
+        }
     }
 
     /// The way to `peer`; `None` unless its permission is granted.
     pub fn lane<'a>(&'a mut self, peer: SocketAddr, out: &'a mut dyn Outbox) -> Option<Lane<'a>> {
-        let peer = plain(peer);
+        let peer = plain(unmapped(peer));
         if !matches!(self.state, State::Allocated { .. }) || !self.peers.is_permitted(peer.ip()) {
             return None;
         }
@@ -150,15 +247,15 @@ impl Client {
             Some(number) => Header::Channel(number),
             None => Header::Send { peer, rng: &mut self.rng },
         };
-        Some(Lane { out, server: self.config.server, header })
+        Some(Lane { out, server: self.config.server, header, active: &mut self.active })
     }
 
     /// Bytes that the relay's header costs a packet to `peer`: 4 with a channel, otherwise 36 (IPv4) or 48
     /// (IPv6). Padding to a multiple of 4 comes on top, with a channel on streams only.
     pub fn overhead(&self, peer: SocketAddr) -> usize {
-        match self.peers.channel(plain(peer)) {
+        match self.peers.channel(plain(unmapped(peer))) {
             Some(_) => CHANNEL_DATA_HEADER,
-            None => indication_overhead(peer),
+            None => indication_overhead(unmapped(peer)),
         }
     }
 
@@ -177,9 +274,117 @@ impl Client {
 
     /// Gives the allocation back. Ends with [`ClientEvent::Closed`], once the server knows or does not answer; who
     /// does not want to wait for that may drop the client after the next [`Client::poll_transmit`].
-    pub fn close(&mut self, _now: Time) {}
+    pub fn close(&mut self, now: Time) {
+        match self.state {
+            State::Allocating => {
+                self.state = State::Leaving;
+                self.peers = Peers::new();
+            }
+            State::Allocated { .. } => {
+                self.end();
+                self.state = State::Leaving;
+                self.ask(now, Asked { request: Request::Delete, times: 1 });
+            }
+            State::Leaving | State::Over => {}
+        }
+    }
 
     /// The path to the server is gone: a broken stream, a closed socket. Ends with [`ClientEvent::Failed`], whose
     /// reason is `reason`.
-    pub fn path_lost(&mut self, _now: Time, _reason: &str) {}
+    pub fn path_lost(&mut self, _now: Time, reason: &str) {
+        let hint = hint::for_silence(self.config.server.transport == Transport::Udp).to_owned();
+        self.fail(TurnError { code: None, reason: reason.to_owned(), stage: Stage::Connection, hint });
+    }
+
+    /// A packet to `peer` came back as an ICMP error (RFC 8656 §11.6, §18.13).
+    fn handle_icmp(&mut self, peer: SocketAddr, message: &Message<'_>) {
+        if let Some(&[_, _, icmp_type, icmp_code, ref data @ ..]) = message.raw(kind::ICMP)
+            && let Ok(data) = data.try_into()
+            && self.peers.expects(peer.ip())
+        {
+            let data = u32::from_be_bytes(data);
+            self.events.push_back(ClientEvent::PeerUnreachable { peer, icmp_type, icmp_code, data });
+        }
+    }
+
+    /// Asks for a permission's next five minutes: by its channels, which cost no more and renew those too.
+    fn renew(&mut self, now: Time, address: IpAddr) {
+        let peers: Vec<SocketAddr> = self.peers.at(address).collect();
+        let channels = peers.into_iter().filter(|peer| self.want_channel(now, *peer)).count();
+        if channels == 0 {
+            self.want(Request::Permission(address));
+        }
+    }
+
+    /// Asks as soon as there is a place among the outstanding requests.
+    fn want(&mut self, request: Request) {
+        if !self.waiting.contains(&request) {
+            self.waiting.push_back(request);
+        }
+    }
+
+    fn start_waiting(&mut self, now: Time) {
+        while self.transactions.len() < MAX_OUTSTANDING {
+            let Some(request) = self.waiting.pop_front() else { return };
+            // The owner may have lost interest.
+            let wanted = match request {
+                Request::Permission(address) => self.peers.expects(address),
+                Request::Channel(peer, _) => self.peers.wants(peer),
+                _ => true,
+            };
+            if wanted {
+                self.ask(now, Asked { request, times: 1 });
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Time, asked: Asked) {
+        let mut request = stun::transaction::Request::new(self.config.server, asked.request.method());
+        request.rto = self.config.rto;
+        request.protection = self.long_term.protection();
+        let (config, long_term) = (&self.config, &self.long_term);
+        let started = self.transactions.start(now, &mut self.rng, request, asked, |writer| {
+            asked.request.write(config, writer);
+            long_term.sign(writer);
+        });
+        if started.is_err() {
+            let reason = "username, realm and nonce do not fit into a request".to_owned();
+            let hint = "Use a shorter username.".to_owned();
+            self.fail(TurnError { code: None, reason, stage: asked.request.stage(), hint });
+        }
+    }
+
+    fn keepalive_interval(&self) -> Option<Duration> {
+        self.config.keepalive.filter(|_| self.config.server.transport == Transport::Udp)
+    }
+
+    /// The end that nobody asked for.
+    fn fail(&mut self, error: TurnError) {
+        match self.state {
+            State::Over => {}
+            State::Leaving => self.closed(),
+            State::Allocating | State::Allocated { .. } => {
+                self.end();
+                self.events.push_back(ClientEvent::Failed(error));
+            }
+        }
+    }
+
+    /// The end that the owner asked for.
+    fn closed(&mut self) {
+        if self.state != State::Over {
+            self.end();
+            self.events.push_back(ClientEvent::Closed);
+        }
+    }
+
+    /// Forgets everything but what the owner has not yet been told.
+    fn end(&mut self) {
+        self.state = State::Over;
+        self.transactions = Transactions::new(Timing::default(), KNOWN);
+        self.waiting.clear();
+        self.peers = Peers::new();
+        self.timers.clear();
+        self.keepalive_due = false;
+    }
 }

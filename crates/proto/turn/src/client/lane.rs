@@ -12,6 +12,8 @@ pub struct Lane<'a> {
     pub(super) out: &'a mut dyn Outbox,
     pub(super) server: Path,
     pub(super) header: Header<'a>,
+    /// Set when something is sent: the path needs no keep-alive then.
+    pub(super) active: &'a mut bool,
 }
 
 pub(super) enum Header<'a> {
@@ -42,7 +44,7 @@ impl Outbox<()> for Lane<'_> {
 
     fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let Path { transport, .. } = self.server;
-        match &mut self.header {
+        let sent = match &mut self.header {
             Header::Channel(number) => {
                 let number = *number;
                 self.out.send(self.server, channel_data_room(max, transport), &mut |buffer| {
@@ -55,6 +57,8 @@ impl Outbox<()> for Lane<'_> {
                     write_indication(buffer, Method::SEND, id, peer, max, fill)
                 })
             }
-        }
+        };
+        *self.active |= sent;
+        sent
     }
 }

@@ -1,0 +1,77 @@
+use std::net::{IpAddr, SocketAddr};
+
+use stun::{MessageWriter, Method, kind};
+
+use super::ClientConfig;
+use crate::attribute::{Family, UDP};
+use crate::channel::ChannelNumber;
+use crate::error::Stage;
+
+/// What a client asks its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    Allocate,
+    Refresh,
+    /// A Refresh that gives the allocation back.
+    Delete,
+    Permission(IpAddr),
+    Channel(SocketAddr, ChannelNumber),
+}
+
+/// A request and how often it was asked: 401 and 438 make it be asked again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) times: u8,
+}
+
+impl Request {
+    pub(super) fn method(self) -> Method {
+        match self {
+            Self::Allocate => Method::ALLOCATE,
+            Self::Refresh | Self::Delete => Method::REFRESH,
+            Self::Permission(_) => Method::CREATE_PERMISSION,
+            Self::Channel(..) => Method::CHANNEL_BIND,
+        }
+    }
+
+    pub(super) fn stage(self) -> Stage {
+        match self {
+            Self::Allocate => Stage::Allocate,
+            Self::Refresh | Self::Delete => Stage::Refresh,
+            Self::Permission(_) => Stage::CreatePermission,
+            Self::Channel(..) => Stage::ChannelBind,
+        }
+    }
+
+    /// Writes the attributes, credentials apart.
+    pub(super) fn write(self, config: &ClientConfig, writer: &mut MessageWriter<'_>) {
+        let lifetime = config.lifetime.map(|lifetime| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
+        match self {
+            Self::Allocate => {
+                writer.raw(kind::REQUESTED_TRANSPORT, &UDP);
+                // Without it a server allocates IPv4 (RFC 8656 §7.2), also one that knows nothing of families.
+                if config.family == Family::Ipv6 {
+                    writer.raw(kind::REQUESTED_ADDRESS_FAMILY, &config.family.value());
+                }
+            }
+            Self::Permission(address) => {
+                writer.xor_address(kind::XOR_PEER_ADDRESS, SocketAddr::new(address, 0));
+            }
+            Self::Channel(peer, number) => {
+                writer.u32(kind::CHANNEL_NUMBER, u32::from(number.number()) << 16);
+                writer.xor_address(kind::XOR_PEER_ADDRESS, peer);
+            }
+            Self::Refresh => {}
+            Self::Delete => {
+                writer.u32(kind::LIFETIME, 0);
+            }
+        }
+        if let (Self::Allocate | Self::Refresh, Some(seconds)) = (self, lifetime) {
+            writer.u32(kind::LIFETIME, seconds.max(1));
+        }
+        if let (Self::Allocate | Self::Refresh | Self::Delete, Some(software)) = (self, &config.software) {
+            writer.string(kind::SOFTWARE, software);
+        }
+    }
+}
