@@ -1,0 +1,435 @@
+//! Reaching a server: address, proxy, TLS, WebSocket. Each step fails with words of its own.
+
+use crate::SUBPROTOCOL;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::{self, protocol::WebSocketConfig};
+
+/// How to reach a server.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// Certificates of authorities (or of the server itself) to trust besides the system's.
+    pub extra_certificates: Vec<CertificateDer<'static>>,
+    /// Takes any certificate. Only for a self-signed one, and only when the person asked for it.
+    pub insecure: bool,
+    /// An HTTP proxy (`http://host:port`) to reach `https:` servers through. `None` reads `HTTPS_PROXY`,
+    /// `ALL_PROXY` and `NO_PROXY`; an empty string uses none. Loopback is never reached through a proxy.
+    pub proxy: Option<String>,
+    /// How long all of it may take.
+    pub timeout: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            extra_certificates: Vec::new(),
+            insecure: false,
+            proxy: None,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why the server could not be reached, in words for the person who named it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is no address.
+    #[error("“{0}” is not a server's address: give one such as http://127.0.0.1:8080 or https://example.org")]
+    BadUrl(String),
+    /// The name does not resolve.
+    #[error(
+        "the name {host} does not resolve ({detail}): check its spelling and that this machine is online"
+    )]
+    UnknownName {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        detail: String,
+    },
+    /// Nothing listens there.
+    #[error("no server at {address}: start one there with `sterna serve`, or name another with --server")]
+    Refused {
+        /// `host:port`.
+        address: String,
+    },
+    /// Nothing came back.
+    #[error("{address} does not answer: check the address, and that a firewall lets its TCP port through")]
+    Timeout {
+        /// `host:port`.
+        address: String,
+    },
+    /// The network says no.
+    #[error("{address} cannot be reached: {source}")]
+    Unreachable {
+        /// `host:port`.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The proxy does not let us through.
+    #[error("the proxy {proxy} does not connect us to {address}: {detail}")]
+    Proxy {
+        /// The proxy's `host:port`.
+        proxy: String,
+        /// The server's `host:port`.
+        address: String,
+        /// What it said.
+        detail: String,
+    },
+    /// The certificate is not trusted.
+    #[error(
+        "the certificate of {host} is not trusted ({detail}): for a server of your own give its certificate \
+         with --ca, or --insecure to take any"
+    )]
+    Certificate {
+        /// The server's name.
+        host: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// TLS failed otherwise.
+    #[error(
+        "{address} does not complete a TLS handshake ({detail}): does it want http:// in place of https://?"
+    )]
+    Tls {
+        /// `host:port`.
+        address: String,
+        /// What went wrong.
+        detail: String,
+    },
+    /// Something else answers.
+    #[error("{address} answers, but is no Sterna server ({detail})")]
+    NotSterna {
+        /// `host:port`.
+        address: String,
+        /// What it said.
+        detail: String,
+    },
+}
+
+/// A stream to the server, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+pub(crate) type Socket = WebSocketStream<Box<dyn Stream>>;
+
+/// Connects to the signalling of `server` (`http://`, `https://`, `ws://` or `wss://`).
+pub(crate) async fn connect(server: &str, options: &ConnectOptions) -> Result<Socket, ConnectError> {
+    let target =
+        Target::parse(server).ok_or_else(|| ConnectError::BadUrl(server.chars().take(80).collect()))?;
+    let address = target.address();
+    let timeout = ConnectError::Timeout { address };
+    tokio::time::timeout(options.timeout, reach(&target, options)).await.map_err(|_| timeout)?
+}
+
+async fn reach(target: &Target, options: &ConnectOptions) -> Result<Socket, ConnectError> {
+    let address = target.address();
+    let tcp = match target.proxy(options.proxy.as_deref()) {
+        Some(proxy) => through_proxy(&proxy, &address).await?,
+        None => tcp(&target.host, target.port).await?,
+    };
+    let _ = tcp.set_nodelay(true);
+    let stream: Box<dyn Stream> =
+        if target.tls { Box::new(tls(tcp, target, options).await?) } else { Box::new(tcp) };
+
+    let mut request = target
+        .websocket_url()
+        .into_client_request()
+        .map_err(|_| ConnectError::BadUrl(target.websocket_url()))?;
+    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let config = WebSocketConfig::default().max_message_size(Some(1 << 20)).max_frame_size(Some(1 << 20));
+    let answer = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
+    let not_sterna = |detail: String| ConnectError::NotSterna { address: address.clone(), detail };
+    match answer {
+        Ok((socket, response)) => {
+            let protocol = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+            if protocol.is_none_or(|p| p != SUBPROTOCOL) {
+                return Err(not_sterna(format!("its WebSocket does not speak {SUBPROTOCOL}")));
+            }
+            Ok(socket)
+        }
+        Err(tungstenite::Error::Http(response)) => {
+            Err(not_sterna(format!("HTTP {} for {}", response.status(), target.path)))
+        }
+        Err(tungstenite::Error::Protocol(
+            tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(_),
+        )) => Err(not_sterna(format!("its WebSocket does not speak {SUBPROTOCOL}"))),
+        Err(tungstenite::Error::Io(error)) if target.tls => {
+            Err(ConnectError::Tls { address: address.clone(), detail: error.to_string() })
+        }
+        Err(error) => Err(not_sterna(error.to_string())),
+    }
+}
+
+async fn tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    let address = join(host, port);
+    let addresses: Vec<_> = match tokio::net::lookup_host((host, port)).await {
+        Ok(addresses) => addresses.collect(),
+        Err(error) => {
+            return Err(ConnectError::UnknownName { host: host.into(), detail: error.to_string() });
+        }
+    };
+    let mut last = None;
+    for candidate in addresses {
+        match TcpStream::connect(candidate).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(match last {
+        None => ConnectError::UnknownName { host: host.into(), detail: "it has no address".into() },
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => ConnectError::Refused { address },
+        Some(error) if error.kind() == io::ErrorKind::TimedOut => ConnectError::Timeout { address },
+        Some(source) => ConnectError::Unreachable { address, source },
+    })
+}
+
+/// HTTP CONNECT, RFC 9110 §9.3.6.
+async fn through_proxy(proxy: &Target, address: &str) -> Result<TcpStream, ConnectError> {
+    let failed =
+        |detail: String| ConnectError::Proxy { proxy: proxy.address(), address: address.to_string(), detail };
+    let mut stream = tcp(&proxy.host, proxy.port).await.map_err(|e| failed(e.to_string()))?;
+    let request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(|e| failed(e.to_string()))?;
+    // Byte by byte up to the empty line: what follows it belongs to the server.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > 8192 {
+            return Err(failed("its answer has no end".into()));
+        }
+        head.push(stream.read_u8().await.map_err(|_| failed("it hung up".into()))?);
+    }
+    let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_string();
+    match line.split(' ').nth(1) {
+        Some(status) if status.starts_with('2') => Ok(stream),
+        _ => Err(failed(line)),
+    }
+}
+
+async fn tls(
+    tcp: TcpStream,
+    target: &Target,
+    options: &ConnectOptions,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ConnectError> {
+    let name = ServerName::try_from(target.host.clone())
+        .map_err(|_| ConnectError::BadUrl(format!("https://{}", target.host)))?;
+    let connector = TlsConnector::from(Arc::new(tls_config(options)));
+    connector.connect(name, tcp).await.map_err(|error| {
+        let cause = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+        match cause {
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                ConnectError::Certificate { host: target.host.clone(), detail: explain(why) }
+            }
+            _ => ConnectError::Tls { address: target.address(), detail: error.to_string() },
+        }
+    })
+}
+
+fn explain(why: &rustls::CertificateError) -> String {
+    use rustls::CertificateError::*;
+    match why {
+        Expired | ExpiredContext { .. } => "it has expired".into(),
+        NotValidYet | NotValidYetContext { .. } => {
+            "it is not valid yet: is this machine's clock right?".into()
+        }
+        NotValidForName | NotValidForNameContext { .. } => "it is for another name".into(),
+        UnknownIssuer => "nobody this machine trusts has signed it".into(),
+        other => format!("{other}"),
+    }
+}
+
+fn tls_config(options: &ConnectOptions) -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the suites of the default versions");
+    let mut config = if options.insecure {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth()
+    } else {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.add_parsable_certificates(options.extra_certificates.iter().cloned());
+        builder.with_root_certificates(roots).with_no_client_auth()
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
+}
+
+/// Takes any certificate, but still checks that the server has its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The parts of a server's address.
+#[derive(Debug, PartialEq)]
+struct Target {
+    tls: bool,
+    /// Without the brackets of an IPv6 address.
+    host: String,
+    port: u16,
+    /// Where the WebSocket is.
+    path: String,
+}
+
+impl Target {
+    fn parse(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.trim().split_once("://")?;
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "http" | "ws" => false,
+            "https" | "wss" => true,
+            _ => return None,
+        };
+        let rest = rest.split(['#', '?']).next().unwrap_or_default();
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(v6) => {
+                let (host, port) = v6.split_once(']')?;
+                host.parse::<std::net::Ipv6Addr>().ok()?;
+                (host, port.strip_prefix(':'))
+            }
+            None => match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            },
+        };
+        let port = match port {
+            Some(port) => port.parse().ok()?,
+            None if tls => 443,
+            None => 80,
+        };
+        let bad = |c: char| c.is_whitespace() || c.is_control();
+        if host.is_empty() || host.contains(bad) || path.contains(bad) {
+            return None;
+        }
+        let folder = path.trim_end_matches('/');
+        let path = if folder.is_empty() { "/ws".to_string() } else { format!("/{folder}/ws") };
+        Some(Self { tls, host: host.to_string(), port, path })
+    }
+
+    fn address(&self) -> String {
+        join(&self.host, self.port)
+    }
+
+    fn websocket_url(&self) -> String {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        format!("{scheme}://{}{}", self.address(), self.path)
+    }
+
+    /// The proxy to go through, by option or environment.
+    fn proxy(&self, option: Option<&str>) -> Option<Target> {
+        let address: Result<std::net::IpAddr, _> = self.host.parse();
+        if !self.tls || self.host == "localhost" || address.is_ok_and(|a| a.is_loopback()) {
+            return None;
+        }
+        let variable = |name: &str| {
+            let lower = std::env::var(name.to_ascii_lowercase()).ok();
+            lower.or_else(|| std::env::var(name).ok()).filter(|value| !value.is_empty())
+        };
+        let proxy = match option {
+            Some(proxy) => proxy.to_string(),
+            None if variable("NO_PROXY").is_some_and(|list| self.is_in(&list)) => return None,
+            None => variable("HTTPS_PROXY").or_else(|| variable("ALL_PROXY"))?,
+        };
+        let proxy = if proxy.contains("://") { proxy } else { format!("http://{proxy}") };
+        Target::parse(&proxy).filter(|proxy| !proxy.tls)
+    }
+
+    /// Whether a `NO_PROXY` list names this host.
+    fn is_in(&self, list: &str) -> bool {
+        list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
+            let entry = entry.trim_start_matches('.');
+            let host = self.host.to_ascii_lowercase();
+            let entry = entry.to_ascii_lowercase();
+            entry == "*" || host == entry || host.ends_with(&format!(".{entry}"))
+        })
+    }
+}
+
+fn join(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let parse = |url: &str| {
+            let target = Target::parse(url)?;
+            Some(target.websocket_url())
+        };
+        assert_eq!(parse("http://127.0.0.1:8080").as_deref(), Some("ws://127.0.0.1:8080/ws"));
+        assert_eq!(parse("http://h/#secret").as_deref(), Some("ws://h:80/ws"));
+        assert_eq!(parse("https://h").as_deref(), Some("wss://h:443/ws"));
+        assert_eq!(parse("wss://h:1/sterna/").as_deref(), Some("wss://h:1/sterna/ws"));
+        assert_eq!(parse("http://[::1]:8080").as_deref(), Some("ws://[::1]:8080/ws"));
+        for bad in
+            ["", "h:8080", "ftp://h", "http://", "http://h:x", "http://[h]:1", "http://a b", "http://h:99999"]
+        {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_for_https_elsewhere() {
+        let proxy = |url: &str| Target::parse(url).unwrap().proxy(Some("proxy:3128")).map(|p| p.address());
+        assert_eq!(proxy("https://example.org").as_deref(), Some("proxy:3128"));
+        assert_eq!(proxy("http://example.org"), None);
+        assert_eq!(proxy("https://localhost:8443"), None);
+        assert_eq!(proxy("https://[::1]:8443"), None);
+        let target = Target::parse("https://a.example.org").unwrap();
+        assert!(target.is_in("localhost, .example.org"));
+        assert!(target.is_in("*"));
+        assert!(!target.is_in("ample.org,other"));
+    }
+}
