@@ -1,1 +1,19 @@
-//! The tokio driver: the one loop that gives sockets and a clock to Sterna's machines, and the async API that users hold.
+//! The tokio driver: sockets, a clock and an async API around Sterna's machines.
+
+mod clock;
+mod connect;
+pub mod engine;
+mod interfaces;
+mod mdns;
+mod multicast;
+mod network;
+mod proxy;
+mod sockets;
+mod streams;
+mod tls;
+mod wake;
+
+pub use clock::Clock;
+pub use connect::Connector;
+pub use engine::{Engine, Host, Shared};
+pub use network::Network;

@@ -63,6 +63,16 @@ impl Bundles {
         self.arrivals.is_empty()
     }
 
+    /// How many bundles one call receives at most.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Forgets the bundles of the last call.
+    pub fn clear(&mut self) {
+        self.arrivals.clear();
+    }
+
     /// The bundles of the last call.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = Bundle<'_>> {
         self.buffers.chunks_mut(BUNDLE_BYTES).zip(&self.arrivals).map(|(buffer, arrival)| Bundle {
