@@ -10,6 +10,7 @@
 //! * [`classify`] tells STUN from the other protocols that share a port with it (RFC 7983).
 //! * [`transaction::Transactions`] sends requests until they are answered, and checks the answers.
 //! * [`credential`] has both sides of short-term and long-term credentials.
+//! * [`client::Client`] and [`server::Server`] ask and answer the plain question.
 //! * [`framing::Deframer`] cuts TCP and TLS streams into messages.
 //!
 //! ```
@@ -34,6 +35,7 @@
 
 mod address;
 mod classify;
+pub mod client;
 pub mod credential;
 mod error_code;
 pub mod framing;
@@ -43,6 +45,7 @@ pub mod kind;
 mod message;
 mod password_algorithm;
 mod rtt;
+pub mod server;
 pub mod transaction;
 mod unknown;
 mod writer;

@@ -1,0 +1,156 @@
+//! A server that tells everybody their address: the basic STUN server of RFC 8489 §12.
+//!
+//! It keeps no state, asks for no credentials (RFC 8489 §12), and cannot be turned into a weapon: it answers well-formed
+//! requests only, with one datagram each, hardly larger than the request (see [`MAX_ANSWER_BYTES`]).
+//!
+//! ```
+//! use sansio::{Batches, Datagram, Machine, Path, Time};
+//! use sterna_stun::{Class, Message, MessageWriter, Method, TransactionId, server::Server};
+//!
+//! let mut server = Server::default();
+//! let from = Path::udp("192.0.2.1:3478".parse().unwrap(), "198.51.100.7:4000".parse().unwrap());
+//! let mut request = [0; 20];
+//! MessageWriter::new(&mut request, Class::Request, Method::BINDING, TransactionId([7; 12])).finish().unwrap();
+//! let mut out = Batches::new(1500);
+//! server.handle_datagram(Time::ZERO, Datagram { from, payload: &mut request }, &mut out);
+//!
+//! let answer = out.pop().unwrap();
+//! assert_eq!(Message::parse(&answer.bytes).unwrap().xor_mapped_address(), Some(from.remote));
+//! ```
+
+use std::convert::Infallible;
+
+use sansio::{Datagram, Machine, Outbox, Path, Time};
+
+use crate::{Class, Message, MessageWriter, Method, WriteError, kind};
+
+/// The longest SOFTWARE that is sent.
+const MAX_SOFTWARE_BYTES: usize = 64;
+
+/// No answer is longer: header, an IPv6 address (or an error with its list), FINGERPRINT, and SOFTWARE if it is set.
+///
+/// Without SOFTWARE an answer has at most 24 bytes more than its request over IPv6 and 12 over IPv4; FINGERPRINT is added only
+/// to answers of requests that carry it.
+pub const MAX_ANSWER_BYTES: usize = 20 + 28 + 8 + 4 + MAX_SOFTWARE_BYTES;
+
+/// What a server can be told.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// What to call ourselves, cut after 64 bytes. Off by default: it makes every answer longer, and helps those who look
+    /// for old versions.
+    pub software: Option<String>,
+}
+
+/// The machine. One may serve any number of sockets.
+#[derive(Debug, Default)]
+pub struct Server {
+    software: Option<String>,
+    counters: Counters,
+}
+
+/// What became of the datagrams.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counters {
+    /// Answered with an address.
+    pub answered: u64,
+    /// Answered with 420: they had attributes that must be comprehended and are not.
+    pub refused: u64,
+    /// Dropped: not a STUN message, or with a wrong FINGERPRINT.
+    pub malformed: u64,
+    /// Dropped: an indication or a response, which nobody may answer.
+    pub unanswerable: u64,
+    /// Dropped: a request of a method that we do not have.
+    pub other_methods: u64,
+    /// Dropped: there was no room for the answer.
+    pub no_room: u64,
+}
+
+impl Server {
+    /// A server.
+    pub fn new(config: Config) -> Self {
+        let software = config.software.map(|mut text| {
+            let end = (0..=MAX_SOFTWARE_BYTES).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            text.truncate(end);
+            text
+        });
+        Self { software, counters: Counters::default() }
+    }
+
+    /// What became of the datagrams so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Answers a message that came by `from`, if it is a Binding request: for machines that share a socket with this one.
+    pub fn handle_message(&mut self, message: &Message<'_>, from: Path, out: &mut dyn Outbox) {
+        let counter = match (message.class(), message.method()) {
+            _ if message.has_fingerprint() && !message.check_fingerprint() => &mut self.counters.malformed,
+            (Class::Request, Method::BINDING) => {
+                let unknown = !message.unknown_comprehension_required(&[]).is_empty();
+                let software = self.software.as_deref();
+                let sent = out.send(from, MAX_ANSWER_BYTES, &mut |buffer| {
+                    answer_binding(message, from, software, buffer).unwrap_or(0)
+                });
+                match (sent, unknown) {
+                    (false, _) => &mut self.counters.no_room,
+                    (true, true) => &mut self.counters.refused,
+                    (true, false) => &mut self.counters.answered,
+                }
+            }
+            (Class::Request, _) => &mut self.counters.other_methods,
+            _ => &mut self.counters.unanswerable,
+        };
+        *counter += 1;
+    }
+}
+
+/// Writes the answer to a Binding request that came by `from` (RFC 8489 §6.3.1), for machines that answer on their own.
+///
+/// # Errors
+/// If `buffer` is too small; [`MAX_ANSWER_BYTES`] always do.
+pub fn answer_binding(
+    request: &Message<'_>,
+    from: Path,
+    software: Option<&str>,
+    buffer: &mut [u8],
+) -> Result<usize, WriteError> {
+    let unknown = request.unknown_comprehension_required(&[]);
+    let class = if unknown.is_empty() { Class::Success } else { Class::Error };
+    let mut writer = MessageWriter::answer(buffer, class, request);
+    if unknown.is_empty() {
+        writer.xor_address(kind::XOR_MAPPED_ADDRESS, from.remote);
+    } else {
+        writer.error_code(420, "").unknown_attributes(&unknown);
+    }
+    if let Some(software) = software {
+        writer.string(kind::SOFTWARE, software);
+    }
+    if request.has_fingerprint() {
+        writer.fingerprint();
+    }
+    writer.finish()
+}
+
+impl Machine for Server {
+    type Addr = Path;
+    type Event = Infallible;
+
+    fn handle_datagram(&mut self, _: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
+        match Message::parse(datagram.payload) {
+            Ok(message) => self.handle_message(&message, datagram.from, out),
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    fn handle_timeout(&mut self, _: Time) {}
+
+    fn poll_transmit(&mut self, _: Time, _: &mut dyn Outbox) {}
+
+    fn poll_event(&mut self) -> Option<Infallible> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        None
+    }
+}
