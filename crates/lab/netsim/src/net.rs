@@ -87,8 +87,8 @@ struct Packet {
     path: Path,
     payload: Vec<u8>,
     hash: u64,
-    /// `None` for a datagram.
-    part: Option<Part>,
+    /// `None` for a datagram. Boxed, since most packets are datagrams and packets move a lot.
+    part: Option<Box<Part>>,
 }
 
 enum Happening {

@@ -86,7 +86,8 @@ impl Net {
     ) {
         let mut packet = self.packet(origin, payload);
         let first_sent = self.now;
-        packet.part = Some(Part { stream, from_client, kind, sender, origin, first_sent, attempts: 0 });
+        let part = Part { stream, from_client, kind, sender, origin, first_sent, attempts: 0 };
+        packet.part = Some(Box::new(part));
         self.depart(sender, packet);
     }
 
