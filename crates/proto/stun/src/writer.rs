@@ -204,11 +204,12 @@ impl<'b> MessageWriter<'b> {
 
     /// Adds an attribute's header and padding, and returns the space of its value.
     fn attribute(&mut self, kind: AttributeKind, length: usize) -> Option<&mut [u8]> {
-        let padded = length.next_multiple_of(4);
-        let end = self.used.checked_add(4)?.checked_add(padded)?;
+        if self.failed {
+            return None;
+        }
         // The length fields, of the attribute and of the message, have 16 bits: never let them wrap.
-        let fits = end <= self.buffer.len() && end - HEADER_BYTES <= usize::from(u16::MAX);
-        if self.failed || !fits || length > usize::from(u16::MAX) {
+        let end = self.used + 4 + length.min(usize::from(u16::MAX) + 1).next_multiple_of(4);
+        if end > self.buffer.len() || end - HEADER_BYTES > usize::from(u16::MAX) {
             self.failed = true;
             return None;
         }
