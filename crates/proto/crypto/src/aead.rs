@@ -19,7 +19,8 @@ impl Aes256Gcm {
         Self(aead::LessSafeKey::new(key))
     }
 
-    /// Encrypts `plaintext` and vouches for `aad`, which is not encrypted. The result is [`TAG_BYTES`] longer.
+    /// Encrypts `plaintext` and vouches for `aad`, which is not encrypted. The result is [`TAG_BYTES`]
+    /// longer.
     pub fn seal(&self, nonce: [u8; 12], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(plaintext.len() + TAG_BYTES);
         bytes.extend_from_slice(plaintext);

@@ -6,7 +6,8 @@ use crate::{Fingerprint, FingerprintAlgorithm};
 
 /// A self-signed certificate and its private key: what one end of a DTLS connection shows to the other.
 ///
-/// Nobody vouches for it. The other side knows it by its [`Certificate::fingerprint`], which travels in the SDP.
+/// Nobody vouches for it. The other side knows it by its [`Certificate::fingerprint`], which travels in the
+/// SDP.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// The certificate, X.509 in DER.
@@ -16,7 +17,8 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// A new one: ECDSA on P-256, which all WebRTC peers take (RFC 8827 §6.5), under a name that says nothing.
+    /// A new one: ECDSA on P-256, which all WebRTC peers take (RFC 8827 §6.5), under a name that says
+    /// nothing.
     ///
     /// Draws from the operating system's random generator.
     ///

@@ -86,8 +86,8 @@ impl fmt::Debug for Fingerprint {
 impl FromStr for Fingerprint {
     type Err = FingerprintParseError;
 
-    /// Parses what [`Display`](fmt::Display) prints. The name's case does not matter (RFC 8122 §5), and neither does
-    /// the digits', although they must be capitals: some peers write small ones.
+    /// Parses what [`Display`](fmt::Display) prints. The name's case does not matter (RFC 8122 §5), and
+    /// neither does the digits', although they must be capitals: some peers write small ones.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         use FingerprintAlgorithm::{Sha1, Sha256, Sha384, Sha512};
         let (name, digits) = text.trim().split_once(' ').ok_or(FingerprintParseError::Malformed)?;

@@ -3,7 +3,8 @@ use std::fmt;
 use aws_lc_rs::digest;
 use md5::Digest as _;
 
-/// MD5 of the concatenated parts. For the long-term credentials of RFC 8489 §9.2.2 and nothing else: it is broken.
+/// MD5 of the concatenated parts. For the long-term credentials of RFC 8489 §9.2.2 and nothing else: it is
+/// broken.
 pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
     let mut context = md5::Md5::new();
     for part in parts {

@@ -1,12 +1,12 @@
 //! The only door to crypto libraries: hashes, HMAC, AEAD, PAKE and certificates.
 //!
-//! Free functions and small types, so that the rest of Sterna names what it wants ("HMAC-SHA1 of these parts")
-//! and never which library does it. Inputs that are put together from pieces are taken as slices of parts, so
-//! that nobody copies a message only to hash it.
+//! Free functions and small types, so that the rest of Sterna names what it wants ("HMAC-SHA1 of these
+//! parts") and never which library does it. Inputs that are put together from pieces are taken as slices of
+//! parts, so that nobody copies a message only to hash it.
 //!
 //! Almost everything here is a pure function. Three things draw from the operating system's random generator,
-//! because the libraries below leave no choice or because that is what they are for; only crates that touch the
-//! world (`io`, `app`) call them: [`seed`], [`Certificate::generate`] and [`pake::Pake`].
+//! because the libraries below leave no choice or because that is what they are for; only crates that touch
+//! the world (`io`, `app`) call them: [`seed`], [`Certificate::generate`] and [`pake::Pake`].
 //!
 //! ```
 //! use sterna_crypto as crypto;

@@ -1,10 +1,10 @@
 //! Password-authenticated key exchange: SPAKE2 over the Ed25519 group.
 //!
-//! Two sides that share a short password each send one message and get the same strong key. Someone in between,
-//! or someone who pretends to be one side, gets one guess per exchange and learns nothing else; the messages do not help
-//! to try passwords at home. The key itself proves nothing until it is used: if the passwords
-//! differ both sides get a key, but not the same one, so each must show the other that it has it (for example by
-//! sealing its first message under it).
+//! Two sides that share a short password each send one message and get the same strong key. Someone in
+//! between, or someone who pretends to be one side, gets one guess per exchange and learns nothing else; the
+//! messages do not help to try passwords at home. The key itself proves nothing until it is used: if the
+//! passwords differ both sides get a key, but not the same one, so each must show the other that it has it
+//! (for example by sealing its first message under it).
 //!
 //! Draws from the operating system's random generator, so it is for crates that touch the world.
 //!
@@ -26,7 +26,8 @@ pub struct Pake(Spake2<Ed25519Group>);
 impl Pake {
     /// Starts as side A (by convention the one that made the password). The bytes go to the other side.
     ///
-    /// `context` is public and must be the same on both sides: it keeps exchanges of different purposes apart.
+    /// `context` is public and must be the same on both sides: it keeps exchanges of different purposes
+    /// apart.
     pub fn start_a(password: &[u8], context: &[u8]) -> (Self, Vec<u8>) {
         let (a, b) = identities(context);
         let (state, message) = Spake2::start_a(&Password::new(password), &a, &b);

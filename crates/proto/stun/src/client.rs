@@ -1,7 +1,7 @@
 //! A client that asks a server for its own address, as the world sees it.
 //!
-//! It asks until it is answered, signs if the server wants that and there is an account, and follows the server to
-//! another one (RFC 8489 §10).
+//! It asks until it is answered, signs if the server wants that and there is an account, and follows the
+//! server to another one (RFC 8489 §10).
 //!
 //! ```
 //! use sansio::{Batches, Datagram, Machine, Path, Seed, Time};

@@ -1,17 +1,18 @@
 //! Who asks, and who answers: credentials of clients and servers.
 //!
-//! *Short-term* credentials (RFC 8489 §9.1) are a username and a password that both sides already have, as ICE agents
-//! do from their SDP: every message is simply signed. See [`check_short_term`] for the receiving side; the sending side needs no more
-//! than a [`Key`](crate::Key).
+//! *Short-term* credentials (RFC 8489 §9.1) are a username and a password that both sides already have, as
+//! ICE agents do from their SDP: every message is simply signed. See [`check_short_term`] for the receiving
+//! side; the sending side needs no more than a [`Key`](crate::Key).
 //!
-//! *Long-term* credentials (RFC 8489 §9.2) are a user's account. The first request goes out bare, the server refuses it with
-//! a realm and a nonce, and the client asks again, signed and with the nonce in it, so that an overheard
-//! request is worth nothing for long. [`LongTerm`] is the client's side of that, [`Authenticator`] the server's, with nonces that
-//! need no memory ([`NonceKey`]). Where no accounts exist, [`SharedSecret`] makes and checks credentials that expire.
+//! *Long-term* credentials (RFC 8489 §9.2) are a user's account. The first request goes out bare, the server
+//! refuses it with a realm and a nonce, and the client asks again, signed and with the nonce in it, so that
+//! an overheard request is worth nothing for long. [`LongTerm`] is the client's side of that,
+//! [`Authenticator`] the server's, with nonces that need no memory ([`NonceKey`]). Where no accounts exist,
+//! [`SharedSecret`] makes and checks credentials that expire.
 //!
-//! Somebody on the path could take out what the server offers beyond RFC 5389 (better hashes, hidden usernames). Therefore
-//! the nonce, which he cannot change without the server noticing, begins with a cookie that tells what was offered
-//! ([`Features`], RFC 8489 §9.2.1).
+//! Somebody on the path could take out what the server offers beyond RFC 5389 (better hashes, hidden
+//! usernames). Therefore the nonce, which he cannot change without the server noticing, begins with a cookie
+//! that tells what was offered ([`Features`], RFC 8489 §9.2.1).
 
 mod authenticator;
 mod features;

@@ -1,8 +1,9 @@
 //! Messages on a stream: how TCP and TLS connections to STUN and TURN servers are cut into frames.
 //!
-//! A stream has no boundaries, but both kinds of frame begin with two bits that tell them apart and carry their own length:
-//! a STUN message (RFC 8489 §6.2.2) and TURN's ChannelData, which is padded to 4 bytes on streams
-//! (RFC 8656 §12.5). Nothing else may come; once something does, the rest of the stream means nothing and the connection has to be closed.
+//! A stream has no boundaries, but both kinds of frame begin with two bits that tell them apart and carry
+//! their own length: a STUN message (RFC 8489 §6.2.2) and TURN's ChannelData, which is padded to 4 bytes on
+//! streams (RFC 8656 §12.5). Nothing else may come; once something does, the rest of the stream means nothing
+//! and the connection has to be closed.
 //!
 //! There is no counterpart for sending: what a machine writes for a stream is already framed.
 //!
@@ -21,7 +22,8 @@ use crate::{HEADER_BYTES, MAGIC_COOKIE, Packet, classify};
 /// The longest frame there can be: a STUN message whose length field is at its highest.
 pub const MAX_FRAME_BYTES: usize = HEADER_BYTES + 0xFFFC;
 
-/// A buffer emptied with more room than this gives it back: connections that once were busy shall not keep it.
+/// A buffer emptied with more room than this gives it back: connections that once were busy shall not keep
+/// it.
 const KEPT_BYTES: usize = 16 * 1024;
 
 /// Cuts the bytes of one direction of a stream into frames.
@@ -47,7 +49,8 @@ impl Deframer {
         Self::with_limit(MAX_FRAME_BYTES)
     }
 
-    /// A deframer that takes frames of at most `limit` bytes: a longer one is an error as soon as its header is here.
+    /// A deframer that takes frames of at most `limit` bytes: a longer one is an error as soon as its header
+    /// is here.
     pub fn with_limit(limit: usize) -> Self {
         Self { buffer: Vec::new(), start: 0, limit }
     }
@@ -60,7 +63,8 @@ impl Deframer {
             self.buffer.shrink_to(KEPT_BYTES);
             self.start = 0;
         } else if self.start >= rest {
-            // Moves fewer bytes than were taken since the last move, so that each byte moves at most once on average.
+            // Moves fewer bytes than were taken since the last move, so that each byte moves at most once on
+            // average.
             self.buffer.copy_within(self.start.., 0);
             self.buffer.truncate(rest);
             self.start = 0;
@@ -107,8 +111,8 @@ fn frame_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, FramingError> {
     if kind == Packet::ChannelData {
         return Ok(Some((4 + length, 4 + length.next_multiple_of(4))));
     }
-    // What there is of the cookie is looked at before the message is complete: whoever speaks another protocol
-    // shall not keep us waiting for 64 KiB of it.
+    // What there is of the cookie is looked at before the message is complete: whoever speaks another
+    // protocol shall not keep us waiting for 64 KiB of it.
     let cookie = MAGIC_COOKIE.to_be_bytes();
     let known = rest.len().min(cookie.len());
     if length % 4 != 0 || rest[..known] != cookie[..known] {

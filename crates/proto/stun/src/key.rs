@@ -6,7 +6,8 @@ use crate::PasswordAlgorithm;
 
 /// What signs and checks messages. Its HMAC states are computed once, so keep it rather than the password.
 ///
-/// Strings are used as they are: apply the OpaqueString profile (RFC 8265 §4.2) before, if they come from a keyboard.
+/// Strings are used as they are: apply the OpaqueString profile (RFC 8265 §4.2) before, if they come from a
+/// keyboard.
 #[derive(Clone)]
 pub struct Key {
     sha1: HmacSha1Key,
@@ -36,8 +37,8 @@ impl Key {
         Self { sha1: HmacSha1Key::new(bytes), sha256: HmacSha256Key::new(bytes) }
     }
 
-    /// The value of MESSAGE-INTEGRITY for a message that begins with `head` and ends, counting the attribute, at
-    /// `length` bytes after its header.
+    /// The value of MESSAGE-INTEGRITY for a message that begins with `head` and ends, counting the attribute,
+    /// at `length` bytes after its header.
     pub(crate) fn sha1(&self, head: &[u8], length: u16) -> [u8; 20] {
         let (start, rest) = head.split_at(2);
         self.sha1.sign(&[start, &length.to_be_bytes(), &rest[2..]])

@@ -1,9 +1,10 @@
 //! STUN (RFC 8489): messages, attributes, integrity, credentials, transactions and stream framing, sans-IO.
 //!
-//! STUN is a small question-and-answer protocol in single datagrams. A client asks "from which address do you see
-//! me?" and learns what its NAT turned its address into; TURN and ICE put their own questions into the same
-//! envelope. A [`Message`] is a 20-byte header (what kind of message, how long, and a random [`TransactionId`] that
-//! ties an answer to its question) and then attributes: a kind, a length, a value, padded to 4 bytes.
+//! STUN is a small question-and-answer protocol in single datagrams. A client asks "from which address do you
+//! see me?" and learns what its NAT turned its address into; TURN and ICE put their own questions into the
+//! same envelope. A [`Message`] is a 20-byte header (what kind of message, how long, and a random
+//! [`TransactionId`] that ties an answer to its question) and then attributes: a kind, a length, a value,
+//! padded to 4 bytes.
 //!
 //! * [`Message`] reads one in place, [`MessageWriter`] writes one in place; neither allocates.
 //! * [`Key`] signs and checks messages: `MESSAGE-INTEGRITY` (HMAC-SHA1) and `MESSAGE-INTEGRITY-SHA256`.

@@ -13,9 +13,9 @@ const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
 /// A parsed message, borrowed from the datagram it came in.
 ///
-/// Parsing checks the header and the bounds of every attribute, and nothing allocates. Only the attributes that count
-/// are shown: those before MESSAGE-INTEGRITY and, of those behind it, MESSAGE-INTEGRITY-SHA256 and FINGERPRINT
-/// (RFC 8489 §9). If a kind occurs more than once, the first one is used, by everybody.
+/// Parsing checks the header and the bounds of every attribute, and nothing allocates. Only the attributes
+/// that count are shown: those before MESSAGE-INTEGRITY and, of those behind it, MESSAGE-INTEGRITY-SHA256 and
+/// FINGERPRINT (RFC 8489 §9). If a kind occurs more than once, the first one is used, by everybody.
 ///
 /// Values are not trusted before [`Message::check_integrity`] has said so.
 #[derive(Clone, Copy)]
@@ -116,7 +116,8 @@ impl<'a> Message<'a> {
         self.attributes().filter(move |attribute| attribute.kind == kind).map(|attribute| attribute.value)
     }
 
-    /// The attributes that must be comprehended (RFC 8489 §14) and are neither in `known` nor in RFC 8489 itself.
+    /// The attributes that must be comprehended (RFC 8489 §14) and are neither in `known` nor in RFC 8489
+    /// itself.
     ///
     /// A request with any is answered with 420 and this list; any other message with any is dropped
     /// (RFC 8489 §6.3). Reserved kinds of RFC 3489 (CHANGE-REQUEST, say) are unknown unless listed.
@@ -179,8 +180,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The values that have a form of their own. `None` stands for an absent and for a malformed attribute alike; where
-/// the difference matters ask [`Message::raw`].
+/// The values that have a form of their own. `None` stands for an absent and for a malformed attribute alike;
+/// where the difference matters ask [`Message::raw`].
 impl<'a> Message<'a> {
     /// The text of the first attribute of this kind, if it is UTF-8.
     pub fn string(&self, kind: AttributeKind) -> Option<&'a str> {
@@ -197,7 +198,8 @@ impl<'a> Message<'a> {
         Some(u64::from_be_bytes(self.raw(kind)?.try_into().ok()?))
     }
 
-    /// The address in the first attribute of this kind, as it stands there: IPv4-mapped addresses stay mapped.
+    /// The address in the first attribute of this kind, as it stands there: IPv4-mapped addresses stay
+    /// mapped.
     pub fn address(&self, kind: AttributeKind) -> Option<SocketAddr> {
         address::decode(self.raw(kind)?)
     }

@@ -26,7 +26,8 @@ impl PasswordAlgorithm {
     }
 }
 
-/// The value of PASSWORD-ALGORITHMS (RFC 8489 §14.11): numbers and parameters, in the server's order of preference.
+/// The value of PASSWORD-ALGORITHMS (RFC 8489 §14.11): numbers and parameters, in the server's order of
+/// preference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PasswordAlgorithms<'a>(&'a [u8]);
 

@@ -9,7 +9,8 @@ const STALE_AFTER: Duration = Duration::from_secs(600);
 /// No interval is shorter: a server that answers in a millisecond now may be busy the next time.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// The retransmission interval towards one server, from the round-trip times seen (RFC 6298 §2, RFC 8489 §6.2.1).
+/// The retransmission interval towards one server, from the round-trip times seen (RFC 6298 §2, RFC 8489
+/// §6.2.1).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RttEstimate {
     state: Option<State>,

@@ -1,7 +1,8 @@
 //! A server that tells everybody their address: the basic STUN server of RFC 8489 §12.
 //!
-//! It keeps no state, asks for no credentials (RFC 8489 §12), and cannot be turned into a weapon: it answers well-formed
-//! requests only, with one datagram each, hardly larger than the request (see [`MAX_ANSWER_BYTES`]).
+//! It keeps no state, asks for no credentials (RFC 8489 §12), and cannot be turned into a weapon: it answers
+//! well-formed requests only, with one datagram each, hardly larger than the request (see
+//! [`MAX_ANSWER_BYTES`]).
 //!
 //! ```
 //! use sansio::{Batches, Datagram, Machine, Path, Time};
@@ -27,17 +28,18 @@ use crate::{Class, Message, MessageWriter, Method, WriteError, kind};
 /// The longest SOFTWARE that is sent.
 const MAX_SOFTWARE_BYTES: usize = 64;
 
-/// No answer is longer: header, an IPv6 address (or an error with its list), FINGERPRINT, and SOFTWARE if it is set.
+/// No answer is longer: header, an IPv6 address (or an error with its list), FINGERPRINT, and SOFTWARE if it
+/// is set.
 ///
-/// Without SOFTWARE an answer has at most 24 bytes more than its request over IPv6 and 12 over IPv4; FINGERPRINT is added only
-/// to answers of requests that carry it.
+/// Without SOFTWARE an answer has at most 24 bytes more than its request over IPv6 and 12 over IPv4;
+/// FINGERPRINT is added only to answers of requests that carry it.
 pub const MAX_ANSWER_BYTES: usize = 20 + 28 + 8 + 4 + MAX_SOFTWARE_BYTES;
 
 /// What a server can be told.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// What to call ourselves, cut after 64 bytes. Off by default: it makes every answer longer, and helps those who look
-    /// for old versions.
+    /// What to call ourselves, cut after 64 bytes. Off by default: it makes every answer longer, and helps
+    /// those who look for old versions.
     pub software: Option<String>,
 }
 
@@ -81,7 +83,8 @@ impl Server {
         self.counters
     }
 
-    /// Answers a message that came by `from`, if it is a Binding request: for machines that share a socket with this one.
+    /// Answers a message that came by `from`, if it is a Binding request: for machines that share a socket
+    /// with this one.
     pub fn handle_message(&mut self, message: &Message<'_>, from: Path, out: &mut dyn Outbox) {
         let counter = match (message.class(), message.method()) {
             _ if message.has_fingerprint() && !message.check_fingerprint() => &mut self.counters.malformed,
@@ -104,7 +107,8 @@ impl Server {
     }
 }
 
-/// Writes the answer to a Binding request that came by `from` (RFC 8489 §6.3.1), for machines that answer on their own.
+/// Writes the answer to a Binding request that came by `from` (RFC 8489 §6.3.1), for machines that answer on
+/// their own.
 ///
 /// # Errors
 /// If `buffer` is too small; [`MAX_ANSWER_BYTES`] always do.

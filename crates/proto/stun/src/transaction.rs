@@ -1,10 +1,10 @@
 //! The client's side of a request: sent again until it is answered, or given up.
 //!
-//! A machine that asks questions owns one [`Transactions`] table. It starts requests with a token of its own ("the
-//! check of pair 7"), hands in the responses, and gets the token back with the answer or with the reason why there is none.
-//! The table does what RFC 8489 asks of every client: random transaction ids, retransmission with doubling
-//! intervals over UDP and none over streams (§6.2.1, §6.2.2), the integrity check of responses (§9.1.4, §9.2.5), and
-//! round-trip times by Karn's algorithm.
+//! A machine that asks questions owns one [`Transactions`] table. It starts requests with a token of its own
+//! ("the check of pair 7"), hands in the responses, and gets the token back with the answer or with the
+//! reason why there is none. The table does what RFC 8489 asks of every client: random transaction ids,
+//! retransmission with doubling intervals over UDP and none over streams (§6.2.1, §6.2.2), the integrity
+//! check of responses (§9.1.4, §9.2.5), and round-trip times by Karn's algorithm.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -133,7 +133,8 @@ pub struct Response<T, A = Path> {
     pub request: Box<[u8]>,
     /// The round-trip time, if the request was sent once: else nobody knows which one was answered (Karn).
     pub rtt: Option<Duration>,
-    /// Whether a signature was asked for and found good. `false` with a challenge (401, 438) in reply to a signed request.
+    /// Whether a signature was asked for and found good. `false` with a challenge (401, 438) in reply to a
+    /// signed request.
     pub authenticated: bool,
 }
 
@@ -204,8 +205,8 @@ pub enum Dropped {
 }
 
 impl<T, A: Copy + PartialEq> Transactions<T, A> {
-    /// An empty table. `known` are the comprehension-required attributes that the owner understands in responses,
-    /// beyond those of RFC 8489.
+    /// An empty table. `known` are the comprehension-required attributes that the owner understands in
+    /// responses, beyond those of RFC 8489.
     pub fn new(timing: Timing, known: &'static [AttributeKind]) -> Self {
         Self {
             timing,
@@ -217,7 +218,8 @@ impl<T, A: Copy + PartialEq> Transactions<T, A> {
         }
     }
 
-    /// Starts a request; it leaves with the next [`Transactions::poll_transmit`]. `build` writes its attributes.
+    /// Starts a request; it leaves with the next [`Transactions::poll_transmit`]. `build` writes its
+    /// attributes.
     ///
     /// # Errors
     /// If it gets longer than [`MAX_REQUEST_BYTES`].
@@ -258,8 +260,8 @@ impl<T, A: Copy + PartialEq> Transactions<T, A> {
 
     /// Takes a response that came from `from`.
     ///
-    /// Success and error responses alike end the transaction and are the owner's to read; what is not believed is
-    /// dropped, and the request goes on waiting.
+    /// Success and error responses alike end the transaction and are the owner's to read; what is not
+    /// believed is dropped, and the request goes on waiting.
     pub fn handle_response(
         &mut self,
         now: Time,
@@ -321,7 +323,8 @@ impl<T, A: Copy + PartialEq> Transactions<T, A> {
         }
     }
 
-    /// All requests to `to` have failed: the stream broke, or a hard ICMP error came (RFC 8489 §6.2.1, §6.2.2).
+    /// All requests to `to` have failed: the stream broke, or a hard ICMP error came (RFC 8489 §6.2.1,
+    /// §6.2.2).
     pub fn handle_unreachable(&mut self, to: A) {
         let ids: Vec<_> = self.pending.iter().filter(|(_, p)| p.to == to).map(|(&id, _)| id).collect();
         ids.into_iter().for_each(|id| self.fail_because(id, Cause::Unreachable));
@@ -359,8 +362,8 @@ impl<T, A: Copy + PartialEq> Transactions<T, A> {
         self.pending.remove(&id).map(|pending| pending.token)
     }
 
-    /// Does not send it any more, but takes its answer for as long as it would have waited for one. If none comes it
-    /// fails with [`Cause::Abandoned`]. What RFC 8445 §7.3.1.4 calls cancelling a check.
+    /// Does not send it any more, but takes its answer for as long as it would have waited for one. If none
+    /// comes it fails with [`Cause::Abandoned`]. What RFC 8445 §7.3.1.4 calls cancelling a check.
     pub fn abandon(&mut self, id: TransactionId) {
         if let Some(pending) = self.pending.get_mut(&id) {
             pending.abandoned = true;

@@ -6,7 +6,8 @@ use crate::AttributeKind;
 /// How many unknown attributes an answer lists at most: an answer stays small, whatever was asked.
 pub const MAX_UNKNOWN: usize = 8;
 
-/// The attributes of a message that had to be comprehended and were not: the first [`MAX_UNKNOWN`] kinds of them.
+/// The attributes of a message that had to be comprehended and were not: the first [`MAX_UNKNOWN`] kinds of
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct UnknownAttributes {
     kinds: [u16; MAX_UNKNOWN],

@@ -11,8 +11,8 @@ use crate::{
 /// Writes a message where it leaves from.
 ///
 /// Attributes are written in the order of the calls; [`MessageWriter::integrity`] and
-/// [`MessageWriter::fingerprint`] come last and cover what was written before them. What does not fit is remembered, and
-/// [`MessageWriter::finish`] tells it: nothing panics and nothing is cut off.
+/// [`MessageWriter::fingerprint`] come last and cover what was written before them. What does not fit is
+/// remembered, and [`MessageWriter::finish`] tells it: nothing panics and nothing is cut off.
 ///
 /// ```
 /// use sterna_stun::{Class, MessageWriter, Method, TransactionId, WriteError, kind};
@@ -135,8 +135,8 @@ impl<'b> MessageWriter<'b> {
 
     /// Writes an attribute whose value `fill` puts straight into the message, without a copy: TURN's DATA.
     ///
-    /// `fill` gets exactly `max` bytes, whose contents are unspecified, and returns how many it used, which is returned.
-    /// If `max` bytes do not fit `fill` is not called, and the message fails.
+    /// `fill` gets exactly `max` bytes, whose contents are unspecified, and returns how many it used, which
+    /// is returned. If `max` bytes do not fit `fill` is not called, and the message fails.
     pub fn data_in_place(
         &mut self,
         kind: AttributeKind,

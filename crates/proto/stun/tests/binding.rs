@@ -264,7 +264,8 @@ fn accounts(request: &[u8], from: Path, class: Class, build: impl FnOnce(&mut Me
     }
 }
 
-/// Lets servers refer the client: each request is answered with the next of `servers`, and then with an address.
+/// Lets servers refer the client: each request is answered with the next of `servers`, and then with an
+/// address.
 fn refer(client: &mut Client, servers: &[&str]) -> Event {
     let mut servers = servers.iter();
     for _ in 0..20 {

@@ -122,8 +122,8 @@ fn rfc8489_sample_request_with_sha256_and_userhash() {
     assert_every_bit_is_signed(&vector, &key);
 }
 
-/// Erratum 6268: the length field of the printed vector counts the header, too. So it is no STUN message; but the HMAC that
-/// it carries is right for the length that it claims, which shows that key and algorithm are.
+/// Erratum 6268: the length field of the printed vector counts the header, too. So it is no STUN message; but
+/// the HMAC that it carries is right for the length that it claims, which shows that key and algorithm are.
 #[test]
 fn rfc8489_sample_request_as_printed_has_a_wrong_length() {
     let vector = Vector::load("rfc8489-b.1-as-printed");

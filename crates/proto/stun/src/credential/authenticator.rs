@@ -26,9 +26,11 @@ pub struct AuthenticatorConfig {
     pub realm: String,
     /// How long a nonce is good for.
     pub nonce_lifetime: Duration,
-    /// What PASSWORD-ALGORITHMS offers, the preferred first; without any it is left out, which makes challenges smaller and leaves MD5.
+    /// What PASSWORD-ALGORITHMS offers, the preferred first; without any it is left out, which makes
+    /// challenges smaller and leaves MD5.
     pub algorithms: Vec<PasswordAlgorithm>,
-    /// Whether clients are asked for USERHASH in place of USERNAME. The lookup must then know users by their hash.
+    /// Whether clients are asked for USERHASH in place of USERNAME. The lookup must then know users by their
+    /// hash.
     pub anonymous: bool,
     /// Secret. Nonces are made with it.
     pub seed: Seed,
@@ -176,7 +178,8 @@ impl Authenticator {
         self.nonces.issue(now, source, self.features)
     }
 
-    /// Which algorithm the request's key is made with, and how its response is signed: the bid-down protection.
+    /// Which algorithm the request's key is made with, and how its response is signed: the bid-down
+    /// protection.
     fn negotiated(
         &self,
         request: &Message<'_>,
@@ -193,7 +196,6 @@ impl Authenticator {
         };
         // What came back must be what was sent, or somebody shortened the list on its way to the client.
         if !offered.supported().eq(self.algorithms.iter().copied())
-            || offered.entries().count() != self.algorithms.len()
             || offered.raw().len() != 4 * self.algorithms.len()
             || !self.algorithms.contains(&chosen)
         {

@@ -4,7 +4,8 @@ use base64::engine::general_purpose::STANDARD;
 /// What the nonce of an RFC 8489 server begins with.
 const COOKIE: &[u8] = b"obMatJos2";
 
-/// The security features that a server announces in its nonce, where nobody can take them out (RFC 8489 §18.1).
+/// The security features that a server announces in its nonce, where nobody can take them out (RFC 8489
+/// §18.1).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Features {
     /// It sends PASSWORD-ALGORITHMS.

@@ -16,8 +16,9 @@ const MAX_ALGORITHMS: usize = 128;
 
 /// The client's side of long-term credentials towards one server (RFC 8489 §9.2).
 ///
-/// Every request is signed by [`LongTerm::sign`], which at first does nothing: the server will answer 401 with its challenge. Error
-/// responses go through [`LongTerm::handle_error`], which says whether to ask again.
+/// Every request is signed by [`LongTerm::sign`], which at first does nothing: the server will answer 401
+/// with its challenge. Error responses go through [`LongTerm::handle_error`], which says whether to ask
+/// again.
 pub struct LongTerm {
     username: String,
     password: String,
@@ -150,7 +151,8 @@ impl LongTerm {
             return Err(Refusal::WrongCredentials);
         }
         if stale {
-            // Requests sent side by side all meet the end of one nonce: only a stale *new* nonce is suspicious.
+            // Requests sent side by side all meet the end of one nonce: only a stale *new* nonce is
+            // suspicious.
             let newest = self.challenge.as_ref().is_some_and(|old| request.nonce() == Some(&old.nonce));
             self.stale_in_a_row += u8::from(newest);
             if self.stale_in_a_row > MAX_STALE_IN_A_ROW {

@@ -16,11 +16,11 @@ const NONCE_BYTES: usize = Features::COOKIE_BYTES + 20;
 /// A nonce as it goes into the NONCE attribute.
 pub type Nonce = [u8; NONCE_BYTES];
 
-/// Makes and recognises nonces without remembering any: each is the time of its making and a MAC over it, the client's address and the
-/// announced features.
+/// Makes and recognises nonces without remembering any: each is the time of its making and a MAC over it, the
+/// client's address and the announced features.
 ///
-/// So a nonce overheard from one client is of no use from another address (RFC 8489 §9.2.4), none can be made up,
-/// a flood of requests costs no memory, and the features cannot be taken out (RFC 8489 §9.2.1).
+/// So a nonce overheard from one client is of no use from another address (RFC 8489 §9.2.4), none can be made
+/// up, a flood of requests costs no memory, and the features cannot be taken out (RFC 8489 §9.2.1).
 #[derive(Debug)]
 pub struct NonceKey {
     key: HmacSha256Key,
@@ -59,7 +59,8 @@ impl NonceKey {
         nonce
     }
 
-    /// Whether a nonce that the client at the other end of `source` sent is one of ours. Constant time for any that is not.
+    /// Whether a nonce that the client at the other end of `source` sent is one of ours. Constant time for
+    /// any that is not.
     pub fn check(&self, now: Time, source: Path, nonce: &[u8]) -> NonceState {
         let Some((cookie, encoded)) = nonce.split_first_chunk::<{ Features::COOKIE_BYTES }>() else {
             return NonceState::Forged;

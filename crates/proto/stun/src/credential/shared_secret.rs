@@ -23,11 +23,12 @@ const EXAMPLES: [&str; 12] = [
     "logen-logen",
 ];
 
-/// What a TURN server and a web application share, so that the application can hand out credentials that expire.
+/// What a TURN server and a web application share, so that the application can hand out credentials that
+/// expire.
 ///
-/// The username is `timestamp:user`, the time in Unix seconds at which it expires; the password is base64(HMAC-SHA1(secret, username)).
-/// Nothing is stored: the server recomputes the password from the username. This is the form that browsers' back ends use
-/// (draft-uberti-behave-turn-rest).
+/// The username is `timestamp:user`, the time in Unix seconds at which it expires; the password is
+/// base64(HMAC-SHA1(secret, username)). Nothing is stored: the server recomputes the password from the
+/// username. This is the form that browsers' back ends use (draft-uberti-behave-turn-rest).
 #[derive(Clone)]
 pub struct SharedSecret(HmacSha1Key);
 

@@ -5,7 +5,8 @@ use crate::{Integrity, Key, Message};
 
 /// Checks a request or an indication against short-term credentials (RFC 8489 §9.1.3).
 ///
-/// `key_of` knows the keys of usernames. The integrity that is returned is the one that the response must have.
+/// `key_of` knows the keys of usernames. The integrity that is returned is the one that the response must
+/// have.
 ///
 /// # Errors
 /// What to refuse a request with; an indication is dropped without a word. A refusal must not be signed.
