@@ -1,0 +1,246 @@
+//! SCTP packets as bytes (RFC 9260 §3): the common header, and one chunk after another, each padded to 4 bytes.
+
+/// Bytes of the common header.
+pub(crate) const HEADER: usize = 12;
+/// Bytes of a chunk's header.
+pub(crate) const CHUNK_HEADER: usize = 4;
+
+/// The chunk types that are told apart here (RFC 9260 §3.2, RFC 6525 §3, RFC 3758 §3.2).
+pub(crate) mod kind {
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const INIT: u8 = 1;
+    pub(crate) const INIT_ACK: u8 = 2;
+    pub(crate) const SACK: u8 = 3;
+    pub(crate) const HEARTBEAT: u8 = 4;
+    pub(crate) const ABORT: u8 = 6;
+    pub(crate) const SHUTDOWN: u8 = 7;
+    pub(crate) const SHUTDOWN_ACK: u8 = 8;
+    pub(crate) const COOKIE_ECHO: u8 = 10;
+    pub(crate) const COOKIE_ACK: u8 = 11;
+    pub(crate) const SHUTDOWN_COMPLETE: u8 = 14;
+    pub(crate) const RE_CONFIG: u8 = 130;
+    pub(crate) const FORWARD_TSN: u8 = 192;
+}
+
+/// The common header, without its checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) source: u16,
+    pub(crate) destination: u16,
+    pub(crate) tag: u32,
+}
+
+/// A chunk where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chunk<'a> {
+    /// Header and value, without padding. At least [`CHUNK_HEADER`] long.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Chunk<'a> {
+    pub(crate) fn kind(&self) -> u8 {
+        self.bytes[0]
+    }
+
+    pub(crate) fn flags(&self) -> u8 {
+        self.bytes[1]
+    }
+
+    pub(crate) fn value(&self) -> &'a [u8] {
+        &self.bytes[CHUNK_HEADER..]
+    }
+}
+
+/// The chunks of a packet. Ends early at a chunk whose length is wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunks<'a>(&'a [u8]);
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = Chunk<'a>;
+
+    fn next(&mut self) -> Option<Chunk<'a>> {
+        let length = usize::from(u16::from_be_bytes([*self.0.get(2)?, *self.0.get(3)?]));
+        if length < CHUNK_HEADER {
+            return None;
+        }
+        let bytes = self.0.get(..length)?;
+        // The padding of the last chunk may be missing.
+        self.0 = self.0.get(padded(length)..).unwrap_or_default();
+        Some(Chunk { bytes })
+    }
+}
+
+/// Type-length-value parameters, as in INIT (RFC 9260 §3.2.1). Ends early at one whose length is wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameters<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Parameters<'a> {
+    /// The type and the value.
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let kind = u16::from_be_bytes([*self.0.first()?, *self.0.get(1)?]);
+        let length = usize::from(u16::from_be_bytes([*self.0.get(2)?, *self.0.get(3)?]));
+        let value = self.0.get(4..length)?;
+        self.0 = self.0.get(padded(length)..).unwrap_or_default();
+        Some((kind, value))
+    }
+}
+
+/// The header and the chunks of `packet`. The checksum is not looked at.
+pub(crate) fn parse(packet: &[u8]) -> Option<(Header, Chunks<'_>)> {
+    let header = Header {
+        source: u16::from_be_bytes([*packet.first()?, *packet.get(1)?]),
+        destination: u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]),
+        tag: u32_at(packet, 4)?,
+    };
+    Some((header, Chunks(packet.get(HEADER..)?)))
+}
+
+/// Whether the checksum of `packet` is right.
+pub(crate) fn intact(packet: &[u8]) -> bool {
+    packet.get(8..HEADER).is_some_and(|sum| sum == checksum(packet).to_le_bytes())
+}
+
+/// CRC32c over `packet` with the checksum field taken as zero (RFC 9260 §6.8, appendix A).
+fn checksum(packet: &[u8]) -> u32 {
+    let sum = crc32c::crc32c(&packet[..8]);
+    let sum = crc32c::crc32c_append(sum, &[0; 4]);
+    crc32c::crc32c_append(sum, &packet[HEADER..])
+}
+
+/// `length` rounded up to the 4 bytes that chunks and parameters are padded to.
+pub(crate) fn padded(length: usize) -> usize {
+    length.next_multiple_of(4)
+}
+
+/// The big-endian number at `at`.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// The big-endian number at `at`.
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// Writes a packet into a buffer. What does not fit makes [`Writer::finish`] return 0.
+pub(crate) struct Writer<'b> {
+    buffer: &'b mut [u8],
+    used: usize,
+    overrun: bool,
+}
+
+impl<'b> Writer<'b> {
+    pub(crate) fn new(buffer: &'b mut [u8], header: Header) -> Self {
+        let mut writer = Self { buffer, used: 0, overrun: false };
+        writer.put(&header.source.to_be_bytes());
+        writer.put(&header.destination.to_be_bytes());
+        writer.put(&header.tag.to_be_bytes());
+        writer.put(&[0; 4]);
+        writer
+    }
+
+    /// Appends a chunk made of `parts`.
+    pub(crate) fn chunk(&mut self, kind: u8, flags: u8, parts: &[&[u8]]) {
+        let length = CHUNK_HEADER + parts.iter().map(|part| part.len()).sum::<usize>();
+        let Ok(written) = u16::try_from(length) else {
+            self.overrun = true;
+            return;
+        };
+        self.put(&[kind, flags]);
+        self.put(&written.to_be_bytes());
+        parts.iter().for_each(|part| self.put(part));
+        self.put(&[0; 3][..padded(length) - length]);
+    }
+
+    /// Appends a chunk as it is.
+    pub(crate) fn copy(&mut self, chunk: &[u8]) {
+        self.put(chunk);
+        self.put(&[0; 3][..padded(chunk.len()) - chunk.len()]);
+    }
+
+    /// Writes the checksum and returns the packet's length.
+    pub(crate) fn finish(self) -> usize {
+        if self.overrun {
+            return 0;
+        }
+        let sum = checksum(&self.buffer[..self.used]);
+        self.buffer[8..HEADER].copy_from_slice(&sum.to_le_bytes());
+        self.used
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        match self.buffer.get_mut(self.used..self.used + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.used += bytes.len();
+            }
+            None => self.overrun = true,
+        }
+    }
+}
+
+/// A packet of `chunks`, which are whole, as a vector.
+pub(crate) fn assemble<'a>(header: Header, chunks: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
+    let length = HEADER + chunks.clone().map(|chunk| padded(chunk.len())).sum::<usize>();
+    let mut packet = vec![0; length];
+    let mut writer = Writer::new(&mut packet, header);
+    chunks.for_each(|chunk| writer.copy(chunk));
+    writer.finish();
+    packet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let header = Header { source: 5000, destination: 5001, tag: 0xdead_beef };
+        let mut buffer = [0xff; 64];
+        let mut writer = Writer::new(&mut buffer, header);
+        writer.chunk(kind::COOKIE_ECHO, 0, &[b"ab", b"c"]);
+        writer.chunk(kind::COOKIE_ACK, 1, &[]);
+        let used = writer.finish();
+        assert_eq!(used, HEADER + 8 + 4);
+        assert!(intact(&buffer[..used]));
+        let (read, chunks) = parse(&buffer[..used]).unwrap();
+        assert_eq!(read, header);
+        let chunks: Vec<_> = chunks.map(|c| (c.kind(), c.flags(), c.value().to_vec())).collect();
+        assert_eq!(chunks, [(kind::COOKIE_ECHO, 0, b"abc".to_vec()), (kind::COOKIE_ACK, 1, vec![])]);
+        buffer[20] ^= 1;
+        assert!(!intact(&buffer[..used]));
+    }
+
+    #[test]
+    fn too_small_a_buffer_gives_nothing() {
+        let header = Header { source: 1, destination: 2, tag: 3 };
+        for length in 0..HEADER + 8 {
+            let mut buffer = vec![0; length];
+            let mut writer = Writer::new(&mut buffer, header);
+            writer.chunk(kind::INIT, 0, &[&[0; 4]]);
+            assert_eq!(writer.finish(), 0);
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_crc32c() {
+        // RFC 3720 appendix B.4: 32 bytes of zeros.
+        assert_eq!(checksum(&[0; 32]), 0x8a91_36aa);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            intact(&bytes);
+            if let Some((_, chunks)) = parse(&bytes) {
+                for chunk in chunks {
+                    prop_assert!(chunk.bytes.len() >= CHUNK_HEADER);
+                    Parameters(chunk.value()).for_each(drop);
+                }
+            }
+        }
+    }
+}
