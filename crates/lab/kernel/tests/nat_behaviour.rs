@@ -17,6 +17,8 @@ enum On {
 
 const PORT: u16 = 5000;
 const OTHER_PORT: u16 = 6000;
+/// From here the server sends what comes from one address in particular; the other ports are bound to all.
+const THIRD_PORT: u16 = 7000;
 /// Long enough for a packet through three namespaces, on a busy machine too.
 const SOON: u32 = 3000;
 /// How long one waits for what should not come. Each silence is followed by a packet that does come.
@@ -64,10 +66,6 @@ impl Probe {
         self.inner.receive(PORT, wait).is_some()
     }
 }
-
-/// `bind` to an address of the server succeeds beside its wildcard sockets only with other ports; the probes that
-/// need a certain source use these.
-const THIRD_PORT: u16 = 7000;
 
 fn probe(preset: Preset, mapping: On, filtering: On, preserving: bool) {
     let Some(mut probe) = Probe::new(preset) else { return };

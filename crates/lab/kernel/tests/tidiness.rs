@@ -76,6 +76,6 @@ fn what_a_killed_process_left_is_removed_by_the_next_lab() {
     let _lab = lab().unwrap();
     assert_eq!(namespaces(&stale), Vec::<String>::new());
     assert!(!child.wait().unwrap().success());
-    assert_eq!(namespaces(&foreign), [foreign.clone()], "others' namespaces stay");
+    assert_eq!(namespaces(&foreign), std::slice::from_ref(&foreign), "others' namespaces stay");
     assert!(Command::new("ip").args(["netns", "delete", &foreign]).status().unwrap().success());
 }
