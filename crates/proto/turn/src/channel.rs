@@ -63,7 +63,8 @@ pub(crate) fn channel_data_room(data: usize, transport: Transport) -> usize {
 
 /// Writes a ChannelData message around what `fill` writes, and returns its length.
 ///
-/// `buffer` has [`channel_data_room`] bytes for `max` bytes of data. `fill` returning 0 sends nothing.
+/// `buffer` has [`channel_data_room`] bytes for `max` bytes of data. `fill` returning 0 sends nothing, unless
+/// `max` is 0: no data is a message too.
 pub(crate) fn write_channel_data(
     buffer: &mut [u8],
     channel: ChannelNumber,
@@ -74,7 +75,7 @@ pub(crate) fn write_channel_data(
     let (header, data) = buffer.split_at_mut(CHANNEL_DATA_HEADER);
     let length = fill(&mut data[..max]).min(max);
     let Ok(claimed) = u16::try_from(length) else { return 0 };
-    if length == 0 {
+    if length == 0 && max > 0 {
         return 0;
     }
     header[..2].copy_from_slice(&channel.0.to_be_bytes());

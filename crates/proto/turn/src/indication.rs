@@ -17,7 +17,8 @@ pub(crate) fn indication_room(peer: SocketAddr, data: usize) -> usize {
 
 /// Writes a Send or Data indication around what `fill` writes, and returns its length.
 ///
-/// `buffer` has [`indication_room`] bytes for `max` bytes of data. `fill` returning 0 sends nothing.
+/// `buffer` has [`indication_room`] bytes for `max` bytes of data. `fill` returning 0 sends nothing, unless `max` is
+/// 0: no data is a message too.
 pub(crate) fn write_indication(
     buffer: &mut [u8],
     method: Method,
@@ -27,7 +28,8 @@ pub(crate) fn write_indication(
     fill: &mut dyn FnMut(&mut [u8]) -> usize,
 ) -> usize {
     let mut writer = MessageWriter::new(buffer, Class::Indication, method, id);
-    if writer.xor_address(kind::XOR_PEER_ADDRESS, peer).data_in_place(kind::DATA, max, fill) == 0 {
+    let length = writer.xor_address(kind::XOR_PEER_ADDRESS, peer).data_in_place(kind::DATA, max, fill);
+    if length == 0 && max > 0 {
         return 0;
     }
     writer.finish().unwrap_or(0)

@@ -11,14 +11,21 @@
 //! bytes more) or, once a *channel* number is bound to the peer, *ChannelData* (4 bytes more).
 //!
 //! * [`Client`] is one allocation, over one UDP, TCP or TLS path to one server.
+//! * [`Server`] decides everything: who gets a relayed address, for how long, and whom packets may come from and
+//!   go to ([`PeerPolicy`]).
 
 mod attribute;
 mod channel;
 mod client;
 mod error;
 mod indication;
+mod server;
 
 pub use attribute::Family;
 pub use channel::{CHANNEL_DATA_HEADER, ChannelNumber, parse_channel_data};
 pub use client::{Client, ClientConfig, ClientEvent, Credentials, Lane, Opened};
 pub use error::{Stage, TurnError};
+pub use server::{
+    AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Drop, EndReason, PeerPolicy, Quotas,
+    RelayAddress, Server, ServerConfig, ServerEvent, User,
+};

@@ -8,7 +8,7 @@ use crypto::HmacSha1Key;
 const SHORTEST: usize = 8;
 
 /// Values of examples and manuals: whoever guesses at a secret tries these first.
-const EXAMPLES: [&str; 12] = [
+const EXAMPLES: [&str; 13] = [
     "changeme",
     "change-me",
     "secret123",
@@ -21,6 +21,7 @@ const EXAMPLES: [&str; 12] = [
     "static-auth-secret",
     "north-south",
     "logen-logen",
+    "openrelayprojectsecret",
 ];
 
 /// What a TURN server and a web application share, so that the application can hand out credentials that

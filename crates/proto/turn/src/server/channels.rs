@@ -38,7 +38,12 @@ impl Channels {
     }
 
     /// Whether [`Channels::bind`] would succeed.
-    pub(crate) fn check(&mut self, now: Time, number: ChannelNumber, peer: SocketAddr) -> Result<(), BindError> {
+    pub(crate) fn check(
+        &mut self,
+        now: Time,
+        number: ChannelNumber,
+        peer: SocketAddr,
+    ) -> Result<(), BindError> {
         match (self.peer(now, number), self.number(now, peer)) {
             (Some(bound), _) if bound != peer => return Err(BindError::Conflict),
             (_, Some(bound)) if bound != number => return Err(BindError::Conflict),
@@ -53,7 +58,12 @@ impl Channels {
     }
 
     /// Binds `number` to `peer`, or refreshes that binding.
-    pub(crate) fn bind(&mut self, now: Time, number: ChannelNumber, peer: SocketAddr) -> Result<(), BindError> {
+    pub(crate) fn bind(
+        &mut self,
+        now: Time,
+        number: ChannelNumber,
+        peer: SocketAddr,
+    ) -> Result<(), BindError> {
         self.check(now, number, peer)?;
         // What an expired binding of the number or of the peer leaves behind goes first.
         if let Some(old) = self.by_number.insert(number, Binding { peer, expiry: now + CHANNEL_LIFETIME }) {

@@ -42,8 +42,12 @@ impl Cidr {
         }
         let host_bits = bits - prefix;
         let first = match base {
-            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(host_bits.into()).unwrap_or(0)).into()),
-            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(host_bits.into()).unwrap_or(0)).into()),
+            IpAddr::V4(v4) => {
+                IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(host_bits.into()).unwrap_or(0)).into())
+            }
+            IpAddr::V6(v6) => {
+                IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(host_bits.into()).unwrap_or(0)).into())
+            }
         };
         if first != base {
             let meant = Self { base: first, prefix };
@@ -138,9 +142,18 @@ mod tests {
 
     #[test]
     fn a_malformed_range_is_an_error_and_never_everything() {
-        for text in
-            ["", "/", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8", "10/8", "::/129", "10.0.0.0/8/8"]
-        {
+        for text in [
+            "",
+            "/",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "10/8",
+            "::/129",
+            "10.0.0.0/8/8",
+        ] {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
         let error = "10.0.0.1/8".parse::<Cidr>().unwrap_err();

@@ -58,7 +58,9 @@ impl Usage {
         if self.by_user.get(user).is_some_and(|count| *count >= quotas.per_user) || quotas.per_user == 0 {
             return Err(Exceeded::User);
         }
-        if self.by_source.get(&source).is_some_and(|count| *count >= quotas.per_source) || quotas.per_source == 0 {
+        if self.by_source.get(&source).is_some_and(|count| *count >= quotas.per_source)
+            || quotas.per_source == 0
+        {
             return Err(Exceeded::Source);
         }
         self.total += 1;
@@ -83,10 +85,6 @@ impl Usage {
                 self.by_source.remove(&source);
             }
         }
-    }
-
-    pub(crate) fn total(&self) -> usize {
-        self.total
     }
 }
 
@@ -127,10 +125,11 @@ mod tests {
         assert_eq!(usage.admit(&quotas, "d", ip("192.0.2.3")), Err(Exceeded::Total));
         usage.release("a", ip("192.0.2.1"));
         usage.admit(&quotas, "a", ip("192.0.2.2")).unwrap();
-        for (user, source) in [("a", "192.0.2.1"), ("a", "192.0.2.2"), ("b", "192.0.2.1"), ("c", "192.0.2.2")] {
+        for (user, source) in [("a", "192.0.2.1"), ("a", "192.0.2.2"), ("b", "192.0.2.1"), ("c", "192.0.2.2")]
+        {
             usage.release(user, ip(source));
         }
-        assert!(usage.by_user.is_empty() && usage.by_source.is_empty() && usage.total() == 0);
+        assert!(usage.by_user.is_empty() && usage.by_source.is_empty() && usage.total == 0);
     }
 
     #[test]

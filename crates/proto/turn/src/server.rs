@@ -1,0 +1,239 @@
+mod accounts;
+mod allocate;
+mod allocation;
+mod answer;
+mod channels;
+mod cidr;
+mod config;
+mod counters;
+mod event;
+mod permission;
+mod policy;
+mod ports;
+mod quota;
+mod relaying;
+mod request;
+mod throttle;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Ticket, Time, Timers, Transport};
+use stun::credential::{Authenticator, AuthenticatorConfig};
+use stun::{Class, Message, Method, Packet};
+
+pub use allocation::AllocationId;
+pub use cidr::{Cidr, CidrError};
+pub use config::{Auth, ConfigError, RelayAddress, ServerConfig, User};
+pub use counters::{Counters, Drop};
+pub use event::{EndReason, ServerEvent};
+pub use policy::{Denial, PeerPolicy};
+pub use quota::Quotas;
+
+use accounts::Accounts;
+use allocate::{Pending, Reply};
+use allocation::Allocations;
+use ports::Ports;
+use quota::Usage;
+use throttle::Throttle;
+
+/// Events that the owner has not fetched; more are not told.
+const MAX_EVENTS: usize = 10_000;
+
+/// Something has no room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Full;
+
+/// A TURN server, which is a STUN server too.
+///
+/// It is a [`Machine`] over [`Path`]s. Its owner listens for clients, hands in what comes, one message at a time,
+/// and opens relay sockets when [`Machine::poll_socket`] asks for them. A datagram whose `path.local` is the
+/// address of a relay socket is a peer's; every other is a client's. On streams, messages go in and come out as
+/// they stand on the wire; when a stream ends the owner says so with [`SocketReply::Disconnected`].
+///
+/// Strangers cost it nothing: it remembers a client from its first authenticated Allocate request on, and not
+/// before. What it tells strangers is small, and not often the same one.
+///
+/// Packets between two of its own allocations never leave it.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    rng: Rng,
+    authenticator: Authenticator,
+    accounts: Accounts,
+    throttle: Throttle,
+    usage: Usage,
+    /// The ports of each relay address.
+    ports: Vec<Ports>,
+    allocations: Allocations,
+    pending: BTreeMap<Ticket, Pending>,
+    pending_by_client: BTreeMap<Path, Ticket>,
+    next_ticket: u64,
+    timers: Timers<AllocationId>,
+    sockets: VecDeque<SocketOp>,
+    replies: VecDeque<Reply>,
+    events: VecDeque<ServerEvent>,
+    counters: Counters,
+}
+
+impl Server {
+    /// A server without allocations.
+    ///
+    /// # Errors
+    /// If nobody or everybody could use it, or it has nothing to relay from: see [`ConfigError`].
+    pub fn new(config: ServerConfig) -> Result<Self, ConfigError> {
+        config.check()?;
+        let mut rng = Rng::new(config.seed);
+        let authenticator = Authenticator::new(AuthenticatorConfig {
+            realm: config.realm.clone(),
+            nonce_lifetime: config.nonce_lifetime,
+            algorithms: request::ALGORITHMS.to_vec(),
+            anonymous: false,
+            seed: rng.fork(),
+        });
+        Ok(Self {
+            authenticator,
+            accounts: Accounts::new(&config.realm, config.auth.clone()),
+            throttle: Throttle::new(config.quotas.unauthenticated_per_second, &mut rng),
+            usage: Usage::default(),
+            ports: config.relay_addresses.iter().map(|_| Ports::new(config.ports.clone())).collect(),
+            allocations: Allocations::default(),
+            pending: BTreeMap::new(),
+            pending_by_client: BTreeMap::new(),
+            next_ticket: 0,
+            timers: Timers::default(),
+            sockets: VecDeque::new(),
+            replies: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            rng,
+            config,
+        })
+    }
+
+    /// How many allocations there are.
+    pub fn allocations(&self) -> usize {
+        self.allocations.len()
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Ends all allocations.
+    pub fn close(&mut self, now: Time) {
+        let ids: Vec<AllocationId> = self.allocations.ids().collect();
+        ids.into_iter().for_each(|id| self.end(now, id, EndReason::Closed));
+        self.pending.values_mut().for_each(Pending::abandon);
+    }
+
+    fn handle_stun(&mut self, now: Time, from: Path, message: &Message<'_>, out: &mut dyn Outbox) {
+        if message.has_fingerprint() && !message.check_fingerprint() {
+            return self.counters.drop(Drop::Malformed);
+        }
+        match (message.class(), message.method()) {
+            (Class::Request, Method::BINDING) => self.handle_binding(now, from, message, out),
+            (
+                Class::Request,
+                Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND,
+            ) => self.handle_request(now, from, message, out),
+            (Class::Indication, Method::SEND) => self.handle_send(now, from, message, out),
+            // A keep-alive. "Indications never cause responses" (RFC 8489 §6.3.2).
+            (Class::Indication, Method::BINDING) => {}
+            _ => self.counters.drop(Drop::Unexpected),
+        }
+    }
+
+    /// Takes a relayed address back, with all that hangs on it.
+    fn end(&mut self, now: Time, id: AllocationId, reason: EndReason) {
+        let Some(allocation) = self.allocations.remove(id) else { return };
+        self.timers.stop(id);
+        self.usage.release(&allocation.username, allocation.client.remote.ip());
+        self.ports[allocation.relay].release(allocation.local.port());
+        self.sockets.push_back(SocketOp::Unbind { local: allocation.local });
+        self.tell(ServerEvent::AllocationEnded {
+            id,
+            username: allocation.username,
+            client: allocation.client,
+            relayed: allocation.relayed,
+            duration: now.since(allocation.created),
+            peers: allocation.permissions.installed(),
+            bytes_to_peers: allocation.bytes_to_peers,
+            bytes_to_client: allocation.bytes_to_client,
+            reason,
+        });
+    }
+
+    fn tell(&mut self, event: ServerEvent) {
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(event);
+        }
+    }
+
+    fn count_answer(&mut self, sent: bool) {
+        if !sent {
+            self.counters.drop(Drop::NoRoom);
+        }
+    }
+}
+
+impl Machine for Server {
+    type Addr = Path;
+    type Event = ServerEvent;
+
+    fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
+        let Datagram { from, payload } = datagram;
+        if from.transport == Transport::Udp
+            && let Some(id) = self.allocations.id_by_local(from.local)
+        {
+            return self.relay_from_peer(now, id, from.remote, payload, out);
+        }
+        if !self.is_for_clients(from.local) {
+            return self.counters.drop(Drop::NoAllocation);
+        }
+        match stun::classify(payload) {
+            Packet::ChannelData => self.handle_channel_data(now, from, payload, out),
+            Packet::Stun => match Message::parse(payload) {
+                Ok(message) => self.handle_stun(now, from, &message, out),
+                Err(_) => self.counters.drop(Drop::Malformed),
+            },
+            _ => self.counters.drop(Drop::Malformed),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        while let Some(id) = self.timers.expired(now) {
+            self.end(now, id, EndReason::Expired);
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
+        self.send_replies(now, out);
+    }
+
+    fn poll_event(&mut self) -> Option<ServerEvent> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    fn poll_socket(&mut self) -> Option<SocketOp> {
+        self.sockets.pop_front()
+    }
+
+    fn handle_socket(&mut self, now: Time, reply: SocketReply) {
+        match reply {
+            SocketReply::Bound { ticket, local } => self.bound(now, ticket, local),
+            SocketReply::Failed { ticket, .. } => self.bind_failed(ticket),
+            SocketReply::Disconnected { path, .. } => {
+                self.abandon(path);
+                if let Some((id, _)) = self.allocations.by_client(path) {
+                    self.end(now, id, EndReason::Disconnected);
+                }
+            }
+            SocketReply::Connected { .. } | SocketReply::Resolved { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,68 @@
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use sansio::Path;
+
+use super::allocation::AllocationId;
+use super::policy::Denial;
+
+/// What a [`Server`](crate::Server) tells its owner, for logs: who relayed through it, from where, and how much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerEvent {
+    /// A client got a relayed address.
+    AllocationCreated {
+        /// Names it in later events.
+        id: AllocationId,
+        /// Who asked.
+        username: String,
+        /// From where: remote is the client, as the server sees it.
+        client: Path,
+        /// The relayed address, as peers see it.
+        relayed: SocketAddr,
+    },
+    /// A relayed address was taken back.
+    AllocationEnded {
+        /// As in [`ServerEvent::AllocationCreated`].
+        id: AllocationId,
+        /// Who had it.
+        username: String,
+        /// From where.
+        client: Path,
+        /// The relayed address, as peers see it.
+        relayed: SocketAddr,
+        /// How long it lived.
+        duration: Duration,
+        /// How many permissions were installed in that time, refreshes not counted.
+        peers: usize,
+        /// Bytes of application data that went to peers.
+        bytes_to_peers: u64,
+        /// Bytes of application data that went to the client.
+        bytes_to_client: u64,
+        /// Why it ended.
+        reason: EndReason,
+    },
+    /// Someone with good credentials asked for a peer that the policy denies.
+    PeerDenied {
+        /// Who asked.
+        username: String,
+        /// From where.
+        client: Path,
+        /// For whom.
+        peer: IpAddr,
+        /// Why not.
+        denial: Denial,
+    },
+}
+
+/// Why an allocation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The client gave it back.
+    Deleted,
+    /// The client did not refresh it.
+    Expired,
+    /// The client's stream ended.
+    Disconnected,
+    /// The server was closed.
+    Closed,
+}

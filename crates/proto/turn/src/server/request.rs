@@ -1,0 +1,251 @@
+use std::net::{IpAddr, SocketAddr};
+
+use sansio::{Outbox, Path, Time};
+use stun::credential::{Authenticated, Identity, Rejection};
+use stun::{AttributeKind, Class, Message, MessageWriter, Method, PasswordAlgorithm, kind};
+
+use super::accounts::Found;
+use super::allocation::AllocationId;
+use super::answer::{ANSWER_ROOM, Asker};
+use super::channels::BindError;
+use super::policy::Denial;
+use super::{Drop, EndReason, Server, ServerEvent};
+use crate::attribute::{Family, plain};
+use crate::channel::ChannelNumber;
+
+/// The password algorithms that clients may choose from, the better first.
+pub(super) const ALGORITHMS: [PasswordAlgorithm; 2] = [PasswordAlgorithm::Sha256, PasswordAlgorithm::Md5];
+
+/// The comprehension-required attributes that requests may have. DONT-FRAGMENT is not among them: the server cannot
+/// set the DF bit, and says so with 420 (RFC 8656 §7.2).
+const KNOWN: &[AttributeKind] = &[
+    kind::CHANNEL_NUMBER,
+    kind::LIFETIME,
+    kind::XOR_PEER_ADDRESS,
+    kind::DATA,
+    kind::REQUESTED_ADDRESS_FAMILY,
+    kind::EVEN_PORT,
+    kind::REQUESTED_TRANSPORT,
+    kind::RESERVATION_TOKEN,
+];
+
+impl Server {
+    /// A Binding request: where do you see me?
+    pub(super) fn handle_binding(
+        &mut self,
+        now: Time,
+        from: Path,
+        request: &Message<'_>,
+        out: &mut dyn Outbox,
+    ) {
+        if !self.may_answer(now, from) {
+            return;
+        }
+        let asker = Asker::new(from, request);
+        let unknown = request.unknown_comprehension_required(&[kind::PRIORITY, kind::USE_CANDIDATE]);
+        let sent = if unknown.is_empty() {
+            asker.answer(out, Class::Success, None, &|writer| {
+                writer.xor_address(kind::XOR_MAPPED_ADDRESS, from.remote);
+            })
+        } else {
+            asker.answer(out, Class::Error, None, &|writer| {
+                writer.error_code(420, "").unknown_attributes(&unknown);
+            })
+        };
+        self.count_answer(sent);
+    }
+
+    /// A request of TURN: authentication comes first, whatever it asks for (RFC 8656 §5).
+    pub(super) fn handle_request(
+        &mut self,
+        now: Time,
+        from: Path,
+        request: &Message<'_>,
+        out: &mut dyn Outbox,
+    ) {
+        let Some(signer) = self.authenticate(now, from, request, out) else { return };
+        let asker = Asker::new(from, request);
+        let unknown = request.unknown_comprehension_required(KNOWN);
+        if !unknown.is_empty() {
+            let sent = asker.answer(out, Class::Error, Some(&signer), &|writer| {
+                writer.error(420).unknown_attributes(&unknown);
+            });
+            return self.count_answer(sent);
+        }
+        if asker.method == Method::ALLOCATE {
+            return self.handle_allocate(now, asker, request, signer, out);
+        }
+        let Some((id, allocation)) = self.allocations.by_client(from) else {
+            return self.refuse(asker, &signer, 437, out);
+        };
+        // "All requests after the initial Allocate must use the same username" (RFC 8656 §5).
+        if allocation.username != signer.username {
+            return self.refuse(asker, &signer, 441, out);
+        }
+        let outcome = match asker.method {
+            Method::REFRESH => return self.handle_refresh(now, id, asker, request, &signer, out),
+            Method::CREATE_PERMISSION => self.create_permission(now, id, request),
+            _ => self.bind_channel(now, id, request),
+        };
+        match outcome {
+            Ok(()) => self.succeed(asker, &signer, out, &|_: &mut MessageWriter<'_>| {}),
+            Err(code) => self.refuse(asker, &signer, code, out),
+        }
+    }
+
+    /// Who sent this, or `None` and a challenge to whoever did.
+    fn authenticate(
+        &mut self,
+        now: Time,
+        from: Path,
+        request: &Message<'_>,
+        out: &mut dyn Outbox,
+    ) -> Option<Authenticated> {
+        let unix_now = (self.config.unix_time_at_start + now.elapsed()).as_secs();
+        // A username that expires does not end what was begun with it.
+        let holder = match request.method() {
+            Method::ALLOCATE => None,
+            _ => self.allocations.by_client(from).map(|(_, allocation)| allocation.username.as_str()),
+        };
+        let mut expired = false;
+        let authenticated =
+            self.authenticator.authenticate(now, from, request, &mut |identity, algorithm| {
+                // The nonce does not announce USERHASH, so nobody sends it.
+                let Identity::Name(username) = identity else { return None };
+                let clock = (holder != Some(username)).then_some(unix_now);
+                match self.accounts.find(request, username, algorithm, clock) {
+                    Found::Account(account) => Some(account),
+                    Found::Expired => {
+                        expired = true;
+                        None
+                    }
+                    Found::Nobody => None,
+                }
+            });
+        match authenticated {
+            Ok(signer) => Some(signer),
+            Err(rejection) => {
+                self.counters.unauthorized += 1;
+                self.reject(now, from, request, rejection, expired, out);
+                None
+            }
+        }
+    }
+
+    fn reject(
+        &mut self,
+        now: Time,
+        from: Path,
+        request: &Message<'_>,
+        rejection: Rejection,
+        expired: bool,
+        out: &mut dyn Outbox,
+    ) {
+        if !self.may_answer(now, from) {
+            return;
+        }
+        let authenticator = &self.authenticator;
+        let sent = if expired && rejection == Rejection::Unauthenticated {
+            // He has shown that the credentials were his, so he may know what is wrong with them.
+            let nonce = authenticator.nonce(now, from);
+            Asker::new(from, request).answer(out, Class::Error, None, &|writer| {
+                writer.error_code(401, "Expired").string(kind::REALM, authenticator.realm());
+                writer.raw(kind::NONCE, &nonce).password_algorithms(&ALGORITHMS);
+            })
+        } else {
+            out.send(from, ANSWER_ROOM, &mut |buffer| {
+                authenticator.reject(now, from, request, rejection, buffer).unwrap_or(0)
+            })
+        };
+        self.count_answer(sent);
+    }
+
+    /// Whether a stranger gets an answer. Who can be answered on a stream is where he says he is.
+    fn may_answer(&mut self, now: Time, from: Path) -> bool {
+        let may = from.transport != sansio::Transport::Udp || self.throttle.allows(now, from.remote.ip());
+        if !may {
+            self.counters.drop(Drop::Throttled);
+        }
+        may
+    }
+
+    /// RFC 8656 §8.2.
+    fn handle_refresh(
+        &mut self,
+        now: Time,
+        id: AllocationId,
+        asker: Asker,
+        request: &Message<'_>,
+        signer: &Authenticated,
+        out: &mut dyn Outbox,
+    ) {
+        let asked = request.u32(kind::LIFETIME);
+        let lifetime = self.lifetime(asked);
+        let Some(allocation) = self.allocations.by_id(id) else { return };
+        if let Some(value) = request.raw(kind::REQUESTED_ADDRESS_FAMILY)
+            && Family::from_value(value) != Some(allocation.family())
+        {
+            return self.refuse(asker, signer, 443, out);
+        }
+        let lifetime = if asked == Some(0) {
+            self.end(now, id, EndReason::Deleted);
+            0
+        } else {
+            allocation.expiry = now + lifetime;
+            self.timers.set(id, allocation.expiry);
+            lifetime.as_secs() as u32
+        };
+        self.succeed(asker, signer, out, &|writer: &mut MessageWriter<'_>| {
+            writer.u32(kind::LIFETIME, lifetime);
+        });
+    }
+
+    /// RFC 8656 §10.2.
+    fn create_permission(&mut self, now: Time, id: AllocationId, request: &Message<'_>) -> Result<(), u16> {
+        let peers: Option<Vec<SocketAddr>> = request.xor_addresses(kind::XOR_PEER_ADDRESS).collect();
+        let peers = peers.filter(|peers| !peers.is_empty()).ok_or(400u16)?;
+        let addresses: Vec<IpAddr> = peers.into_iter().map(|peer| peer.ip()).collect();
+        for address in &addresses {
+            self.check_family(id, *address)?;
+            let denial = self.check_permission(*address);
+            self.forbid(id, *address, denial)?;
+        }
+        let allocation = self.allocations.by_id(id).ok_or(437u16)?;
+        allocation.permissions.install(now, &addresses).map_err(|_| 508)
+    }
+
+    /// RFC 8656 §12.2.
+    fn bind_channel(&mut self, now: Time, id: AllocationId, request: &Message<'_>) -> Result<(), u16> {
+        let number = match request.raw(kind::CHANNEL_NUMBER) {
+            Some(&[high, low, _, _]) => ChannelNumber::new(u16::from_be_bytes([high, low])),
+            _ => None,
+        };
+        let peer = request.xor_address(kind::XOR_PEER_ADDRESS).map(plain).filter(|peer| peer.port() != 0);
+        let (Some(number), Some(peer)) = (number, peer) else { return Err(400) };
+        self.check_family(id, peer.ip())?;
+        let denial = self.reach(peer).map(|_| ());
+        self.forbid(id, peer.ip(), denial)?;
+        let allocation = self.allocations.by_id(id).ok_or(437u16)?;
+        let refusal = |error| if error == BindError::Conflict { 400u16 } else { 508 };
+        // Both or neither.
+        allocation.channels.check(now, number, peer).map_err(refusal)?;
+        allocation.permissions.install(now, &[peer.ip()]).map_err(|_| 508u16)?;
+        allocation.channels.bind(now, number, peer).map_err(refusal)
+    }
+
+    fn check_family(&mut self, id: AllocationId, address: IpAddr) -> Result<(), u16> {
+        let allocation = self.allocations.by_id(id).ok_or(437u16)?;
+        if Family::of(address) == allocation.family() { Ok(()) } else { Err(443) }
+    }
+
+    /// 403 for what the policy denies, with a line for the audit.
+    fn forbid(&mut self, id: AllocationId, peer: IpAddr, denial: Result<(), Denial>) -> Result<(), u16> {
+        let Err(denial) = denial else { return Ok(()) };
+        self.counters.forbidden += 1;
+        if let Some(allocation) = self.allocations.by_id(id) {
+            let (username, client) = (allocation.username.clone(), allocation.client);
+            self.tell(ServerEvent::PeerDenied { username, client, peer, denial });
+        }
+        Err(403)
+    }
+}
