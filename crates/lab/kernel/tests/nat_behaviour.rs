@@ -191,3 +191,45 @@ fn there_is_no_way_out() {
     let site = probe.lab.add_site("other", Preset::FullCone).unwrap();
     assert_eq!(site.preset(), Preset::FullCone);
 }
+
+#[test]
+fn holes_can_be_punched_as_the_theory_says() {
+    let Some(mut lab) = lab() else { return };
+    let classic = [Preset::FullCone, Preset::AddressRestricted, Preset::PortRestricted, Preset::Symmetric];
+    let server = lab.add_server("server", 1).unwrap();
+    let to = SocketAddr::new(server.address().into(), PORT);
+    let mut server = Agent::new(&server);
+    server.bind(PORT);
+    let [mut lefts, mut rights] = ["left", "right"].map(|side| {
+        classic.map(|preset| {
+            let mut site = lab.add_site(&format!("{side}-{preset}"), preset).unwrap();
+            Agent::new(&lab.add_host(&mut site, &format!("in-{side}-{preset}")).unwrap())
+        })
+    });
+    let mut port = 10_000;
+    for (left_preset, left) in classic.into_iter().zip(&mut lefts) {
+        for (right_preset, right) in classic.into_iter().zip(&mut rights) {
+            port += 1;
+            let mut hosts = [&mut *left, &mut *right];
+            let mapped = [0, 1].map(|n| {
+                hosts[n].send(port, to, "hello");
+                server.receive(PORT, SOON).expect("the router lets packets out").0
+            });
+            let hard = [Preset::PortRestricted, Preset::Symmetric];
+            let hopeless = left_preset == Preset::Symmetric && hard.contains(&right_preset)
+                || right_preset == Preset::Symmetric && hard.contains(&left_preset);
+            let mut targets = [mapped[1], mapped[0]];
+            let mut heard = [false; 2];
+            for _ in 0..3 {
+                for host in [0, 1] {
+                    hosts[host].send(port, targets[host], "punch");
+                    let other = 1 - host;
+                    if let Some((from, _)) = hosts[other].receive(port, SILENCE) {
+                        (heard[other], targets[other]) = (true, from);
+                    }
+                }
+            }
+            assert_eq!(heard == [true, true], !hopeless, "{left_preset} and {right_preset}");
+        }
+    }
+}

@@ -387,3 +387,42 @@ fn a_box_of_ones_own_is_two_functions() {
     send(&mut net, host, from, "come in");
     assert_eq!(received(&mut net, guest), [(outer, "come in".to_owned())]);
 }
+
+/// Two hosts tell each other where a server sees them, send there, and answer to wherever something comes from.
+fn punch(left: NatBehaviour, right: NatBehaviour) -> bool {
+    let mut net = Net::new(1);
+    let server = puppet(&mut net, "server", Net::INTERNET);
+    let hosts = [("left", left), ("right", right)].map(|(name, behaviour)| {
+        let home = net.add_network(Net::INTERNET, name, behaviour);
+        puppet(&mut net, &format!("in {name}"), home)
+    });
+    let to = net.socket(server, PORT);
+    let mapped = hosts.map(|host| {
+        send(&mut net, host, to, "who am I?");
+        received(&mut net, server)[0].0
+    });
+    let mut targets = [mapped[1], mapped[0]];
+    let mut heard = [false; 2];
+    for _ in 0..3 {
+        for (host, target) in [0, 1].map(|n| (n, targets[n])) {
+            send(&mut net, hosts[host], target, "punch");
+            let other = 1 - host;
+            if let Some((from, _)) = received(&mut net, hosts[other]).pop() {
+                (heard[other], targets[other]) = (true, from);
+            }
+        }
+    }
+    heard == [true, true]
+}
+
+#[test]
+fn holes_can_be_punched_as_the_theory_says() {
+    for (left_name, left) in NatBehaviour::CLASSIC {
+        for (right_name, right) in NatBehaviour::CLASSIC {
+            let hard = ["port-restricted", "symmetric"];
+            let hopeless = left_name == "symmetric" && hard.contains(&right_name)
+                || right_name == "symmetric" && hard.contains(&left_name);
+            assert_eq!(punch(left, right), !hopeless, "{left_name} and {right_name}");
+        }
+    }
+}
