@@ -85,6 +85,8 @@ pub(crate) struct Host {
     pub(crate) place: Place,
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) node: Option<Box<dyn Node>>,
+    /// Counts the processes that have run here.
+    pub(crate) process: u32,
     /// When the calendar will look at the machine's timeout.
     pub(crate) armed: Option<Time>,
     /// Whether somebody outside may have changed the machine.
@@ -120,6 +122,7 @@ impl Host {
             place,
             interfaces: Vec::new(),
             node: None,
+            process: 0,
             armed: None,
             dirty: false,
             wakes: (Time::ZERO, 0),

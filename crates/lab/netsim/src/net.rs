@@ -94,7 +94,12 @@ struct Packet {
 enum Happening {
     Arrival(Stop, Packet),
     Wake(HostId),
-    Reply(HostId, SocketReply),
+    /// For the process that asked, which may have ended meanwhile.
+    Reply {
+        host: HostId,
+        process: u32,
+        reply: SocketReply,
+    },
     ConnectTimeout(StreamId),
     Repeat(Packet),
     Call(Box<dyn FnOnce(&mut Net)>),
@@ -175,6 +180,12 @@ impl Net {
         self.step_limit = steps;
     }
 
+    /// Machines get an outbox with room for this many bytes from now on, 1 MiB unless told otherwise. With little
+    /// room one sees whether they cope with back-pressure; a datagram that is larger never leaves.
+    pub fn set_room(&mut self, bytes: usize) {
+        self.tray.set_limit(bytes);
+    }
+
     /// Gives `name` these addresses in the DNS, in place of those it had.
     pub fn set_name(&mut self, name: &str, addresses: &[IpAddr]) {
         self.names.set(name, addresses);
@@ -208,6 +219,7 @@ impl Net {
         let host = &mut self.hosts[host.0];
         host.close_sockets();
         host.node = None;
+        host.process += 1;
         host.armed = None;
     }
 
@@ -273,6 +285,12 @@ impl Net {
     /// A host's or box's place in the trace.
     pub fn place(&self, host: HostId) -> Place {
         self.hosts[host.0].place
+    }
+
+    /// Answers a machine's wish after a while.
+    fn reply(&mut self, host: HostId, delay: Duration, reply: SocketReply) {
+        let process = self.hosts[host.0].process;
+        self.calendar.push(self.now + delay, Happening::Reply { host, process, reply });
     }
 
     fn mark_dirty(&mut self, host: HostId) {

@@ -94,9 +94,7 @@ impl Flow {
     /// A part has arrived, perhaps too early.
     pub(crate) fn put(&mut self, sequence: u64, kind: Kind, payload: Vec<u8>) {
         self.under_way = self.under_way.saturating_sub(payload.len());
-        if sequence >= self.expected {
-            self.held.insert(sequence, (kind, payload));
-        }
+        self.held.insert(sequence, (kind, payload));
     }
 
     /// The next part in order, if it is here.

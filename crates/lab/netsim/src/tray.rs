@@ -14,13 +14,18 @@ pub(crate) struct Tray {
     packets: VecDeque<(Path, Vec<u8>)>,
     spare: Vec<Vec<u8>>,
     used: usize,
-    /// Whether something did not fit since the last [`Tray::reset`].
+    limit: usize,
+    /// Whether something did not fit since this was last set to `false`.
     pub(crate) refused: bool,
 }
 
 impl Tray {
     pub(crate) fn new() -> Self {
-        Self { packets: VecDeque::new(), spare: Vec::new(), used: 0, refused: false }
+        Self { packets: VecDeque::new(), spare: Vec::new(), used: 0, limit: ROOM, refused: false }
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -54,7 +59,7 @@ impl Tray {
 
 impl Outbox for Tray {
     fn room(&self) -> usize {
-        ROOM.saturating_sub(self.used)
+        self.limit.saturating_sub(self.used)
     }
 
     fn send(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {

@@ -326,7 +326,9 @@ fn ipv6_is_filtered_but_not_translated() {
 #[test]
 fn a_full_table_refuses_and_recovers_when_mappings_expire() {
     let external = [5, 0, 0, 1].into();
-    let mut nat = Translator::new(NatBehaviour::symmetric(), external, 1.into());
+    // One after the other, which fills the table in the shortest time.
+    let behaviour = NatBehaviour { ports: PortAssignment::Sequential, ..NatBehaviour::symmetric() };
+    let mut nat = Translator::new(behaviour, external, 1.into());
     let local = SocketAddr::from(([10, 0, 0, 1], 1));
     let now = sansio::Time::ZERO;
     let remote = |n: u32| SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0600_0000 + n).into(), 1);

@@ -380,3 +380,16 @@ fn what_is_sent_before_a_socket_is_closed_leaves() {
     net.run_for(ms(100));
     assert_eq!(received(&mut net, b), []);
 }
+
+#[test]
+fn with_little_room_everything_leaves_all_the_same() {
+    let mut net = Net::new(1);
+    net.set_room(10);
+    let [a, b] = ["a", "b"].map(|name| puppet(&mut net, name, Net::INTERNET));
+    let path = Path::udp(net.socket(a, PORT), net.socket(b, PORT));
+    for n in 10..20 {
+        net.machine_mut::<Puppet>(a).send(path, format!("no {n}").as_bytes());
+    }
+    net.run_for(ms(100));
+    assert_eq!(received(&mut net, b).len(), 10);
+}

@@ -315,3 +315,15 @@ fn local_names_are_known_on_their_own_segment_only() {
     net.stop(a);
     assert_eq!(resolve(&mut net, b, &name), Err(SocketError::NameNotFound));
 }
+
+#[test]
+fn an_answer_does_not_reach_the_next_process() {
+    let mut net = Net::new(1);
+    let host = puppet(&mut net, "host", Net::INTERNET);
+    net.machine_mut::<Puppet>(host).ask(SocketOp::Resolve { ticket: TICKET, name: "nowhere".to_owned() });
+    net.run_for(ms(1));
+    net.stop(host);
+    net.start(host, Puppet::default());
+    net.run_for(Duration::from_secs(1));
+    assert_eq!(replies(&mut net, host), []);
+}

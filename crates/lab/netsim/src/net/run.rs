@@ -82,8 +82,10 @@ impl Net {
             Happening::Arrival(Stop::Gateway(segment), packet) => self.come_in(segment, packet),
             Happening::Arrival(Stop::Host(host), packet) => self.receive(host, packet),
             Happening::Wake(host) => self.wake(host),
-            Happening::Reply(host, reply) => {
-                self.drive(host, |node, now, _| node.socket(now, reply));
+            Happening::Reply { host, process, reply } => {
+                if self.hosts[host.0].process == process {
+                    self.drive(host, |node, now, _| node.socket(now, reply));
+                }
             }
             Happening::ConnectTimeout(stream) => self.connect_timeout(stream),
             Happening::Repeat(packet) => self.repeat(packet),

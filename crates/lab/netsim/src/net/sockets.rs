@@ -1,8 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use sansio::{SocketError, SocketOp, SocketReply, Ticket, Transport};
 
-use super::{Happening, HostId, Net};
+use super::{HostId, Net};
 use crate::host::Listener;
 
 /// Sockets that are there without the machine asking, as a driver opens them before it starts a machine.
@@ -66,12 +67,12 @@ impl Net {
                     Ok(local) => SocketReply::Bound { ticket, local },
                     Err(error) => SocketReply::Failed { ticket, error },
                 };
-                self.calendar.push(self.now, Happening::Reply(host, reply));
+                self.reply(host, Duration::ZERO, reply);
             }
             SocketOp::Connect { ticket, transport, local, remote, server_name } => {
                 if let Err(error) = self.connect(host, ticket, transport, local, remote, server_name) {
                     let reply = SocketReply::Failed { ticket, error };
-                    self.calendar.push(self.now, Happening::Reply(host, reply));
+                    self.reply(host, Duration::ZERO, reply);
                 }
             }
             SocketOp::Resolve { ticket, name } => self.resolve(host, ticket, &name),
@@ -91,7 +92,7 @@ impl Net {
         let linked = self.hosts[host.0].interfaces.iter().filter(|interface| self.wires[interface.wire].up);
         let segments: Vec<_> = linked.map(|interface| interface.segment).collect();
         let (addresses, delay) = if let Ok(address) = name.parse::<IpAddr>() {
-            (vec![address], std::time::Duration::ZERO)
+            (vec![address], Duration::ZERO)
         } else if name.to_ascii_lowercase().ends_with(".local") {
             let found: Vec<_> = segments.iter().flat_map(|&segment| self.names.mdns(segment, name)).collect();
             let delay = if found.is_empty() { timing.mdns_timeout } else { timing.mdns };
@@ -106,6 +107,6 @@ impl Net {
         } else {
             SocketReply::Resolved { ticket, addresses }
         };
-        self.calendar.push(self.now + delay, Happening::Reply(host, reply));
+        self.reply(host, delay, reply);
     }
 }
