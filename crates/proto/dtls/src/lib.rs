@@ -1,1 +1,74 @@
-//! DTLS for Sterna: a thin lane over a borrowed DTLS library.
+//! DTLS 1.2 and 1.3 (RFC 6347, RFC 9147) as WebRTC uses it, over a borrowed engine.
+//!
+//! DTLS gives two peers that speak over datagrams a secret and the certainty of who is at the other end. In WebRTC
+//! nobody vouches for the certificates: each side's SDP carries the *fingerprint* of its own, and whoever trusts the SDP
+//! trusts the certificate that matches. [`Endpoint`] therefore lets nobody in, and delivers nothing, before the peer has
+//! shown a certificate that matches and has proved that it owns it.
+//!
+//! It rides on ICE: its datagrams have no address, and come from a path that ICE has verified. That is why there is
+//! no cookie exchange. But a path can be guessed, so what arrives during the handshake is taken with care: an
+//! unprotected alert, a hello that makes no sense, or noise does not end it; the true peer has some seconds to go on
+//! as if nothing had been, and only if it does not is the accusation believed.
+//!
+//! * [`Endpoint::open`] takes a datagram and hands out the application data in it;
+//! * [`Endpoint::poll_transmit`] writes what the handshake sends;
+//! * [`Endpoint::lane`] seals what is written through it.
+//!
+//! **What is ours** around the borrowed engine (`dimpl`): the check of the fingerprint, the patience described above,
+//! unprotected records kept away from the engine, and nonces of AES-GCM in DTLS 1.2 that are sequence numbers.
+//!
+//! **Not deterministic.** Jitter and hello randoms come from [`Config::seed`]. Key exchange and ECDSA signatures draw
+//! from the operating system: their bytes differ from run to run, and the length of a signature by a few, so a
+//! trace of a simulation may compare a handshake by its number of datagrams, not by their sizes.
+//!
+//! ```
+//! use crypto::Certificate;
+//! use sansio::{Outbox, Seed, Time};
+//! use sterna_dtls::{Config, Endpoint, Event, Role};
+//!
+//! #[derive(Default)]
+//! struct Wire(Vec<Vec<u8>>);
+//! impl Outbox<()> for Wire {
+//!     fn room(&self) -> usize { 1 << 20 }
+//!     fn send(&mut self, _: (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+//!         let mut packet = vec![0; max];
+//!         let used = fill(&mut packet);
+//!         packet.truncate(used);
+//!         self.0.push(packet);
+//!         true
+//!     }
+//! }
+//!
+//! let now = Time::ZERO;
+//! let (alice, bob) = (Certificate::generate().unwrap(), Certificate::generate().unwrap());
+//! let (alices, bobs) = (alice.fingerprint(), bob.fingerprint());
+//! let mut alice = Endpoint::new(now, Config::new(Role::Client, alice, vec![bobs], Seed::from(1))).unwrap();
+//! let mut bob = Endpoint::new(now, Config::new(Role::Server, bob, vec![alices], Seed::from(2))).unwrap();
+//! while !(alice.is_connected() && bob.is_connected()) {
+//!     let (mut to_bob, mut to_alice) = (Wire::default(), Wire::default());
+//!     alice.poll_transmit(now, &mut to_bob);
+//!     to_bob.0.iter_mut().for_each(|datagram| bob.open(now, datagram, &mut |_| {}));
+//!     bob.poll_transmit(now, &mut to_alice);
+//!     to_alice.0.iter_mut().for_each(|datagram| alice.open(now, datagram, &mut |_| {}));
+//! }
+//! assert!(matches!(alice.poll_event(), Some(Event::Connected(_))));
+//!
+//! let mut wire = Wire::default();
+//! assert!(alice.lane(&mut wire).send_bytes((), b"for Bob only"));
+//! let mut received = Vec::new();
+//! bob.open(now, &mut wire.0[0], &mut |plain| received.extend_from_slice(plain));
+//! assert_eq!(received, b"for Bob only");
+//! ```
+
+mod config;
+mod endpoint;
+mod event;
+mod instant;
+mod lane;
+mod provider;
+mod record;
+
+pub use config::{Config, ConfigError, Role, Versions};
+pub use endpoint::{Drops, Endpoint};
+pub use event::{CipherSuite, Connected, DtlsError, Event, SrtpKeys, SrtpProfile, Version};
+pub use lane::Lane;

@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use crypto::{Certificate, Fingerprint};
+use sansio::Seed;
+
+/// Which side of the handshake this is: `a=setup:active` is the client (RFC 8842 §5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Begins.
+    Client,
+    /// Answers.
+    Server,
+}
+
+/// Which versions of DTLS may be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Versions {
+    /// 1.3 if the peer can, otherwise 1.2.
+    #[default]
+    Auto,
+    /// DTLS 1.2 only (RFC 6347).
+    Dtls12,
+    /// DTLS 1.3 only (RFC 9147).
+    Dtls13,
+}
+
+/// How an [`Endpoint`](crate::Endpoint) is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which side of the handshake this is.
+    pub role: Role,
+    /// What we show to the peer, and the key that proves it.
+    pub certificate: Certificate,
+    /// The fingerprints that the peer's description promised. Its certificate must match one of them. At least one;
+    /// SHA-1 never matches.
+    pub remote_fingerprints: Vec<Fingerprint>,
+    /// Which versions may be spoken.
+    pub versions: Versions,
+    /// The largest datagram of the handshake, in bytes. From 256 to 16,000.
+    pub mtu: usize,
+    /// The first retransmission of a flight comes after about so long; each further one after twice as long. ICE
+    /// has measured the path: twice its round-trip time is a good choice.
+    pub retransmission: Duration,
+    /// The handshake fails if it takes longer than this, from its first packet.
+    pub handshake_timeout: Duration,
+    /// What jitter, hello randoms and the like are drawn from. Keys are not: see the [crate's front page](crate).
+    pub seed: Seed,
+}
+
+impl Config {
+    /// The usual settings.
+    pub fn new(
+        role: Role,
+        certificate: Certificate,
+        remote_fingerprints: Vec<Fingerprint>,
+        seed: Seed,
+    ) -> Self {
+        Self {
+            role,
+            certificate,
+            remote_fingerprints,
+            versions: Versions::default(),
+            mtu: 1200,
+            retransmission: Duration::from_millis(250),
+            handshake_timeout: Duration::from_secs(30),
+            seed,
+        }
+    }
+}
+
+/// Why an endpoint could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Without a fingerprint nobody can be recognised.
+    #[error("there is no fingerprint to recognise the peer by")]
+    NoFingerprint,
+    /// The private key is not one that can be used: PKCS #8 or SEC1, ECDSA on P-256 or P-384.
+    #[error("the certificate's private key cannot be used: ECDSA on P-256 or P-384 is needed")]
+    UnusableKey,
+    /// The engine did not accept the settings; the text is its own.
+    #[error("the DTLS settings are not usable: {0}")]
+    Engine(String),
+}

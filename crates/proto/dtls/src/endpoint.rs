@@ -1,0 +1,558 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crypto::{Certificate, Fingerprint, FingerprintAlgorithm};
+use dimpl::{Dtls, DtlsCertificate, Output};
+use sansio::{Outbox, Rng, Seed, Time};
+
+use crate::instant::{instant, time};
+use crate::lane::Lane;
+use crate::provider::provider;
+use crate::record::{self, plain_alert};
+use crate::{
+    CipherSuite, Config, ConfigError, Connected, DtlsError, Event, Role, SrtpKeys, SrtpProfile, Version,
+    Versions,
+};
+
+/// Transmissions of a flight before it is given up, which the deadline of the handshake forestalls.
+const RETRIES: usize = 12;
+/// What a handshake may receive in all. An honest one receives a few thousand bytes.
+const MOST_RECEIVED: usize = 256 * 1024;
+/// Datagrams that wait to be sent. More is a flight sent again while the first could not leave.
+const MOST_WAITING: usize = 32;
+/// How long a handshake goes on after something that should have ended it, but that nobody vouches for.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long a server bears with hellos that it cannot accept before it takes them for the peer's.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the engine is told the time while data flows.
+const TICK: Duration = Duration::from_millis(50);
+/// `bad_certificate` (RFC 8446 §6).
+const BAD_CERTIFICATE: u8 = 42;
+/// Overhead of a record: header, explicit nonce and tag in DTLS 1.2; short header, content type and tag in 1.3.
+const OVERHEAD_12: usize = 13 + 8 + 16;
+const OVERHEAD_13: usize = 5 + 1 + 16;
+
+/// One end of a DTLS association. See the [crate's front page](crate).
+#[derive(Debug)]
+pub struct Endpoint {
+    role: Role,
+    remote_fingerprints: Vec<Fingerprint>,
+    versions: Versions,
+    certificate: Certificate,
+    settings: Settings,
+    pub(crate) engine: Dtls,
+    stage: Stage,
+    rng: Rng,
+    /// Datagrams of the handshake that wait to be sent.
+    waiting: VecDeque<Vec<u8>>,
+    /// Room for what the engine puts out while the handshake lasts.
+    scratch: Vec<u8>,
+    received: usize,
+    /// Whether an answer to the peer's hello was made.
+    answered: bool,
+    peer_certificate: Option<Vec<u8>>,
+    suite: Option<u16>,
+    srtp: Option<SrtpKeys>,
+    suspicion: Option<Suspicion>,
+    timeout: Option<Time>,
+    /// When the engine was last told the time.
+    told: Time,
+    events: VecDeque<Event>,
+    drops: Drops,
+}
+
+/// What the engine is made with.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    mtu: usize,
+    retransmission: Duration,
+    handshake_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Handshake,
+    Connected(Version),
+    Over,
+}
+
+/// Something that should have ended the handshake, if only one knew that it came from the peer.
+#[derive(Debug)]
+struct Suspicion {
+    error: DtlsError,
+    since: Time,
+    /// When to act on it. `None`: when the next of its kind comes late enough.
+    until: Option<Time>,
+}
+
+/// Datagrams and records that were dropped, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Datagrams that are not DTLS, or came after the end.
+    pub datagrams: u64,
+    /// Records that nobody protected although they should be, or of unknown types.
+    pub records: u64,
+    /// Datagrams of the handshake that the engine took amiss.
+    pub refused: u64,
+}
+
+impl Endpoint {
+    /// A new end. A client begins with the next [`Endpoint::poll_transmit`].
+    ///
+    /// # Errors
+    /// If the settings cannot be used; see [`ConfigError`].
+    pub fn new(now: Time, config: Config) -> Result<Self, ConfigError> {
+        if config.remote_fingerprints.is_empty() {
+            return Err(ConfigError::NoFingerprint);
+        }
+        provider()
+            .key_provider
+            .load_private_key(&config.certificate.private_key_der)
+            .map_err(|_| ConfigError::UnusableKey)?;
+        let settings = Settings {
+            mtu: config.mtu.clamp(256, 16_000),
+            retransmission: config.retransmission.clamp(Duration::from_millis(10), Duration::from_secs(10)),
+            handshake_timeout: config
+                .handshake_timeout
+                .clamp(Duration::from_secs(1), Duration::from_secs(3600)),
+        };
+        let mut rng = Rng::new(config.seed);
+        let engine = engine(now, config.role, config.versions, &config.certificate, settings, rng.fork())?;
+        Ok(Self {
+            role: config.role,
+            remote_fingerprints: config.remote_fingerprints,
+            versions: config.versions,
+            certificate: config.certificate,
+            settings,
+            engine,
+            stage: Stage::Handshake,
+            rng,
+            waiting: VecDeque::new(),
+            scratch: vec![0; 4096],
+            received: 0,
+            answered: false,
+            peer_certificate: None,
+            suite: None,
+            srtp: None,
+            suspicion: None,
+            timeout: None,
+            told: now,
+            events: VecDeque::new(),
+            drops: Drops::default(),
+        })
+    }
+
+    /// Which side of the handshake this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the handshake is complete and the peer is who it should be.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.stage, Stage::Connected(_))
+    }
+
+    /// The version spoken, once connected.
+    pub fn version(&self) -> Option<Version> {
+        match self.stage {
+            Stage::Connected(version) => Some(version),
+            Stage::Handshake | Stage::Over => None,
+        }
+    }
+
+    /// Bytes that sealing adds to a packet: at most, as long as the version is open.
+    pub fn overhead(&self) -> usize {
+        match self.stage {
+            Stage::Connected(Version::Dtls13) => OVERHEAD_13,
+            _ => OVERHEAD_12,
+        }
+    }
+
+    /// What was dropped so far.
+    pub fn drops(&self) -> Drops {
+        self.drops
+    }
+
+    /// Takes a datagram from the layer below. Application data in it is decrypted where it lies and handed to
+    /// `deliver`, record by record; none is before [`Event::Connected`].
+    ///
+    /// The engine decrypts in a copy of its own; the plaintext is copied back.
+    pub fn open(&mut self, now: Time, datagram: &mut [u8], deliver: &mut dyn FnMut(&mut [u8])) {
+        if self.stage == Stage::Over || !record::may_be_dtls(datagram) {
+            self.drops.datagrams += 1;
+            return;
+        }
+        let kept = record::sift(datagram);
+        self.drops.records += kept.dropped;
+        if let (Some(alert), Stage::Handshake) = (kept.alert, self.stage) {
+            self.suspect(now, DtlsError::PeerAlert(alert), Some(now + GRACE));
+        }
+        let datagram = &mut datagram[..kept.length];
+        if datagram.is_empty() {
+            return;
+        }
+        if self.stage == Stage::Handshake && !self.admit(datagram) {
+            return;
+        }
+        self.tell(now);
+        match self.engine.handle_packet(datagram) {
+            Ok(()) => {}
+            Err(error) => self.trouble(now, error),
+        }
+        match self.stage {
+            Stage::Connected(_) => self.drain(now, Some(datagram), deliver),
+            Stage::Handshake => self.drain(now, None, deliver),
+            Stage::Over => {}
+        }
+    }
+
+    /// Counts what the handshake receives and makes room for what may come out of it.
+    fn admit(&mut self, datagram: &[u8]) -> bool {
+        self.received += datagram.len();
+        if self.received > MOST_RECEIVED {
+            self.drops.datagrams += 1;
+            return false;
+        }
+        // A certificate comes out in one piece, and cannot be longer than all that came in.
+        if self.scratch.len() < self.received {
+            self.scratch.resize(self.received.next_power_of_two(), 0);
+        }
+        if self.role == Role::Client {
+            self.suite = record::chosen_suite(datagram).or(self.suite);
+        }
+        true
+    }
+
+    /// Writes what the handshake wants to send, as far as there is room.
+    pub fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox<()>) {
+        if self.stage == Stage::Handshake {
+            self.tell(now);
+            self.drain(now, None, &mut |_| {});
+        }
+        self.flush(out);
+    }
+
+    /// A lane that seals what is written through it into `out`. It has no room before [`Event::Connected`].
+    pub fn lane<'a>(&'a mut self, out: &'a mut dyn Outbox<()>) -> Lane<'a> {
+        Lane::new(self, out)
+    }
+
+    /// Writes the waiting datagrams. Returns whether none is left.
+    pub(crate) fn flush(&mut self, out: &mut dyn Outbox<()>) -> bool {
+        while let Some(datagram) = self.waiting.front() {
+            if !out.send_bytes((), datagram) {
+                return false;
+            }
+            self.waiting.pop_front();
+        }
+        true
+    }
+
+    /// Ends the association: with a `close_notify` if it is up. [`Event::Closed`] follows.
+    pub fn close(&mut self, now: Time) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        self.farewell(now);
+        self.finish(Event::Closed);
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        if self.timeout.is_some_and(|at| at <= now) {
+            self.told = now;
+            match self.engine.handle_timeout(instant(now)) {
+                Ok(()) => self.drain(now, None, &mut |_| {}),
+                Err(error) => {
+                    self.timeout = None;
+                    self.give_up(error);
+                }
+            }
+        }
+        if self.suspicion.as_ref().is_some_and(|suspicion| suspicion.until.is_some_and(|until| until <= now))
+        {
+            let suspicion = self.suspicion.take().expect("it was just looked at");
+            self.finish(Event::Failed(suspicion.error));
+        }
+    }
+
+    /// When [`Endpoint::handle_timeout`] wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.stage == Stage::Over {
+            return None;
+        }
+        let suspicion = self.suspicion.as_ref().and_then(|suspicion| suspicion.until);
+        [self.timeout, suspicion].into_iter().flatten().min()
+    }
+
+    /// The next thing the owner should know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Tells the engine the time: always while the handshake lasts, now and then afterwards.
+    fn tell(&mut self, now: Time) {
+        if self.is_connected() && now.since(self.told) < TICK {
+            return;
+        }
+        self.told = now;
+        if let Err(error) = self.engine.handle_timeout(instant(now)) {
+            self.give_up(error);
+        }
+    }
+
+    /// Takes out of the engine all that it has to say. `plain` is where plaintext goes, if it fits.
+    fn drain(&mut self, now: Time, mut plain: Option<&mut [u8]>, deliver: &mut dyn FnMut(&mut [u8])) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        while self.stage != Stage::Over {
+            let buffer = match &mut plain {
+                Some(buffer) => &mut **buffer,
+                None => &mut scratch[..],
+            };
+            match self.engine.poll_output(buffer) {
+                Output::ApplicationData(data) => {
+                    let length = data.len();
+                    if matches!(self.stage, Stage::Connected(_)) {
+                        deliver(&mut buffer[..length]);
+                    }
+                }
+                Output::Packet(packet) => {
+                    let packet = packet.to_vec();
+                    self.queue(packet);
+                }
+                Output::BufferTooSmall { needed } => {
+                    plain = None;
+                    if scratch.len() < needed {
+                        scratch.resize(needed, 0);
+                    }
+                }
+                Output::PeerCert(certificate) => {
+                    let certificate = certificate.to_vec();
+                    self.recognise(now, certificate);
+                }
+                Output::KeyingMaterial(material, profile) => self.srtp = srtp_keys(&material, profile),
+                Output::Connected => self.connected(),
+                Output::CloseNotify => {
+                    self.farewell(now);
+                    self.finish(Event::Closed);
+                }
+                Output::Timeout(at) => {
+                    self.timeout = time(now, at);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    fn queue(&mut self, mut packet: Vec<u8>) {
+        self.answered = true;
+        if self.engine.protocol_version() == Some(dimpl::ProtocolVersion::DTLS1_2) {
+            record::write_nonces(&mut packet);
+        }
+        if self.role == Role::Server {
+            self.suite = record::chosen_suite(&packet).or(self.suite);
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(packet);
+    }
+
+    /// Looks at the peer's certificate (RFC 8122 §6.2): it is the only thing that says who the peer is.
+    fn recognise(&mut self, now: Time, certificate: Vec<u8>) {
+        if self.remote_fingerprints.iter().any(|fingerprint| fingerprint.matches(&certificate)) {
+            self.peer_certificate = Some(certificate);
+            return;
+        }
+        let presented = Fingerprint::of(FingerprintAlgorithm::Sha256, &certificate);
+        self.peer_certificate = None;
+        // Nothing of the handshake that is under way may leave; an alert may.
+        self.waiting.clear();
+        self.farewell(now);
+        if self.waiting.is_empty() {
+            self.waiting.push_back(plain_alert(BAD_CERTIFICATE).to_vec());
+        }
+        self.finish(Event::Failed(DtlsError::FingerprintMismatch { presented }));
+    }
+
+    fn connected(&mut self) {
+        let version = match self.engine.protocol_version() {
+            Some(dimpl::ProtocolVersion::DTLS1_3) => Version::Dtls13,
+            _ => Version::Dtls12,
+        };
+        let Some(peer_certificate) = self.peer_certificate.clone() else {
+            // The engine demands a certificate from both sides; without one nobody is let in.
+            let error = DtlsError::Handshake("the peer showed no certificate".into());
+            self.finish(Event::Failed(error));
+            return;
+        };
+        self.stage = Stage::Connected(version);
+        self.suspicion = None;
+        self.scratch = Vec::new();
+        self.events.push_back(Event::Connected(Connected {
+            version,
+            cipher: CipherSuite(self.suite.unwrap_or(0)),
+            peer_certificate,
+            srtp: self.srtp.take(),
+        }));
+    }
+
+    /// Queues a `close_notify`, if there are keys for it.
+    fn farewell(&mut self, now: Time) {
+        self.told = now;
+        if self.engine.handle_timeout(instant(now)).is_err() || self.engine.close().is_err() {
+            return;
+        }
+        let mut buffer = vec![0; self.settings.mtu.max(2048)];
+        // Bounded: an engine that closes has a flight and an alert to send.
+        for _ in 0..MOST_WAITING {
+            match self.engine.poll_output(&mut buffer) {
+                Output::Packet(packet) => {
+                    let packet = packet.to_vec();
+                    self.queue(packet);
+                }
+                Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
+                Output::Timeout(_) => break,
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(&mut self, event: Event) {
+        self.stage = Stage::Over;
+        self.timeout = None;
+        self.suspicion = None;
+        self.events.push_back(event);
+    }
+
+    /// The engine's own clock says that it is over.
+    fn give_up(&mut self, error: dimpl::Error) {
+        let error = match self.suspicion.take() {
+            Some(suspicion) => suspicion.error,
+            None if matches!(error, dimpl::Error::Timeout(_)) => DtlsError::Timeout,
+            None => self.described(error),
+        };
+        self.finish(Event::Failed(error));
+    }
+
+    /// The engine took a datagram amiss. Its documentation calls every error fatal; but as long as nobody is
+    /// recognised, anybody may have sent that datagram, and the true peer's are perhaps still to come.
+    fn trouble(&mut self, now: Time, error: dimpl::Error) {
+        match self.stage {
+            Stage::Over => {}
+            // Only protected records come so far, so this is the peer.
+            Stage::Connected(_) => {
+                let event = match error {
+                    dimpl::Error::ConnectionClosed => Event::Closed,
+                    error => Event::Failed(self.described(error)),
+                };
+                self.finish(event);
+            }
+            Stage::Handshake => {
+                self.drops.refused += 1;
+                let error = self.described(error);
+                tracing::debug!(%error, "a datagram of the DTLS handshake was refused");
+                match self.role {
+                    // Nothing was answered, so nothing is lost by starting afresh.
+                    Role::Server if !self.answered => self.begin_again(now, error),
+                    // The engine looks for a hello, and has not changed its state for anything else.
+                    Role::Client if self.engine.protocol_version().is_none() => {}
+                    _ => self.suspect(now, error, Some(now + GRACE)),
+                }
+            }
+        }
+    }
+
+    /// Replaces the engine of a server that has not answered anybody.
+    fn begin_again(&mut self, now: Time, error: DtlsError) {
+        let since = self.suspicion.as_ref().map_or(now, |suspicion| suspicion.since);
+        if now.since(since) >= PATIENCE {
+            self.finish(Event::Failed(error));
+            return;
+        }
+        self.suspect(now, error, None);
+        let seed = self.rng.fork();
+        match engine(now, self.role, self.versions, &self.certificate, self.settings, seed) {
+            Ok(engine) => self.engine = engine,
+            Err(error) => self.finish(Event::Failed(DtlsError::Handshake(error.to_string()))),
+        }
+    }
+
+    fn suspect(&mut self, now: Time, error: DtlsError, until: Option<Time>) {
+        match &mut self.suspicion {
+            Some(suspicion) => {
+                suspicion.error = error;
+                suspicion.until = suspicion.until.or(until);
+            }
+            None => self.suspicion = Some(Suspicion { error, since: now, until }),
+        }
+    }
+
+    fn described(&self, error: dimpl::Error) -> DtlsError {
+        match error {
+            dimpl::Error::SecurityError(dimpl::SecurityError::FatalAlert { description }) => {
+                DtlsError::PeerAlert(description)
+            }
+            dimpl::Error::Timeout(_) => DtlsError::Timeout,
+            error if self.is_connected() => DtlsError::Broken(format!("{error:?}")),
+            error => DtlsError::Handshake(format!("{error:?}")),
+        }
+    }
+
+    /// The engine failed to seal.
+    pub(crate) fn broken(&mut self, error: dimpl::Error) {
+        let error = self.described(error);
+        self.finish(Event::Failed(error));
+    }
+}
+
+/// A new engine, with the time told.
+fn engine(
+    now: Time,
+    role: Role,
+    versions: Versions,
+    certificate: &Certificate,
+    settings: Settings,
+    seed: Seed,
+) -> Result<Dtls, ConfigError> {
+    let config = dimpl::Config::builder()
+        .with_crypto_provider(provider())
+        .mtu(settings.mtu)
+        // ICE has verified the peer's address; a cookie would cost a round trip and verify it again.
+        .use_server_cookie(false)
+        .flight_start_rto(settings.retransmission)
+        .flight_retries(RETRIES)
+        .handshake_timeout(settings.handshake_timeout)
+        .dangerously_set_rng_seed(Rng::new(seed).next_u64())
+        .build()
+        .map_err(|error| ConfigError::Engine(format!("{error:?}")))?;
+    let identity = DtlsCertificate {
+        certificate: certificate.der.clone(),
+        private_key: certificate.private_key_der.clone(),
+    };
+    let new = match versions {
+        Versions::Auto => Dtls::new_auto,
+        Versions::Dtls12 => Dtls::new_12,
+        Versions::Dtls13 => Dtls::new_13,
+    };
+    let mut engine = new(Arc::new(config), identity, instant(now));
+    engine.set_active(role == Role::Client);
+    engine.handle_timeout(instant(now)).map_err(|error| ConfigError::Engine(format!("{error:?}")))?;
+    Ok(engine)
+}
+
+fn srtp_keys(material: &[u8], profile: dimpl::SrtpProfile) -> Option<SrtpKeys> {
+    let profile = match profile {
+        dimpl::SrtpProfile::AES128_CM_SHA1_80 => SrtpProfile::Aes128CmSha1_80,
+        dimpl::SrtpProfile::AEAD_AES_128_GCM => SrtpProfile::Aes128Gcm,
+        dimpl::SrtpProfile::AEAD_AES_256_GCM => SrtpProfile::Aes256Gcm,
+        _ => return None,
+    };
+    Some(SrtpKeys { profile, material: material.to_vec() })
+}
