@@ -75,7 +75,16 @@ impl Agent {
 
     /// Starts a new ICE session with new credentials; data stays on the old path until the new one is there.
     /// Call [`Agent::gather`] next, and give the other side the new credentials and candidates.
-    pub fn restart(&mut self, _now: Time) {}
+    pub fn restart(&mut self, now: Time) {
+        let fresh = Credentials::generate(&mut sansio::Rng::new(self.config.seed));
+        self.restart_with(now, fresh);
+    }
+
+    /// As [`Agent::restart`], with credentials that were drawn before. In JSEP an offer carries the new credentials,
+    /// but restarts nothing until it is applied, which may never happen.
+    pub fn restart_with(&mut self, _now: Time, local: Credentials) {
+        self.local = local;
+    }
 
     /// Takes the last [`Agent::restart`] back, if the other side has not joined it (a rollback in JSEP).
     pub fn undo_restart(&mut self, _now: Time) {}
