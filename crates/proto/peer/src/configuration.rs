@@ -1,0 +1,82 @@
+use crypto::Certificate;
+use sansio::Seed;
+
+/// What a [`Connection`](crate::Connection) is made from (`RTCConfiguration`, and what a sans-IO machine must be
+/// given besides). Start from [`Configuration::new`].
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// Where everything random comes from: secret and fresh in production.
+    pub seed: Seed,
+    /// Who we are to the other side; its fingerprint goes into our descriptions.
+    pub certificate: Certificate,
+    /// STUN and TURN servers, the preferred first (`iceServers`).
+    pub ice_servers: Vec<ice::Server>,
+    /// Which candidates may be used (`iceTransportPolicy`).
+    pub ice_transport_policy: ice::TransportPolicy,
+    /// What the other side may learn about our addresses (RFC 8828).
+    pub address_policy: ice::AddressPolicy,
+    /// The addresses of this machine. They may change: [`Connection::set_interfaces`](crate::Connection::set_interfaces).
+    pub interfaces: Vec<ice::Interface>,
+    /// Whether host candidates hide behind `.local` names.
+    pub mdns: bool,
+    /// Whether loopback addresses are candidates even on a machine that has others.
+    pub include_loopback: bool,
+    /// The largest IP packet that surely gets through, in bytes: 1280 is what IPv6 guarantees.
+    pub mtu: usize,
+    /// Which versions of DTLS may be spoken.
+    pub dtls_versions: dtls::Versions,
+    /// The largest message that we take, in bytes: our `a=max-message-size`.
+    pub max_message_size: u32,
+    /// How many bytes may wait to be sent on each channel before sending is refused with
+    /// [`SendError::Full`](crate::SendError::Full).
+    pub send_buffer: usize,
+    /// How many bytes the other side may send before they are taken away by
+    /// [`Machine::poll_event`](sansio::Machine::poll_event), over all channels.
+    pub receive_window: u32,
+    /// How long things take in ICE.
+    pub ice_timings: ice::Timings,
+}
+
+impl Configuration {
+    /// What most want: no servers, no interfaces yet, messages of up to 256 KiB.
+    pub fn new(seed: Seed, certificate: Certificate) -> Self {
+        Self {
+            seed,
+            certificate,
+            ice_servers: Vec::new(),
+            ice_transport_policy: ice::TransportPolicy::default(),
+            address_policy: ice::AddressPolicy::default(),
+            interfaces: Vec::new(),
+            mdns: false,
+            include_loopback: false,
+            mtu: 1280,
+            dtls_versions: dtls::Versions::default(),
+            max_message_size: 262_144,
+            send_buffer: 1 << 20,
+            receive_window: 2 << 20,
+            ice_timings: ice::Timings::default(),
+        }
+    }
+
+    /// ICE's part of it.
+    pub(crate) fn ice(&self, seed: Seed, controlling: bool) -> ice::Config {
+        ice::Config {
+            controlling,
+            policy: self.ice_transport_policy,
+            address_policy: self.address_policy,
+            mdns: self.mdns,
+            include_loopback: self.include_loopback,
+            servers: self.ice_servers.clone(),
+            mtu: self.mtu,
+            timings: self.ice_timings,
+            ..ice::Config::new(seed)
+        }
+    }
+}
+
+/// What an offer is to do (`RTCOfferOptions`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OfferOptions {
+    /// Whether to start ICE anew, with new credentials and candidates.
+    pub ice_restart: bool,
+}

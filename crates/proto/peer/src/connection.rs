@@ -1,0 +1,691 @@
+use std::collections::VecDeque;
+
+use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Time};
+
+use crate::channel::Channels;
+use crate::description::{Description, LocalTransport};
+use crate::negotiate::{Negotiation, Remote};
+use crate::secure::DtlsState;
+use crate::transport::Transport;
+use crate::{
+    CandidateError, Channel, ChannelError, ChannelId, ChannelState, Configuration, ConnectionState,
+    DataChannelInit, Error, Event, Failure, FailureCause, IceCandidateInit, IceConnectionState,
+    IceGatheringState, MessageKind, OfferOptions, PathSummary, SdpType, SendError, SessionDescription,
+    SignalingState, Stats,
+};
+
+/// A connection to one other peer: W3C's `RTCPeerConnection`, as a state machine.
+///
+/// See the [crate's front page](crate) for how it is used, and [`sansio`] for how it is driven.
+pub struct Connection {
+    configuration: Configuration,
+    rng: Rng,
+    fingerprint: String,
+    pub(crate) negotiation: Negotiation,
+    pub(crate) channels: Channels,
+    pub(crate) transport: Transport,
+    events: VecDeque<Event>,
+    /// The states that were told last.
+    told: States,
+    /// Whether ICE is to be restarted by the next offer.
+    restart_wanted: bool,
+    /// W3C's `[[NegotiationNeeded]]`: the event was told, and no exchange has been completed since.
+    negotiation_needed: bool,
+    /// The other end of the transport, as of the last completed exchange.
+    remote: Option<Remote>,
+    broken: bool,
+    peer_closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct States {
+    gathering: IceGatheringState,
+    ice: IceConnectionState,
+    connection: ConnectionState,
+}
+
+impl Connection {
+    /// A connection that does nothing yet.
+    pub fn new(_now: Time, configuration: Configuration) -> Self {
+        let mut rng = Rng::new(configuration.seed);
+        Self {
+            fingerprint: configuration.certificate.fingerprint().to_string(),
+            configuration,
+            // "MUST be representable by a 64-bit signed integer" (RFC 9429 §5.2.1).
+            negotiation: Negotiation::new(rng.next_u64() >> 2),
+            rng,
+            channels: Channels::default(),
+            transport: Transport::default(),
+            events: VecDeque::new(),
+            told: States {
+                gathering: IceGatheringState::New,
+                ice: IceConnectionState::New,
+                connection: ConnectionState::New,
+            },
+            restart_wanted: false,
+            negotiation_needed: false,
+            remote: None,
+            broken: false,
+            peer_closed: false,
+        }
+    }
+
+    /// Makes an offer (`createOffer`). Changes nothing by itself.
+    ///
+    /// # Errors
+    /// While an offer of the other side awaits its answer, or after closing.
+    pub fn create_offer(&mut self, now: Time, options: OfferOptions) -> Result<SessionDescription, Error> {
+        let restart = options.ice_restart || self.restart_wanted;
+        let data = self.channels.wanted || self.negotiation.has_data();
+        let transport = if data { self.local_transport(now, restart) } else { LocalTransport::default() };
+        self.negotiation.create_offer(data, &transport)
+    }
+
+    /// Makes the answer to the offer under way (`createAnswer`). Changes nothing by itself.
+    ///
+    /// # Errors
+    /// If there is no offer to answer, or after closing.
+    pub fn create_answer(&mut self, now: Time) -> Result<SessionDescription, Error> {
+        let transport = if self.negotiation.pending_data() {
+            let restart = self.negotiation.is_remote_restart();
+            self.local_transport(now, restart)
+        } else {
+            LocalTransport::default()
+        };
+        self.negotiation.create_answer(&transport)
+    }
+
+    /// Makes a description the local one (`setLocalDescription`), or, without one, makes and applies the offer or
+    /// answer that is due. Returns what is to be sent to the other side.
+    ///
+    /// # Errors
+    /// If the description does not fit the state, or is not the one that was created last. Nothing has changed then.
+    pub fn set_local_description(
+        &mut self,
+        now: Time,
+        description: Option<SessionDescription>,
+    ) -> Result<SessionDescription, Error> {
+        let description = match description {
+            Some(description) => description,
+            None if self.negotiation.implicit_kind() == SdpType::Offer => {
+                self.create_offer(now, OfferOptions::default())?
+            }
+            None => self.create_answer(now)?,
+        };
+        if description.kind == SdpType::Rollback {
+            self.negotiation.rollback("local")?;
+            self.rolled_back(now);
+            return Ok(description);
+        }
+        self.negotiation.set_local(&description)?;
+        if description.kind == SdpType::Offer {
+            self.transport.set_controlling(now, true);
+        }
+        if let Some(ufrag) = self.negotiation.local_ufrag() {
+            self.transport.begin(now, &ufrag, &self.configuration.interfaces);
+        }
+        self.applied(now, description.kind);
+        Ok(self.local_description().unwrap_or(description))
+    }
+
+    /// Makes a description the remote one (`setRemoteDescription`). An offer that meets an offer of ours takes ours
+    /// back first; whoever is impolite must not apply it.
+    ///
+    /// # Errors
+    /// If the description is malformed, does not fit the state, or contradicts an earlier one. Nothing has changed
+    /// then.
+    pub fn set_remote_description(
+        &mut self,
+        now: Time,
+        description: SessionDescription,
+    ) -> Result<(), Error> {
+        if description.kind == SdpType::Rollback {
+            self.negotiation.rollback("remote")?;
+            self.rolled_back(now);
+            return Ok(());
+        }
+        let checked = self.negotiation.check_remote(&description)?;
+        if self.negotiation.yields_to(description.kind) {
+            self.negotiation.rollback("local")?;
+            self.transport.rollback(now);
+        }
+        self.negotiation.set_remote(checked);
+        for candidate in self.negotiation.place_early() {
+            self.transport.add_remote_candidate(now, &candidate);
+        }
+        self.applied(now, description.kind);
+        Ok(())
+    }
+
+    /// Takes a candidate of the other side (`addIceCandidate`); `None`, like an empty one, says that no more follow.
+    /// One that comes before its description waits for it.
+    ///
+    /// # Errors
+    /// If it is malformed, or after closing.
+    pub fn add_ice_candidate(&mut self, now: Time, candidate: Option<IceCandidateInit>) -> Result<(), Error> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        if let Some(candidate) = self.negotiation.add_candidate(candidate.unwrap_or_default())? {
+            self.transport.add_remote_candidate(now, &candidate);
+            self.settle(now);
+        }
+        Ok(())
+    }
+
+    /// Asks for an ICE restart with the next offer (`restartIce`); [`Event::NegotiationNeeded`] follows.
+    pub fn restart_ice(&mut self, now: Time) {
+        self.restart_wanted = !self.is_closed() && self.remote.is_some();
+        self.settle(now);
+    }
+
+    /// The addresses of this machine have changed: they count from now on.
+    pub fn set_interfaces(&mut self, now: Time, interfaces: Vec<ice::Interface>) {
+        self.configuration.interfaces = interfaces;
+        self.transport.set_interfaces(now, &self.configuration.interfaces);
+        self.settle(now);
+    }
+
+    /// The servers have changed (`setConfiguration`): they count from the next ICE restart on.
+    pub fn set_ice_servers(&mut self, servers: Vec<ice::Server>) {
+        self.transport.set_servers(&servers);
+        self.configuration.ice_servers = servers;
+    }
+
+    /// Ends the connection and all its channels. What was not delivered is lost; the other side is told with the
+    /// next [`Machine::poll_transmit`].
+    pub fn close(&mut self, now: Time) {
+        if self.is_closed() {
+            return;
+        }
+        self.negotiation.close();
+        self.transport.close(now);
+        self.close_channels();
+        self.events.push_back(Event::SignalingStateChanged(SignalingState::Closed));
+        self.settle(now);
+    }
+
+    /// Whether the connection is closed and has nothing more to send or to wait for: it can be dropped.
+    pub fn is_finished(&self) -> bool {
+        self.is_closed() && self.transport.is_finished()
+    }
+
+    /// Makes a data channel (`createDataChannel`). It opens when the connection is there.
+    ///
+    /// # Errors
+    /// If the parameters contradict each other, or after closing.
+    pub fn create_data_channel(
+        &mut self,
+        now: Time,
+        label: &str,
+        init: DataChannelInit,
+    ) -> Result<ChannelId, ChannelError> {
+        if self.is_closed() || self.peer_closed {
+            return Err(ChannelError::Closed);
+        }
+        let id = self.channels.create(label, init)?;
+        if let Err(error) = self.bind_channel(now, id) {
+            self.channels.remove(id);
+            return Err(error);
+        }
+        self.settle(now);
+        Ok(id)
+    }
+
+    /// Looks at a channel; `None` once it is closed.
+    pub fn channel(&self, id: ChannelId) -> Option<&Channel> {
+        self.channels.channel(id)
+    }
+
+    /// All channels, the oldest first.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
+        self.channels.iter()
+    }
+
+    /// Sends a message (`send`). It is taken as soon as the other side is known, before the channel is open, so that
+    /// it travels with the handshake.
+    ///
+    /// # Errors
+    /// If it is too large, or the channel is not there yet, not there any more, or full.
+    pub fn send(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        kind: MessageKind,
+        data: &[u8],
+    ) -> Result<(), SendError> {
+        let channel = self.channels.channel(id).ok_or(SendError::Closed)?;
+        if channel.state == ChannelState::Closing {
+            return Err(SendError::Closed);
+        }
+        let stream = self.channels.stream(id).ok_or(SendError::NotOpen)?;
+        let association = self.transport.association().ok_or(SendError::NotOpen)?;
+        association.send(now, stream, kind, data).map_err(|error| match error {
+            sctp::SendError::Full => SendError::Full,
+            sctp::SendError::TooLarge { limit } => SendError::TooLarge { limit },
+            sctp::SendError::NotText => SendError::NotText,
+            sctp::SendError::Closed => SendError::Closed,
+        })?;
+        if let Some(channel) = self.channels.channel_mut(id) {
+            channel.messages_sent += 1;
+            channel.bytes_sent += data.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the channel's messages that wait to be sent or acknowledged (`bufferedAmount`).
+    pub fn buffered_amount(&mut self, id: ChannelId) -> usize {
+        let Some(stream) = self.channels.stream(id) else { return 0 };
+        self.transport.association().map_or(0, |association| association.buffered_amount(stream))
+    }
+
+    /// Sets what [`Event::BufferedAmountLow`] is measured by (`bufferedAmountLowThreshold`); 0 at first.
+    pub fn set_buffered_amount_low_threshold(&mut self, id: ChannelId, bytes: usize) {
+        let Some(channel) = self.channels.channel_mut(id) else { return };
+        channel.low_threshold = bytes;
+        if let (Some(stream), Some(association)) = (self.channels.stream(id), self.transport.association()) {
+            association.set_buffered_amount_low_threshold(stream, bytes);
+        }
+    }
+
+    /// Stops or resumes the reading of a channel: what comes on a stopped one counts against the receive window, so
+    /// that in the end the other side waits.
+    pub fn set_reading(&mut self, now: Time, id: ChannelId, reading: bool) {
+        if let (Some(stream), Some(association)) = (self.channels.stream(id), self.transport.association()) {
+            association.set_reading(now, stream, reading);
+        }
+    }
+
+    /// Closes a channel once all that was sent on it is delivered; [`Event::ChannelClosed`] follows.
+    pub fn close_channel(&mut self, now: Time, id: ChannelId) {
+        let Some(channel) = self.channels.channel_mut(id) else { return };
+        channel.state = ChannelState::Closing;
+        match (self.channels.stream(id), self.transport.association()) {
+            (Some(stream), Some(association)) => association.close_channel(now, stream),
+            _ => self.forget_channel(id),
+        }
+    }
+
+    /// `signalingState`.
+    pub fn signaling_state(&self) -> SignalingState {
+        self.negotiation.signaling()
+    }
+
+    /// `iceGatheringState`.
+    pub fn ice_gathering_state(&self) -> IceGatheringState {
+        self.told.gathering
+    }
+
+    /// `iceConnectionState`.
+    pub fn ice_connection_state(&self) -> IceConnectionState {
+        self.told.ice
+    }
+
+    /// `connectionState`.
+    pub fn connection_state(&self) -> ConnectionState {
+        self.told.connection
+    }
+
+    /// Whether the other side takes candidates one by one (`canTrickleIceCandidates`); `None` before it has said.
+    pub fn can_trickle_ice_candidates(&self) -> Option<bool> {
+        self.negotiation.can_trickle
+    }
+
+    /// The local description, in negotiation or in force, with the candidates so far (`localDescription`). Once
+    /// gathering is complete it says so, and can be sent to peers that do not trickle.
+    pub fn local_description(&self) -> Option<SessionDescription> {
+        self.negotiation.local().map(|description| self.with_candidates(description))
+    }
+
+    /// `currentLocalDescription`.
+    pub fn current_local_description(&self) -> Option<SessionDescription> {
+        self.negotiation.current_local().map(|description| self.with_candidates(description))
+    }
+
+    /// `pendingLocalDescription`.
+    pub fn pending_local_description(&self) -> Option<SessionDescription> {
+        self.negotiation.pending_local().map(|description| self.with_candidates(description))
+    }
+
+    /// The remote description, in negotiation or in force, with the candidates so far (`remoteDescription`).
+    pub fn remote_description(&self) -> Option<SessionDescription> {
+        self.negotiation.remote().map(Description::to_public)
+    }
+
+    /// `currentRemoteDescription`.
+    pub fn current_remote_description(&self) -> Option<SessionDescription> {
+        self.negotiation.current_remote().map(Description::to_public)
+    }
+
+    /// `pendingRemoteDescription`.
+    pub fn pending_remote_description(&self) -> Option<SessionDescription> {
+        self.negotiation.pending_remote().map(Description::to_public)
+    }
+
+    /// The path that data takes, in a few words; `None` while there is none.
+    pub fn path(&self) -> Option<PathSummary> {
+        PathSummary::of(self.transport.agent()?, self.configuration.ice_transport_policy)
+    }
+
+    /// What ICE has done so far, and what came of it.
+    pub fn ice_report(&self) -> Option<ice::Report> {
+        self.transport.agent().map(ice::Agent::report)
+    }
+
+    /// Statistics with the names of webrtc-stats (`getStats`).
+    pub fn stats(&self, now: Time) -> Vec<Stats> {
+        crate::stats::collect(self, now)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.negotiation.signaling() == SignalingState::Closed
+    }
+
+    fn local_transport(&mut self, now: Time, restart: bool) -> LocalTransport {
+        let credentials = self.transport.credentials(now, &self.configuration, &mut self.rng, restart);
+        LocalTransport {
+            candidates: self.transport.candidates(&credentials.ufrag),
+            ufrag: credentials.ufrag,
+            pwd: credentials.pwd,
+            fingerprint: self.fingerprint.clone(),
+            max_message_size: self.configuration.max_message_size,
+        }
+    }
+
+    fn with_candidates(&self, description: &Description) -> SessionDescription {
+        description.with_candidates(|ufrag| self.transport.candidates(ufrag))
+    }
+
+    /// After a description was applied.
+    fn applied(&mut self, now: Time, kind: SdpType) {
+        if kind != SdpType::Offer {
+            self.agreed(now);
+        }
+        if kind == SdpType::Answer {
+            // W3C: "If signalingState is now stable, update the negotiation-needed flag".
+            self.negotiation_needed = false;
+        }
+        self.events.push_back(Event::SignalingStateChanged(self.negotiation.signaling()));
+        self.settle(now);
+    }
+
+    /// After an answer was applied.
+    fn agreed(&mut self, now: Time) {
+        let Some(agreement) = self.negotiation.agreement(self.remote.as_ref()) else {
+            // No data section: whatever there was ends.
+            self.remote = None;
+            self.transport.close(now);
+            self.close_channels();
+            return;
+        };
+        if self.transport.local_ufrag().is_some_and(|own| own != agreement.local_ufrag) {
+            return;
+        }
+        if self.remote.as_ref().is_none_or(|earlier| agreement.remote.restarts(earlier)) {
+            self.restart_wanted = false;
+            self.broken = false;
+        }
+        self.remote = Some(agreement.remote.clone());
+        if self.transport.agree(now, agreement, &self.configuration, &mut self.rng) {
+            for id in self.channels.unbound() {
+                if self.bind_channel(now, id).is_err() {
+                    self.forget_channel(id);
+                }
+            }
+        }
+    }
+
+    /// After a rollback.
+    fn rolled_back(&mut self, now: Time) {
+        self.transport.rollback(now);
+        self.negotiation_needed = false;
+        self.events.push_back(Event::SignalingStateChanged(SignalingState::Stable));
+        self.settle(now);
+    }
+
+    /// Brings a channel to the association, if there is one.
+    fn bind_channel(&mut self, now: Time, id: ChannelId) -> Result<(), ChannelError> {
+        let (Some(config), Some(association)) = (self.channels.config(id), self.transport.association())
+        else {
+            return Ok(());
+        };
+        let stream = association.open_channel(now, config).map_err(|error| match error {
+            sctp::OpenError::InUse => ChannelError::InUse,
+            sctp::OpenError::InvalidId => ChannelError::InvalidId,
+            sctp::OpenError::Exhausted => ChannelError::TooMany,
+            sctp::OpenError::TooLong => ChannelError::TooLong,
+            sctp::OpenError::Closed => ChannelError::Closed,
+        })?;
+        if let Some(channel) = self.channels.channel(id) {
+            association.set_buffered_amount_low_threshold(stream, channel.low_threshold);
+        }
+        self.channels.bind(id, stream);
+        Ok(())
+    }
+
+    fn forget_channel(&mut self, id: ChannelId) {
+        if self.channels.remove(id) {
+            self.events.push_back(Event::ChannelClosed(id));
+        }
+    }
+
+    fn close_channels(&mut self) {
+        self.events.extend(self.channels.remove_all().into_iter().map(Event::ChannelClosed));
+    }
+
+    /// Reads what the layers have to say, and tells what has changed. After everything that may have changed
+    /// something.
+    fn settle(&mut self, now: Time) {
+        while let Some(event) = self.transport.poll_ice() {
+            self.handle_ice(event);
+        }
+        if let Some(error) = self.transport.poll_dtls_failure() {
+            self.fail(FailureCause::Dtls(error), None);
+            self.close_channels();
+        }
+        if self.transport.dtls_state() == DtlsState::Closed && !self.peer_closed && !self.is_closed() {
+            self.drain_channels();
+            self.peer_closed = true;
+            self.close_channels();
+            self.events.push_back(Event::PeerClosed);
+            self.transport.close(now);
+        }
+        self.tell_states();
+        self.tell_negotiation_needed();
+    }
+
+    fn handle_ice(&mut self, event: ice::Event) {
+        match event {
+            ice::Event::CandidateGathered(candidate) => {
+                let event = self.local_candidate(candidate.to_string());
+                self.events.extend(event.map(Event::CandidateGathered));
+            }
+            ice::Event::GatheringStateChanged(ice::GatheringState::Complete) => {
+                let event = self.local_candidate(String::new());
+                self.events.extend(event.map(Event::CandidateGathered));
+            }
+            ice::Event::CandidateFailed { url, address, code, text } => {
+                self.events.push_back(Event::CandidateFailed(CandidateError { url, address, code, text }));
+            }
+            ice::Event::PairSelected(_) => {
+                let path = self.path().map(Box::new);
+                self.events.extend(path.map(Event::PathChanged));
+            }
+            ice::Event::Failed(failure) => self.fail(FailureCause::Ice(failure.cause), Some(failure.report)),
+            ice::Event::GatheringStateChanged(_)
+            | ice::Event::StateChanged(_)
+            | ice::Event::RoleChanged(_) => {}
+        }
+    }
+
+    fn local_candidate(&self, candidate: String) -> Option<IceCandidateInit> {
+        let (index, mid) = self.negotiation.local_data()?;
+        Some(IceCandidateInit {
+            candidate,
+            sdp_mid: mid.map(String::from),
+            sdp_mline_index: u16::try_from(index).ok(),
+            username_fragment: Some(self.transport.local_ufrag()?.into()),
+        })
+    }
+
+    fn handle_sctp(&mut self, event: sctp::Event) {
+        match event {
+            sctp::Event::Connected => {}
+            sctp::Event::ChannelOpened { id: stream, config, incoming } => {
+                let id = match self.channels.on(stream) {
+                    Some(id) if self.channels.open(id) => id,
+                    None if incoming => self.channels.receive(stream, &config),
+                    _ => return,
+                };
+                self.events.push_back(Event::ChannelOpened { id, incoming });
+            }
+            sctp::Event::MessageReceived { id: stream, kind, data } => {
+                let Some(id) = self.channels.on(stream) else { return };
+                if let Some(channel) = self.channels.channel_mut(id) {
+                    channel.messages_received += 1;
+                    channel.bytes_received += data.len() as u64;
+                }
+                self.events.push_back(Event::MessageReceived { id, kind, data });
+            }
+            sctp::Event::BufferedAmountLow(stream) => {
+                self.events.extend(self.channels.on(stream).map(Event::BufferedAmountLow));
+            }
+            sctp::Event::Writable(stream) => {
+                self.events.extend(self.channels.on(stream).map(Event::Writable));
+            }
+            sctp::Event::ChannelClosed(stream) => {
+                if let Some(id) = self.channels.on(stream) {
+                    self.forget_channel(id);
+                }
+            }
+            sctp::Event::Closed => self.close_channels(),
+            sctp::Event::Failed(error) => {
+                self.close_channels();
+                self.fail(FailureCause::Sctp(error), None);
+                self.tell_states();
+            }
+        }
+    }
+
+    /// Reads all that SCTP has to say.
+    fn drain_channels(&mut self) {
+        while let Some(event) = self.transport.poll_sctp() {
+            self.handle_sctp(event);
+        }
+    }
+
+    fn fail(&mut self, cause: FailureCause, report: Option<ice::Report>) {
+        if std::mem::replace(&mut self.broken, true) || self.is_closed() || self.peer_closed {
+            return;
+        }
+        let report = report.or_else(|| self.ice_report()).unwrap_or_default();
+        self.events.push_back(Event::Failed(Box::new(Failure { cause, report })));
+    }
+
+    fn tell_states(&mut self) {
+        let states = self.states();
+        let told = std::mem::replace(&mut self.told, states);
+        if told.gathering != states.gathering {
+            self.events.push_back(Event::IceGatheringStateChanged(states.gathering));
+        }
+        if told.ice != states.ice {
+            self.events.push_back(Event::IceConnectionStateChanged(states.ice));
+        }
+        if told.connection != states.connection {
+            self.events.push_back(Event::ConnectionStateChanged(states.connection));
+        }
+    }
+
+    fn states(&self) -> States {
+        let gathering = match self.transport.agent().map(ice::Agent::gathering_state) {
+            None | Some(ice::GatheringState::New) => IceGatheringState::New,
+            Some(ice::GatheringState::Gathering) => IceGatheringState::Gathering,
+            Some(ice::GatheringState::Complete) => IceGatheringState::Complete,
+        };
+        if self.is_closed() || self.peer_closed {
+            // The gathering state does not change any more.
+            return States {
+                gathering: self.told.gathering,
+                ice: IceConnectionState::Closed,
+                connection: ConnectionState::Closed,
+            };
+        }
+        let ice = match self.transport.agent().map(ice::Agent::state) {
+            None | Some(ice::State::New) => IceConnectionState::New,
+            Some(ice::State::Checking) => IceConnectionState::Checking,
+            Some(ice::State::Connected) => IceConnectionState::Connected,
+            Some(ice::State::Completed) => IceConnectionState::Completed,
+            Some(ice::State::Disconnected) => IceConnectionState::Disconnected,
+            Some(ice::State::Failed) => IceConnectionState::Failed,
+            Some(ice::State::Closed) => IceConnectionState::Closed,
+        };
+        let connection = match (ice, self.transport.dtls_state()) {
+            (IceConnectionState::Failed, _) | (_, DtlsState::Failed) => ConnectionState::Failed,
+            (IceConnectionState::Disconnected, _) => ConnectionState::Disconnected,
+            (IceConnectionState::New, DtlsState::New) => ConnectionState::New,
+            (IceConnectionState::Connected | IceConnectionState::Completed, DtlsState::Connected) => {
+                ConnectionState::Connected
+            }
+            _ => ConnectionState::Connecting,
+        };
+        States { gathering, ice, connection }
+    }
+
+    /// W3C's "update the negotiation-needed flag".
+    fn tell_negotiation_needed(&mut self) {
+        if self.negotiation.signaling() != SignalingState::Stable || self.peer_closed {
+            return;
+        }
+        let unnegotiated = self.channels.wanted && !self.negotiation.has_data();
+        let needed = self.restart_wanted || (unnegotiated && self.channels.iter().next().is_some());
+        if needed && !self.negotiation_needed {
+            self.events.push_back(Event::NegotiationNeeded);
+        }
+        self.negotiation_needed = needed;
+    }
+}
+
+impl Machine for Connection {
+    type Addr = Path;
+    type Event = Event;
+
+    fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
+        self.transport.open(now, datagram, out);
+        self.settle(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.transport.handle_timeout(now);
+        self.settle(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
+        self.transport.poll_transmit(now, out);
+        self.settle(now);
+    }
+
+    /// What SCTP has received is taken from it here and not before: what nobody asks for counts against the window
+    /// that the other side sees.
+    fn poll_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            let event = self.transport.poll_sctp()?;
+            self.handle_sctp(event);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.transport.poll_timeout()
+    }
+
+    fn poll_socket(&mut self) -> Option<SocketOp> {
+        self.transport.poll_socket()
+    }
+
+    fn handle_socket(&mut self, now: Time, reply: SocketReply) {
+        self.transport.handle_socket(now, reply);
+        self.settle(now);
+    }
+}

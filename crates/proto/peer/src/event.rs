@@ -1,0 +1,68 @@
+use bytes::Bytes;
+
+use crate::{
+    ChannelId, ConnectionState, Failure, IceCandidateInit, IceConnectionState, IceGatheringState,
+    MessageKind, PathSummary, SignalingState,
+};
+
+/// What a [`Connection`](crate::Connection) tells its owner; behind each stands the W3C event it corresponds to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// An offer has to be made, sooner or later (`negotiationneeded`).
+    NegotiationNeeded,
+    /// Offers and answers have moved on (`signalingstatechange`).
+    SignalingStateChanged(SignalingState),
+    /// Gathering began or ended (`icegatheringstatechange`).
+    IceGatheringStateChanged(IceGatheringState),
+    /// A candidate for the other side, to be sent at once when trickling; one with an empty `candidate` says that
+    /// no more follow in its generation (`icecandidate`).
+    CandidateGathered(IceCandidateInit),
+    /// A STUN or TURN server gave no candidate (`icecandidateerror`). Others may.
+    CandidateFailed(CandidateError),
+    /// ICE has moved on (`iceconnectionstatechange`).
+    IceConnectionStateChanged(IceConnectionState),
+    /// The connection as a whole has moved on (`connectionstatechange`).
+    ConnectionStateChanged(ConnectionState),
+    /// Data takes this path from now on (`selectedcandidatepairchange`).
+    PathChanged(Box<PathSummary>),
+    /// A channel is open: one of ours (`open`), or one that the other side made (`datachannel`).
+    ChannelOpened {
+        /// Which.
+        id: ChannelId,
+        /// Whether the other side made it.
+        incoming: bool,
+    },
+    /// A message came (`message`).
+    MessageReceived {
+        /// On which channel.
+        id: ChannelId,
+        /// Of which kind.
+        kind: MessageKind,
+        /// Its bytes; UTF-8 if the kind is text.
+        data: Bytes,
+    },
+    /// What is buffered on the channel fell to its threshold or below (`bufferedamountlow`).
+    BufferedAmountLow(ChannelId),
+    /// After [`SendError::Full`](crate::SendError::Full): there is room again. W3C has no such event.
+    Writable(ChannelId),
+    /// The channel is closed (`close`). It is not known any more.
+    ChannelClosed(ChannelId),
+    /// The other side closed the connection in an orderly way. Nothing works any more; W3C has no such event.
+    PeerClosed,
+    /// The connection did not come about, or broke. Once; only an ICE restart may help, if it was ICE that failed.
+    Failed(Box<Failure>),
+}
+
+/// A STUN or TURN server that gave no candidate (`RTCPeerConnectionIceErrorEvent`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CandidateError {
+    /// The server's URL.
+    pub url: String,
+    /// The address of ours that it was asked from, if that may be known.
+    pub address: Option<std::net::SocketAddr>,
+    /// The STUN error code of its answer, or 701 if there was none.
+    pub code: u16,
+    /// What happened.
+    pub text: String,
+}

@@ -1,0 +1,81 @@
+use sdp::{Media, Origin, Section, Session, Setup};
+
+use crate::description::{LocalTransport, data_section, rejected_section};
+
+/// What an offer is made from.
+pub(super) struct Outline<'a> {
+    pub(super) origin: Origin,
+    /// Our latest description, whose sections keep their places and names.
+    pub(super) local: Option<&'a Session>,
+    /// Theirs from the last completed exchange: what they rejected stays rejected.
+    pub(super) remote: Option<&'a Session>,
+    /// Whether there are, or were, data channels to carry.
+    pub(super) data: bool,
+    pub(super) transport: &'a LocalTransport,
+}
+
+impl Outline<'_> {
+    /// The offer (RFC 9429 §5.2).
+    pub(super) fn offer(self) -> Session {
+        let mut session = Session::new(self.origin.clone());
+        let known = self.local.map_or(0, |local| local.media.len());
+        let mut bundled: Vec<String> = Vec::new();
+        let mut free_place = None;
+        for index in 0..known {
+            let Some(section) = self.local.and_then(|local| local.section(index)) else { continue };
+            let alive = section.is_data() && !self.is_rejected(index, section) && bundled.is_empty();
+            let media = match section.mid() {
+                Some(mid) if alive => {
+                    bundled.push(mid.into());
+                    self.data_section(mid)
+                }
+                _ => {
+                    if section.media().kind() == "application" {
+                        free_place = free_place.or(Some(index));
+                    }
+                    rejected_section(section.media())
+                }
+            };
+            session.media.push(media);
+        }
+        if self.data && bundled.is_empty() {
+            let mid = self.new_mid(known);
+            let media = self.data_section(&mid);
+            bundled.push(mid);
+            match free_place {
+                // "that "m=" section MUST be recycled" (RFC 9429 §5.2.2)
+                Some(place) => session.media[place] = media,
+                None => session.media.push(media),
+            }
+        }
+        if !bundled.is_empty() {
+            session.lines.push_attribute("group", &format!("BUNDLE {}", bundled.join(" ")));
+        }
+        session.lines.push_attribute("ice-options", "trickle ice2");
+        session
+    }
+
+    fn data_section(&self, mid: &str) -> Media {
+        // "The role value in the offer MUST be "actpass"" (RFC 9429 §5.2.1), also once the roles are settled.
+        let mut media = data_section(self.transport, Some(mid), Setup::Actpass, None);
+        self.transport.candidates.write(&mut media);
+        media
+    }
+
+    /// Whether one of the two sides has rejected the section at `index`.
+    fn is_rejected(&self, index: usize, own: Section<'_>) -> bool {
+        let theirs = self.remote.and_then(|remote| remote.section(index));
+        own.is_rejected() || theirs.is_some_and(|theirs| theirs.is_rejected() && theirs.mid() == own.mid())
+    }
+
+    /// The smallest number that names no section yet: short, and telling nothing (RFC 9429 §5.2.1).
+    fn new_mid(&self, known: usize) -> String {
+        let taken =
+            |mid: &str| [self.local, self.remote].into_iter().flatten().any(|it| it.index_of(mid).is_some());
+        let mut number = known;
+        while taken(&number.to_string()) {
+            number += 1;
+        }
+        number.to_string()
+    }
+}

@@ -1,0 +1,101 @@
+use crypto::{Fingerprint, FingerprintAlgorithm};
+use sdp::{Section, Session, Setup};
+
+use crate::DescriptionError;
+
+/// The other end of the transport that carries data channels, as a description tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// Which section.
+    pub(crate) index: usize,
+    pub(crate) mid: Option<String>,
+    pub(crate) credentials: ice::Credentials,
+    pub(crate) lite: bool,
+    /// Those with a hash function that proves something.
+    pub(crate) fingerprints: Vec<Fingerprint>,
+    tls_id: Option<String>,
+    pub(crate) setup: Setup,
+    pub(crate) sctp_port: u16,
+    /// In bytes; 0 is any.
+    pub(crate) max_message_size: u64,
+    pub(crate) candidates: Vec<String>,
+    pub(crate) end_of_candidates: bool,
+}
+
+impl Remote {
+    /// What `session` says about its first data section that is not rejected; `None` if it has none.
+    pub(crate) fn of(session: &Session) -> Result<Option<Self>, DescriptionError> {
+        let usable = |section: &Section<'_>| section.is_data() && !section.is_rejected();
+        let Some((index, data)) = session.sections().enumerate().find(|(_, section)| usable(section)) else {
+            return Ok(None);
+        };
+        // A section inside a BUNDLE group may leave to the group's tagged section what concerns the transport
+        // (RFC 9143 §7.1.3).
+        let tagged = bundle_tag(session, data).unwrap_or(data);
+        let pick = |name: &'static str| data.attribute(name).or_else(|| tagged.attribute(name));
+        let (Some(ufrag), Some(pwd)) = (pick("ice-ufrag"), pick("ice-pwd")) else {
+            return Err(DescriptionError::NoIceCredentials);
+        };
+        let fingerprints = match usable_fingerprints(data) {
+            own if own.is_empty() => usable_fingerprints(tagged),
+            own => own,
+        };
+        if fingerprints.is_empty() {
+            return Err(DescriptionError::NoFingerprint);
+        }
+        Ok(Some(Self {
+            index,
+            mid: data.mid().map(String::from),
+            credentials: ice::Credentials::new(ufrag, pwd).map_err(|_| DescriptionError::NoIceCredentials)?,
+            lite: session.is_ice_lite(),
+            fingerprints,
+            tls_id: pick("tls-id").map(String::from),
+            setup: data.setup().or_else(|| tagged.setup()).ok_or(DescriptionError::Setup)?,
+            sctp_port: data.sctp_port().filter(|port| *port != 0).ok_or(DescriptionError::NoSctpPort)?,
+            max_message_size: data.max_message_size(),
+            candidates: candidates(session, ufrag),
+            end_of_candidates: data.has_end_of_candidates() || tagged.has_end_of_candidates(),
+        }))
+    }
+
+    /// Whether the credentials differ, which is an ICE restart (RFC 8839 §4.4.1.1.1).
+    pub(crate) fn restarts(&self, earlier: &Self) -> bool {
+        self.credentials != earlier.credentials
+    }
+
+    /// Whether this is another DTLS endpoint (RFC 8842 §4): another `tls-id`, or no fingerprint in common.
+    pub(crate) fn is_another_endpoint(&self, earlier: &Self) -> bool {
+        let ids_differ = matches!((&self.tls_id, &earlier.tls_id), (Some(own), Some(other)) if own != other);
+        ids_differ || !self.fingerprints.iter().any(|own| earlier.fingerprints.contains(own))
+    }
+}
+
+/// The section that carries the transport's attributes for the whole BUNDLE group of `section`: its first.
+pub(super) fn bundle_tag<'a>(session: &'a Session, section: Section<'a>) -> Option<Section<'a>> {
+    let mid = section.bundle()?.mids().next()?;
+    session.section(session.index_of(mid)?)
+}
+
+/// The user name fragment that candidates of `section` belong to.
+pub(super) fn ufrag_of<'a>(session: &'a Session, section: Section<'a>) -> Option<&'a str> {
+    section.ice_ufrag().or_else(|| bundle_tag(session, section)?.ice_ufrag())
+}
+
+/// Candidates of all sections with these credentials, each once: in a BUNDLE group they may stand in any of them.
+fn candidates(session: &Session, ufrag: &str) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for section in session.sections().filter(|section| ufrag_of(session, *section) == Some(ufrag)) {
+        for candidate in section.candidates() {
+            if !all.iter().any(|known| known == candidate) {
+                all.push(candidate.into());
+            }
+        }
+    }
+    all
+}
+
+/// A peer may tell several; those with hash functions that are unknown or broken prove nothing (RFC 8122 §5).
+fn usable_fingerprints(section: Section<'_>) -> Vec<Fingerprint> {
+    let parsed = section.fingerprints().filter_map(|text| text.parse::<Fingerprint>().ok());
+    parsed.filter(|fingerprint| fingerprint.algorithm != FingerprintAlgorithm::Sha1).collect()
+}

@@ -1,0 +1,183 @@
+use std::time::Duration;
+
+use sansio::{Machine as _, Outbox, Rng, Time};
+
+use crate::Configuration;
+use crate::description::SCTP_PORT;
+use crate::negotiate::Agreement;
+
+/// Bytes that a packet may lose on its way to the wire: IPv6, UDP, and a TURN Send indication.
+const ENVELOPE: usize = 40 + 8 + 36;
+
+/// The most bytes that a DTLS record adds to what it protects: 1.2 with AES-GCM.
+const RECORD: usize = 13 + 8 + 16;
+/// How long the first flight of the handshake waits for an answer when no round trip has been measured.
+const RETRANSMISSION: Duration = Duration::from_millis(250);
+
+/// DTLS and SCTP, once both sides have told who they are.
+pub(crate) struct Secure {
+    /// What the next DTLS endpoint is made from. It is made when there is a path: only then does its clock run, and
+    /// with the round trip that ICE has measured.
+    plan: Option<dtls::Config>,
+    dtls: Option<dtls::Endpoint>,
+    pub(crate) sctp: sctp::Association,
+    pub(crate) state: DtlsState,
+    /// Whether we are the DTLS client.
+    pub(crate) client: bool,
+    /// What the handshake agreed on.
+    pub(crate) connected: Option<(dtls::Version, dtls::CipherSuite)>,
+    pub(crate) failure: Option<dtls::DtlsError>,
+}
+
+/// `RTCDtlsTransportState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DtlsState {
+    /// Not begun.
+    New,
+    /// The handshake is under way.
+    Connecting,
+    /// The other side is who its description said.
+    Connected,
+    /// Ended in an orderly way.
+    Closed,
+    /// Broken.
+    Failed,
+}
+
+impl DtlsState {
+    /// As W3C spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Closed => "closed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Secure {
+    pub(crate) fn new(
+        now: Time,
+        agreement: &Agreement,
+        configuration: &Configuration,
+        rng: &mut Rng,
+    ) -> Self {
+        let role = if agreement.client { sctp::Role::Client } else { sctp::Role::Server };
+        let config = sctp::Config {
+            local_port: SCTP_PORT,
+            remote_port: agreement.remote.sctp_port,
+            mtu: configuration.mtu.saturating_sub(ENVELOPE + RECORD),
+            remote_max_message_size: u32::try_from(agreement.remote.max_message_size).unwrap_or(u32::MAX),
+            local_max_message_size: configuration.max_message_size,
+            send_buffer: configuration.send_buffer,
+            receive_window: configuration.receive_window,
+            ..sctp::Config::new(role, rng.fork())
+        };
+        Self {
+            plan: Some(plan(agreement, configuration, rng)),
+            dtls: None,
+            sctp: sctp::Association::new(now, config),
+            state: DtlsState::New,
+            client: agreement.client,
+            connected: None,
+            failure: None,
+        }
+    }
+
+    /// After a later exchange: another certificate at the other end is another DTLS association, under the same
+    /// SCTP association (RFC 8841 §10.5).
+    pub(crate) fn renew(&mut self, agreement: &Agreement, configuration: &Configuration, rng: &mut Rng) {
+        if agreement.new_association {
+            self.plan = Some(plan(agreement, configuration, rng));
+            self.dtls = None;
+            self.client = agreement.client;
+            self.state = DtlsState::New;
+        }
+    }
+
+    /// Whether the DTLS endpoint is still to be made, by [`Secure::begin`].
+    pub(crate) fn is_planned(&self) -> bool {
+        self.plan.is_some()
+    }
+
+    /// Makes the DTLS endpoint: there is a path.
+    pub(crate) fn begin(&mut self, now: Time, rtt: Option<Duration>) {
+        let Some(mut plan) = self.plan.take() else { return };
+        plan.retransmission =
+            rtt.map_or(RETRANSMISSION, |rtt| (rtt * 2).clamp(RETRANSMISSION / 5, RETRANSMISSION * 8));
+        match dtls::Endpoint::new(now, plan) {
+            Ok(endpoint) => {
+                self.dtls = Some(endpoint);
+                self.state = DtlsState::Connecting;
+            }
+            Err(error) => self.fail(dtls::DtlsError::Handshake(error.to_string())),
+        }
+    }
+
+    /// Takes a DTLS packet. What it holds is authenticated before it gets anywhere.
+    pub(crate) fn open(&mut self, now: Time, packet: &mut [u8]) {
+        self.begin(now, None);
+        let Some(dtls) = &mut self.dtls else { return };
+        let sctp = &mut self.sctp;
+        dtls.open(now, packet, &mut |payload| sctp.handle_packet(now, payload));
+        self.drain();
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        if let Some(dtls) = &mut self.dtls {
+            dtls.handle_timeout(now);
+        }
+        self.sctp.handle_timeout(now);
+        self.drain();
+    }
+
+    /// Writes what DTLS and SCTP have to say; `last`: goodbye too.
+    pub(crate) fn poll_transmit(&mut self, now: Time, lane: &mut dyn Outbox<()>, last: bool) {
+        let Some(dtls) = &mut self.dtls else { return };
+        dtls.poll_transmit(now, lane);
+        if self.state == DtlsState::Connected {
+            self.sctp.poll_transmit(now, &mut dtls.lane(lane));
+        }
+        if last {
+            dtls.close(now);
+            dtls.poll_transmit(now, lane);
+        }
+        self.drain();
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let dtls = self.dtls.as_ref().and_then(dtls::Endpoint::poll_timeout);
+        [dtls, self.sctp.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn drain(&mut self) {
+        while let Some(event) = self.dtls.as_mut().and_then(dtls::Endpoint::poll_event) {
+            match event {
+                dtls::Event::Connected(connected) => {
+                    self.state = DtlsState::Connected;
+                    self.connected = Some((connected.version, connected.cipher));
+                }
+                dtls::Event::Closed => self.state = DtlsState::Closed,
+                dtls::Event::Failed(error) => self.fail(error),
+            }
+        }
+    }
+
+    fn fail(&mut self, error: dtls::DtlsError) {
+        self.state = DtlsState::Failed;
+        self.failure = Some(error);
+    }
+}
+
+fn plan(agreement: &Agreement, configuration: &Configuration, rng: &mut Rng) -> dtls::Config {
+    let role = if agreement.client { dtls::Role::Client } else { dtls::Role::Server };
+    let (certificate, fingerprints) =
+        (configuration.certificate.clone(), agreement.remote.fingerprints.clone());
+    dtls::Config {
+        mtu: configuration.mtu.saturating_sub(ENVELOPE),
+        versions: configuration.dtls_versions,
+        ..dtls::Config::new(role, certificate, fingerprints, rng.fork())
+    }
+}

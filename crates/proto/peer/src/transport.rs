@@ -1,0 +1,378 @@
+use std::collections::VecDeque;
+
+use sansio::{Datagram, Machine, Outbox, Rng, SocketOp, SocketReply, Time};
+
+use crate::Configuration;
+use crate::demux::Demux;
+use crate::description::LocalCandidates;
+use crate::negotiate::{Agreement, Remote, RemoteCandidate};
+use crate::secure::{DtlsState, Secure};
+use crate::sockets::Sockets;
+
+/// Agents that may say goodbye at the same time; further ones are dropped.
+const MAX_LEAVING: usize = 4;
+
+/// The stack under the data channels: ICE finds the path, DTLS secures it, SCTP makes channels of it.
+#[derive(Default)]
+pub(crate) struct Transport {
+    ice: Option<Ice>,
+    /// Agents of offers that were taken back and of closed connections: they still say goodbye to their servers.
+    leaving: VecDeque<(u32, ice::Agent)>,
+    secure: Option<Secure>,
+    sockets: Sockets,
+    next_serial: u32,
+    demux: Demux,
+    pub(crate) traffic: Traffic,
+    /// Set by [`Transport::close`], until the last packets are written.
+    closing: bool,
+}
+
+/// The agent, and how far the descriptions have let it go.
+struct Ice {
+    serial: u32,
+    agent: ice::Agent,
+    /// Whether a local description with its credentials was applied.
+    begun: bool,
+    /// Whether the other side is known.
+    agreed: bool,
+    /// Credentials for a restart, from the offer or answer that has them until that is applied.
+    planned: Option<ice::Credentials>,
+    /// Whether a restart is under way that the other side has not joined.
+    restarting: bool,
+}
+
+/// What went over the path, without ICE's own packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) packets_sent: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) packets_received: u64,
+    pub(crate) bytes_received: u64,
+}
+
+impl Transport {
+    pub(crate) fn agent(&self) -> Option<&ice::Agent> {
+        self.ice.as_ref().map(|ice| &ice.agent)
+    }
+
+    pub(crate) fn secure(&self) -> Option<&Secure> {
+        self.secure.as_ref()
+    }
+
+    pub(crate) fn association(&mut self) -> Option<&mut sctp::Association> {
+        self.secure.as_mut().map(|secure| &mut secure.sctp)
+    }
+
+    /// Our ICE generation.
+    pub(crate) fn local_ufrag(&self) -> Option<&str> {
+        self.agent().map(|agent| agent.local_credentials().ufrag.as_str())
+    }
+
+    pub(crate) fn set_servers(&mut self, servers: &[ice::Server]) {
+        if let Some(ice) = &mut self.ice {
+            ice.agent.set_servers(servers.to_vec());
+        }
+    }
+
+    /// The credentials for the next local description: new ones if it restarts ICE.
+    pub(crate) fn credentials(
+        &mut self,
+        now: Time,
+        configuration: &Configuration,
+        rng: &mut Rng,
+        restart: bool,
+    ) -> ice::Credentials {
+        if self.closing {
+            self.finish(now);
+        }
+        let ice = self.ice.get_or_insert_with(|| {
+            self.next_serial += 1;
+            let agent = ice::Agent::new(now, configuration.ice(rng.fork(), false));
+            let serial = self.next_serial;
+            Ice { serial, agent, begun: false, agreed: false, planned: None, restarting: false }
+        });
+        // Before the other side has answered there is nothing to restart.
+        if !restart || !ice.agreed || ice.restarting {
+            return ice.agent.local_credentials().clone();
+        }
+        let fresh = || ice::Credentials { ufrag: rng.ice_chars(8), pwd: rng.ice_chars(24) };
+        ice.planned.get_or_insert_with(fresh).clone()
+    }
+
+    /// Our candidates with these credentials.
+    pub(crate) fn candidates(&self, ufrag: &str) -> LocalCandidates {
+        let Some(agent) = self.agent().filter(|agent| agent.local_credentials().ufrag == ufrag) else {
+            return LocalCandidates::default();
+        };
+        let address = |candidate: &ice::Candidate| {
+            let address = candidate.address.ip()?;
+            let family = if address.is_ipv4() { "IP4" } else { "IP6" };
+            Some((format!("IN {family} {}", address.ip()), address.port()))
+        };
+        LocalCandidates {
+            lines: agent.local_candidates().map(ToString::to_string).collect(),
+            default: agent.default_candidate().and_then(address),
+            complete: agent.gathering_state() == ice::GatheringState::Complete,
+        }
+    }
+
+    /// A local description with these credentials is applied: gathering begins, if it has not.
+    pub(crate) fn begin(&mut self, now: Time, ufrag: &str, interfaces: &[ice::Interface]) {
+        let Some(ice) = &mut self.ice else { return };
+        if ice.agent.local_credentials().ufrag == ufrag {
+            if !ice.begun {
+                ice.begun = true;
+                ice.agent.gather(now, interfaces);
+            }
+        } else if let Some(planned) = ice.planned.take_if(|planned| planned.ufrag == ufrag) {
+            ice.restarting = true;
+            ice.agent.restart_with(now, planned);
+            ice.agent.gather(now, interfaces);
+        }
+    }
+
+    /// The addresses of this machine have changed.
+    pub(crate) fn set_interfaces(&mut self, now: Time, interfaces: &[ice::Interface]) {
+        if let Some(ice) = self.ice.as_mut().filter(|ice| ice.begun) {
+            ice.agent.gather(now, interfaces);
+        }
+    }
+
+    /// The offer that made us begin, or restart, is taken back.
+    pub(crate) fn rollback(&mut self, now: Time) {
+        let Some(ice) = &mut self.ice else { return };
+        ice.planned = None;
+        if std::mem::take(&mut ice.restarting) {
+            ice.agent.undo_restart(now);
+        } else if ice.begun && !ice.agreed {
+            self.retire(now);
+        }
+    }
+
+    /// Whether this side controls, told before the other side is known.
+    pub(crate) fn set_controlling(&mut self, now: Time, controlling: bool) {
+        if let Some(ice) = self.ice.as_mut().filter(|ice| !ice.agreed) {
+            ice.agent.set_controlling(now, controlling);
+        }
+    }
+
+    /// An answer has told who the other side is. Returns whether there is a new SCTP association.
+    pub(crate) fn agree(
+        &mut self,
+        now: Time,
+        agreement: Agreement,
+        configuration: &Configuration,
+        rng: &mut Rng,
+    ) -> bool {
+        let Some(ice) = &mut self.ice else { return false };
+        if ice.agent.local_credentials().ufrag != agreement.local_ufrag {
+            return false;
+        }
+        // DTLS first: ICE may have packets for it.
+        let fresh = match &mut self.secure {
+            Some(secure) => {
+                secure.renew(&agreement, configuration, rng);
+                false
+            }
+            None => {
+                self.secure = Some(Secure::new(now, &agreement, configuration, rng));
+                true
+            }
+        };
+        (ice.agreed, ice.restarting) = (true, false);
+        let Remote { credentials, lite, candidates, end_of_candidates, .. } = agreement.remote;
+        ice.agent.set_remote_lite(now, lite);
+        if ice.agent.remote_credentials() != Some(&credentials) {
+            ice.agent.set_remote_credentials(now, credentials);
+        }
+        for line in candidates {
+            add_candidate(&mut ice.agent, now, &line);
+        }
+        if end_of_candidates {
+            ice.agent.end_of_remote_candidates(now);
+        }
+        fresh
+    }
+
+    /// A candidate of the other side came after its description.
+    pub(crate) fn add_remote_candidate(&mut self, now: Time, candidate: &RemoteCandidate) {
+        let known = |ice: &&mut Ice| {
+            ice.agent.remote_credentials().is_some_and(|remote| remote.ufrag == candidate.ufrag)
+        };
+        // Otherwise it stands in a description that is not in force yet, and comes with that.
+        let Some(ice) = self.ice.as_mut().filter(known) else { return };
+        match &candidate.line {
+            Some(line) => add_candidate(&mut ice.agent, now, line),
+            None => ice.agent.end_of_remote_candidates(now),
+        }
+    }
+
+    /// Ends everything; the last packets leave with the next [`Transport::poll_transmit`].
+    pub(crate) fn close(&mut self, now: Time) {
+        if let Some(secure) = &mut self.secure {
+            secure.sctp.abort(now);
+        }
+        self.closing = self.ice.is_some();
+    }
+
+    /// Whether nothing is left to be sent or waited for.
+    pub(crate) fn is_finished(&self) -> bool {
+        !self.closing && self.ice.is_none() && self.leaving.is_empty()
+    }
+
+    pub(crate) fn open(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
+        if !self.leaving.is_empty()
+            && let Some(owner) = self.sockets.owner(datagram.from)
+            && let Some((_, agent)) = self.leaving.iter_mut().find(|(serial, _)| *serial == owner)
+        {
+            return agent.handle_datagram(now, datagram, out);
+        }
+        let Self { ice: Some(ice), secure, demux, traffic, .. } = self else { return };
+        ice.agent.open(now, datagram, out, &mut |bytes| {
+            traffic.packets_received += 1;
+            traffic.bytes_received += bytes.len() as u64;
+            if demux.is_dtls(bytes)
+                && let Some(secure) = secure
+            {
+                secure.open(now, bytes);
+            }
+        });
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        for (_, agent) in &mut self.leaving {
+            agent.handle_timeout(now);
+        }
+        if let Some(ice) = &mut self.ice {
+            ice.agent.handle_timeout(now);
+        }
+        if let Some(secure) = &mut self.secure {
+            secure.handle_timeout(now);
+        }
+        self.dismiss();
+    }
+
+    pub(crate) fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
+        if let Some(ice) = &mut self.ice {
+            ice.agent.poll_transmit(now, out);
+            if let Some(secure) = self.secure.as_mut().filter(|secure| secure.is_planned())
+                && let Some(pair) = ice.agent.selected()
+            {
+                secure.begin(now, pair.rtt);
+            }
+            if let Some(secure) = &mut self.secure
+                && let Some(mut lane) = ice.agent.lane(out)
+            {
+                let mut lane = Counted { lane: &mut lane, traffic: &mut self.traffic };
+                secure.poll_transmit(now, &mut lane, self.closing);
+            }
+        }
+        if self.closing {
+            self.finish(now);
+        }
+        for (_, agent) in &mut self.leaving {
+            agent.poll_transmit(now, out);
+        }
+        self.dismiss();
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let leaving = self.leaving.iter().filter_map(|(_, agent)| agent.poll_timeout());
+        let ice = self.agent().and_then(Machine::poll_timeout);
+        let secure = self.secure.as_ref().and_then(Secure::poll_timeout);
+        leaving.chain(ice).chain(secure).min()
+    }
+
+    pub(crate) fn poll_ice(&mut self) -> Option<ice::Event> {
+        for (_, agent) in &mut self.leaving {
+            while agent.poll_event().is_some() {}
+        }
+        self.ice.as_mut()?.agent.poll_event()
+    }
+
+    /// Since the last call: why DTLS has failed.
+    pub(crate) fn poll_dtls_failure(&mut self) -> Option<dtls::DtlsError> {
+        self.secure.as_mut()?.failure.take()
+    }
+
+    pub(crate) fn poll_sctp(&mut self) -> Option<sctp::Event> {
+        self.secure.as_mut()?.sctp.poll_event()
+    }
+
+    pub(crate) fn poll_socket(&mut self) -> Option<SocketOp> {
+        let leaving = self.leaving.iter_mut().map(|(serial, agent)| (*serial, agent));
+        let current = self.ice.as_mut().map(|ice| (ice.serial, &mut ice.agent));
+        let wish = leaving.chain(current).find_map(|(serial, agent)| Some((serial, agent.poll_socket()?)));
+        let Some((serial, op)) = wish else {
+            self.dismiss();
+            return None;
+        };
+        Some(self.sockets.ask(serial, op))
+    }
+
+    pub(crate) fn handle_socket(&mut self, now: Time, reply: SocketReply) {
+        let Some((owner, reply)) = self.sockets.answer(reply) else { return };
+        if let Some(ice) = self.ice.as_mut().filter(|ice| ice.serial == owner) {
+            ice.agent.handle_socket(now, reply);
+        } else if let Some((_, agent)) = self.leaving.iter_mut().find(|(serial, _)| *serial == owner) {
+            agent.handle_socket(now, reply);
+        }
+    }
+
+    pub(crate) fn dtls_state(&self) -> DtlsState {
+        self.secure.as_ref().map_or(DtlsState::New, |secure| secure.state)
+    }
+
+    /// The last packets are written, or were not: nothing is left but the agent's own goodbye.
+    fn finish(&mut self, now: Time) {
+        self.closing = false;
+        self.secure = None;
+        self.retire(now);
+    }
+
+    /// Lets the agent go.
+    fn retire(&mut self, now: Time) {
+        let Some(mut ice) = self.ice.take() else { return };
+        ice.agent.close(now);
+        if self.leaving.len() == MAX_LEAVING {
+            self.leaving.pop_front();
+        }
+        self.leaving.push_back((ice.serial, ice.agent));
+    }
+
+    /// Drops agents that have said goodbye.
+    fn dismiss(&mut self) {
+        self.leaving.retain(|(_, agent)| agent.poll_timeout().is_some());
+    }
+}
+
+/// What cannot be read is of no use and does no harm: "An implementation MUST ignore" (RFC 8839 §5.1).
+fn add_candidate(agent: &mut ice::Agent, now: Time, line: &str) {
+    if let Ok(candidate) = line.parse() {
+        agent.add_remote_candidate(now, candidate);
+    }
+}
+
+/// Counts what is written through it.
+struct Counted<'a> {
+    lane: &'a mut dyn Outbox<()>,
+    traffic: &'a mut Traffic,
+}
+
+impl Outbox<()> for Counted<'_> {
+    fn room(&self) -> usize {
+        self.lane.room()
+    }
+
+    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let traffic = &mut *self.traffic;
+        self.lane.send((), max, &mut |buffer| {
+            let used = fill(buffer);
+            if used > 0 {
+                traffic.packets_sent += 1;
+                traffic.bytes_sent += used as u64;
+            }
+            used
+        })
+    }
+}

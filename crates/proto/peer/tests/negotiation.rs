@@ -1,0 +1,512 @@
+//! Offers, answers, rollback and perfect negotiation, without a network.
+
+use sansio::{Machine, Seed, Time};
+use sdp::{Section, Session, Setup};
+use sterna_peer::{
+    ChannelError, Configuration, Connection, ConnectionState, DataChannelInit, DescriptionError, Error,
+    Event, IceCandidateInit, OfferOptions, SdpType, SessionDescription, SignalingState,
+};
+
+const NOW: Time = Time::ZERO;
+
+fn connection(seed: u64) -> Connection {
+    Connection::new(NOW, Configuration::new(Seed::from(seed), certificate(seed)))
+}
+
+/// One of two certificates, made once.
+fn certificate(seed: u64) -> crypto::Certificate {
+    static CERTIFICATES: std::sync::OnceLock<[crypto::Certificate; 2]> = std::sync::OnceLock::new();
+    let make = || crypto::Certificate::generate().unwrap();
+    CERTIFICATES.get_or_init(|| [make(), make()])[(seed % 2) as usize].clone()
+}
+
+fn with_channel(seed: u64) -> Connection {
+    let mut connection = connection(seed);
+    connection.create_data_channel(NOW, "chat", DataChannelInit::default()).unwrap();
+    connection
+}
+
+fn vector(name: &str) -> SessionDescription {
+    let path = format!("{}/../sdp/tests/vectors/{name}.sdp", env!("CARGO_MANIFEST_DIR"));
+    SessionDescription::offer(std::fs::read_to_string(path).unwrap())
+}
+
+fn parse(description: &SessionDescription) -> Session {
+    Session::parse(&description.sdp).unwrap()
+}
+
+fn exchange(offerer: &mut Connection, answerer: &mut Connection) {
+    let offer = offerer.set_local_description(NOW, None).unwrap();
+    assert_eq!(offer.kind, SdpType::Offer);
+    answerer.set_remote_description(NOW, offer).unwrap();
+    let answer = answerer.set_local_description(NOW, None).unwrap();
+    assert_eq!(answer.kind, SdpType::Answer);
+    offerer.set_remote_description(NOW, answer).unwrap();
+    assert_eq!(offerer.signaling_state(), SignalingState::Stable);
+    assert_eq!(answerer.signaling_state(), SignalingState::Stable);
+}
+
+fn events(connection: &mut Connection) -> Vec<Event> {
+    std::iter::from_fn(|| connection.poll_event()).collect()
+}
+
+fn negotiation_needed(connection: &mut Connection) -> usize {
+    events(connection).iter().filter(|event| matches!(event, Event::NegotiationNeeded)).count()
+}
+
+fn error(result: Result<(), Error>) -> DescriptionError {
+    match result {
+        Err(Error::Description(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_offer_says_what_jsep_wants() {
+    let mut a = with_channel(1);
+    let offer = a.create_offer(NOW, OfferOptions::default()).unwrap();
+    let session = parse(&offer);
+    let lines: Vec<&str> = offer.sdp.lines().collect();
+    assert_eq!(lines[0], "v=0");
+    assert!(lines[1].starts_with("o=- ") && lines[1].ends_with(" 1 IN IP4 127.0.0.1"), "{}", lines[1]);
+    assert_eq!(lines[2..4], ["s=-", "t=0 0"]);
+    assert!(session.origin().session_id().parse::<i64>().is_ok());
+    assert_eq!(session.ice_options().collect::<Vec<_>>(), ["trickle", "ice2"]);
+    assert_eq!(session.bundle().unwrap().mids().collect::<Vec<_>>(), ["0"]);
+    let data = session.section(0).unwrap();
+    assert!(offer.sdp.contains("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n"));
+    assert_eq!((data.mid(), data.setup()), (Some("0"), Some(Setup::Actpass)));
+    assert_eq!((data.sctp_port(), data.max_message_size()), (Some(5000), 262_144));
+    assert_eq!(data.fingerprints().collect::<Vec<_>>(), [certificate(1).fingerprint().to_string()]);
+    assert!(data.ice_ufrag().unwrap().len() <= 32);
+    assert!(!offer.sdp.contains("a=crypto") && !offer.sdp.contains("ice-lite"));
+    assert_eq!(a.signaling_state(), SignalingState::Stable, "making an offer changes nothing");
+}
+
+#[test]
+fn a_connection_without_channels_offers_nothing() {
+    let mut a = connection(1);
+    assert_eq!(parse(&a.create_offer(NOW, OfferOptions::default()).unwrap()).media.len(), 0);
+    let mut b = connection(2);
+    exchange(&mut a, &mut b);
+    assert_eq!(a.connection_state(), ConnectionState::New);
+}
+
+#[test]
+fn versions_grow_and_everything_else_of_the_origin_stays() {
+    let mut a = with_channel(1);
+    let mut versions = Vec::new();
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let session = parse(&a.create_offer(NOW, OfferOptions::default()).unwrap());
+        versions.push(session.origin().session_version().parse::<u64>().unwrap());
+        ids.insert(session.origin().session_id().to_owned());
+    }
+    assert_eq!((versions, ids.len()), (vec![1, 2, 3], 1));
+}
+
+#[test]
+fn an_answer_takes_the_active_role_and_the_names_of_the_offer() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    exchange(&mut a, &mut b);
+    let answer = parse(&b.local_description().unwrap());
+    let data = answer.section(0).unwrap();
+    assert_eq!((data.mid(), data.setup()), (Some("0"), Some(Setup::Active)));
+    assert_eq!(answer.bundle().unwrap().mids().collect::<Vec<_>>(), ["0"]);
+    assert_eq!(b.can_trickle_ice_candidates(), Some(true));
+    assert!(a.pending_local_description().is_none() && a.current_local_description().is_some());
+    assert_eq!(a.current_remote_description(), b.current_local_description());
+}
+
+#[test]
+fn roles_stay_when_the_other_side_offers_next() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    exchange(&mut a, &mut b);
+    exchange(&mut b, &mut a);
+    let answer = parse(&a.local_description().unwrap());
+    assert_eq!(answer.section(0).unwrap().setup(), Some(Setup::Passive), "b is the DTLS client");
+    exchange(&mut a, &mut b);
+    assert_eq!(parse(&b.local_description().unwrap()).section(0).unwrap().setup(), Some(Setup::Active));
+}
+
+#[test]
+fn credentials_stay_unless_ice_is_restarted() {
+    let ufrag = |description: Option<SessionDescription>| {
+        parse(&description.unwrap()).section(0).unwrap().ice_ufrag().unwrap().to_owned()
+    };
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    exchange(&mut a, &mut b);
+    let before = (ufrag(a.local_description()), ufrag(b.local_description()));
+    exchange(&mut b, &mut a);
+    assert_eq!((ufrag(a.local_description()), ufrag(b.local_description())), before);
+    events(&mut a);
+    a.restart_ice(NOW);
+    assert_eq!(negotiation_needed(&mut a), 1);
+    exchange(&mut a, &mut b);
+    let after = (ufrag(a.local_description()), ufrag(b.local_description()));
+    assert_ne!(after.0, before.0);
+    assert_ne!(after.1, before.1, "the answerer restarts too");
+    assert_eq!(negotiation_needed(&mut a), 0, "done");
+    exchange(&mut a, &mut b);
+    assert_eq!((ufrag(a.local_description()), ufrag(b.local_description())), after);
+}
+
+#[test]
+fn an_offered_restart_that_is_not_applied_changes_nothing() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    exchange(&mut a, &mut b);
+    let before = a.local_description();
+    let restart = a.create_offer(NOW, OfferOptions { ice_restart: true }).unwrap();
+    assert_eq!(a.local_description(), before);
+    let plain = a.create_offer(NOW, OfferOptions::default()).unwrap();
+    let ufrag = |it: &SessionDescription| parse(it).section(0).unwrap().ice_ufrag().unwrap().to_owned();
+    assert_ne!(ufrag(&restart), ufrag(&plain));
+    assert_eq!(ufrag(&plain), ufrag(&before.unwrap()));
+}
+
+#[test]
+fn a_restart_can_be_rolled_back() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    exchange(&mut a, &mut b);
+    let before = a.current_local_description();
+    let offer = a.create_offer(NOW, OfferOptions { ice_restart: true }).unwrap();
+    a.set_local_description(NOW, Some(offer)).unwrap();
+    a.set_local_description(NOW, Some(SessionDescription::rollback())).unwrap();
+    assert_eq!((a.local_description(), a.signaling_state()), (before, SignalingState::Stable));
+    exchange(&mut b, &mut a);
+}
+
+#[test]
+fn browsers_data_offers_are_answered_in_kind() {
+    for (name, setup) in [
+        ("chrome-data-offer", Setup::Active),
+        ("chrome-data-offer-gathered", Setup::Active),
+        ("chrome-snap-sped-offer", Setup::Active),
+        ("chrome-legacy-sctpmap-offer", Setup::Active),
+        ("firefox-data-offer", Setup::Active),
+        ("firefox-data-offer-gathered", Setup::Active),
+        ("aiortc-data-offer", Setup::Active),
+        ("libdatachannel-data-offer", Setup::Active),
+        ("janus-ice-lite-data-offer", Setup::Active),
+    ] {
+        let offer = vector(name);
+        let mut b = connection(2);
+        b.set_remote_description(NOW, offer.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let answer = b.set_local_description(NOW, None).unwrap();
+        let (offer, session) = (parse(&offer), parse(&answer));
+        let (offered, answered) = (offer.section(0).unwrap(), session.section(0).unwrap());
+        assert_eq!(session.media.len(), 1, "{name}");
+        assert_eq!(answered.media().protocol(), offered.media().protocol(), "{name}");
+        assert!(answered.media().formats().eq(offered.media().formats()), "{name}");
+        assert_eq!((answered.mid(), answered.setup()), (offered.mid(), Some(setup)), "{name}");
+        assert_eq!(answered.sctp_port(), Some(5000), "{name}");
+        assert_eq!(session.bundle().unwrap().mids().collect::<Vec<_>>(), [offered.mid().unwrap()], "{name}");
+        for unknown in ["sctp-init", "sped", "generation", "msid-semantic", "extmap-allow-mixed", "ice-lite"]
+        {
+            assert!(!answer.sdp.contains(unknown), "{name}: {unknown} in\n{}", answer.sdp);
+        }
+    }
+}
+
+#[test]
+fn media_is_rejected_and_data_accepted() {
+    for name in [
+        "chrome-audio-video-data-offer",
+        "chrome-audio-video-data-offer-max-bundle",
+        "firefox-audio-video-data-offer",
+        "aiortc-audio-video-data-offer",
+    ] {
+        let offer = vector(name);
+        let mut b = connection(2);
+        b.set_remote_description(NOW, offer.clone()).unwrap();
+        let answer = b.set_local_description(NOW, None).unwrap();
+        let (offer, session) = (parse(&offer), parse(&answer));
+        let kinds: Vec<&str> = session.sections().map(|section| section.media().kind()).collect();
+        assert_eq!(kinds, ["audio", "video", "application"], "{name}");
+        assert!(session.sections().map(Section::mid).eq(offer.sections().map(Section::mid)), "{name}");
+        for (answered, offered) in session.sections().zip(offer.sections()).take(2) {
+            assert_eq!(answered.media().port, 0, "{name}");
+            assert!(!answered.is_bundle_only() && answered.bundle().is_none(), "{name}");
+            assert_eq!(answered.media().protocol(), offered.media().protocol(), "{name}");
+            assert!(answered.media().formats().all(|it| offered.media().formats().any(|other| it == other)));
+            assert!(answered.candidates().next().is_none() && answered.ice_ufrag().is_none(), "{name}");
+            assert!(!answered.media().lines.has("ssrc") && !answered.media().lines.has("extmap"), "{name}");
+        }
+        let data = session.section(2).unwrap();
+        assert!(!data.is_rejected() && data.media().port == 9, "{name}");
+        assert_eq!(session.bundle().unwrap().mids().collect::<Vec<_>>(), ["2"], "{name}");
+        // Our next offer keeps what was rejected, in its place.
+        let next = parse(&b.create_offer(NOW, OfferOptions::default()).unwrap());
+        let ports: Vec<bool> = next.sections().map(|section| section.is_rejected()).collect();
+        assert_eq!(ports, [true, true, false], "{name}");
+        assert!(next.sections().map(Section::mid).eq(offer.sections().map(Section::mid)), "{name}");
+        assert_eq!(next.section(2).unwrap().setup(), Some(Setup::Actpass), "{name}");
+    }
+}
+
+#[test]
+fn an_offer_without_data_is_rejected_as_a_whole_and_data_can_be_added_later() {
+    let whole = parse(&vector("chrome-audio-video-data-offer"));
+    let mut offer = whole.clone();
+    offer.media.truncate(2);
+    let mut b = connection(2);
+    b.set_remote_description(NOW, SessionDescription::offer(offer.to_string())).unwrap();
+    let answer = parse(&b.set_local_description(NOW, None).unwrap());
+    assert!(answer.sections().all(Section::is_rejected) && answer.bundle().is_none());
+    events(&mut b);
+    b.create_data_channel(NOW, "chat", DataChannelInit::default()).unwrap();
+    assert_eq!(negotiation_needed(&mut b), 1);
+    let next = parse(&b.create_offer(NOW, OfferOptions::default()).unwrap());
+    let mids: Vec<_> = next.sections().map(|section| section.mid().unwrap().to_owned()).collect();
+    assert_eq!((next.media.len(), mids), (3, vec!["0".into(), "1".into(), "2".into()]));
+    assert!(next.section(2).unwrap().is_data());
+}
+
+#[test]
+fn a_rejected_data_section_closes_its_channels_and_its_place_is_used_again() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    let offer = a.set_local_description(NOW, None).unwrap();
+    let mut answer = parse(&offer);
+    answer.media[0].port = 0;
+    a.set_remote_description(NOW, SessionDescription::answer(answer.to_string())).unwrap();
+    assert!(events(&mut a).iter().any(|event| matches!(event, Event::ChannelClosed(_))));
+    a.create_data_channel(NOW, "again", DataChannelInit::default()).unwrap();
+    let next = parse(&a.create_offer(NOW, OfferOptions::default()).unwrap());
+    assert_eq!(
+        (next.media.len(), next.section(0).unwrap().mid()),
+        (1, Some("1")),
+        "recycled under a new name"
+    );
+    exchange(&mut a, &mut b);
+}
+
+#[test]
+fn glare_is_settled_by_the_polite_side() {
+    let (mut polite, mut impolite) = (with_channel(1), with_channel(2));
+    let ignored = polite.set_local_description(NOW, None).unwrap();
+    let offer = impolite.set_local_description(NOW, None).unwrap();
+    assert_eq!(impolite.signaling_state(), SignalingState::HaveLocalOffer);
+    // The impolite side ignores `ignored`; the candidates that follow it must do no harm.
+    drop(ignored);
+    let lost = IceCandidateInit {
+        candidate: "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host".into(),
+        sdp_mid: Some("0".into()),
+        username_fragment: Some("gone".into()),
+        ..Default::default()
+    };
+    impolite.add_ice_candidate(NOW, Some(lost)).unwrap();
+    polite.set_remote_description(NOW, offer).unwrap();
+    assert_eq!(polite.signaling_state(), SignalingState::HaveRemoteOffer);
+    let answer = polite.set_local_description(NOW, None).unwrap();
+    assert_eq!(answer.kind, SdpType::Answer);
+    impolite.set_remote_description(NOW, answer).unwrap();
+    assert_eq!(negotiation_needed(&mut polite), 1, "only before: one section carries both channels");
+}
+
+#[test]
+fn a_bad_offer_does_not_take_ours_back() {
+    let mut a = with_channel(1);
+    let offer = a.set_local_description(NOW, None).unwrap();
+    let bad = SessionDescription::offer(vector("chrome-data-offer").sdp.replace("a=setup:actpass\n", ""));
+    assert_eq!(error(a.set_remote_description(NOW, bad)), DescriptionError::Setup);
+    assert_eq!(a.signaling_state(), SignalingState::HaveLocalOffer);
+    assert_eq!(a.local_description(), Some(offer));
+}
+
+#[test]
+fn states_are_guarded() {
+    let mut a = with_channel(1);
+    let answer = SessionDescription::answer(vector("aiortc-data-answer").sdp);
+    let wrong =
+        |result: Result<(), Error>| assert!(matches!(result, Err(Error::WrongState { .. })), "{result:?}");
+    wrong(a.create_answer(NOW).map(drop));
+    wrong(a.set_remote_description(NOW, answer.clone()));
+    wrong(a.set_local_description(NOW, Some(answer)).map(drop));
+    wrong(a.set_local_description(NOW, Some(SessionDescription::rollback())).map(drop));
+    wrong(a.set_remote_description(NOW, SessionDescription::rollback()));
+    a.set_remote_description(NOW, vector("chrome-data-offer")).unwrap();
+    wrong(a.create_offer(NOW, OfferOptions::default()).map(drop));
+    a.set_remote_description(NOW, SessionDescription::rollback()).unwrap();
+    assert_eq!(a.signaling_state(), SignalingState::Stable);
+    a.close(NOW);
+    assert_eq!(a.create_offer(NOW, OfferOptions::default()), Err(Error::Closed));
+    assert_eq!(a.set_remote_description(NOW, vector("chrome-data-offer")), Err(Error::Closed));
+    assert_eq!(a.add_ice_candidate(NOW, None), Err(Error::Closed));
+    assert_eq!(a.create_data_channel(NOW, "x", DataChannelInit::default()), Err(ChannelError::Closed));
+    assert_eq!(a.signaling_state(), SignalingState::Closed);
+    assert_eq!(a.connection_state(), ConnectionState::Closed);
+}
+
+#[test]
+fn a_local_description_must_be_the_one_created_last() {
+    let mut a = with_channel(1);
+    let old = a.create_offer(NOW, OfferOptions::default()).unwrap();
+    let new = a.create_offer(NOW, OfferOptions::default()).unwrap();
+    assert_eq!(a.set_local_description(NOW, Some(old)), Err(Error::Modified));
+    let munged = SessionDescription::offer(new.sdp.replace("262144", "1"));
+    assert_eq!(a.set_local_description(NOW, Some(munged)), Err(Error::Modified));
+    a.set_local_description(NOW, Some(new)).unwrap();
+}
+
+#[test]
+fn provisional_answers_are_followed_by_final_ones() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    let offer = a.set_local_description(NOW, None).unwrap();
+    b.set_remote_description(NOW, offer).unwrap();
+    let answer = b.create_answer(NOW).unwrap();
+    let pranswer = SessionDescription { kind: SdpType::Pranswer, sdp: answer.sdp };
+    let pranswer = b.set_local_description(NOW, Some(pranswer)).unwrap();
+    assert_eq!(b.signaling_state(), SignalingState::HaveLocalPranswer);
+    a.set_remote_description(NOW, pranswer).unwrap();
+    assert_eq!(a.signaling_state(), SignalingState::HaveRemotePranswer);
+    let answer = b.set_local_description(NOW, None).unwrap();
+    assert_eq!((answer.kind, b.signaling_state()), (SdpType::Answer, SignalingState::Stable));
+    a.set_remote_description(NOW, answer).unwrap();
+    assert_eq!(a.signaling_state(), SignalingState::Stable);
+}
+
+#[test]
+fn answers_that_contradict_the_offer_are_refused() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    let offer = a.set_local_description(NOW, None).unwrap();
+    b.set_remote_description(NOW, offer).unwrap();
+    let good = b.set_local_description(NOW, None).unwrap().sdp;
+    let section = &good[good.find("m=").unwrap()..];
+    for (bad, expected) in [
+        (good.replace("setup:active", "setup:actpass"), DescriptionError::Setup),
+        (good.replace("setup:active", "setup:holdconn"), DescriptionError::Setup),
+        (good.replace("a=mid:0", "a=mid:1"), DescriptionError::Sections),
+        (good.replace("UDP/DTLS/SCTP", "TCP/DTLS/SCTP"), DescriptionError::Sections),
+        (format!("{good}{}", section.replace("a=mid:0", "a=mid:1")), DescriptionError::Sections),
+        (good.replace("a=sctp-port:5000\r\n", ""), DescriptionError::NoSctpPort),
+        (good.replace("a=ice-pwd", "a=x"), DescriptionError::NoIceCredentials),
+        (good.replace("fingerprint:sha-256", "fingerprint:sha-1"), DescriptionError::NoFingerprint),
+    ] {
+        assert_eq!(error(a.set_remote_description(NOW, SessionDescription::answer(bad))), expected);
+    }
+    assert_eq!(a.signaling_state(), SignalingState::HaveLocalOffer);
+    a.set_remote_description(NOW, SessionDescription::answer(good)).unwrap();
+}
+
+#[test]
+fn another_certificate_needs_a_restart() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    exchange(&mut a, &mut b);
+    let offer = b.create_offer(NOW, OfferOptions::default()).unwrap().sdp;
+    let own = certificate(2).fingerprint().to_string();
+    let other = format!("{}00", &own[..own.len() - 2]);
+    let changed = SessionDescription::offer(offer.replace(&own, &other));
+    assert_eq!(error(a.set_remote_description(NOW, changed)), DescriptionError::FingerprintChanged);
+    let restarted = b.create_offer(NOW, OfferOptions { ice_restart: true }).unwrap().sdp;
+    a.set_remote_description(NOW, SessionDescription::offer(restarted.replace(&own, &other))).unwrap();
+}
+
+#[test]
+fn an_answer_restarts_if_and_only_if_the_offer_does() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    exchange(&mut a, &mut b);
+    let ufrag = parse(&b.local_description().unwrap()).section(0).unwrap().ice_ufrag().unwrap().to_owned();
+    let offer = a.set_local_description(NOW, None).unwrap();
+    b.set_remote_description(NOW, offer).unwrap();
+    let answer = b.set_local_description(NOW, None).unwrap().sdp;
+    let restarted = SessionDescription::answer(answer.replace(&ufrag, "other"));
+    assert_eq!(error(a.set_remote_description(NOW, restarted)), DescriptionError::UnofferedRestart);
+    a.set_remote_description(NOW, SessionDescription::rollback()).unwrap();
+    let offer = a.create_offer(NOW, OfferOptions { ice_restart: true }).unwrap();
+    a.set_local_description(NOW, Some(offer)).unwrap();
+    let result = a.set_remote_description(NOW, SessionDescription::answer(answer));
+    assert_eq!(error(result), DescriptionError::RestartIgnored);
+}
+
+#[test]
+fn sections_cannot_disappear() {
+    let mut b = connection(2);
+    b.set_remote_description(NOW, vector("chrome-audio-video-data-offer")).unwrap();
+    b.set_local_description(NOW, None).unwrap();
+    let shorter = vector("chrome-data-offer");
+    assert_eq!(error(b.set_remote_description(NOW, shorter)), DescriptionError::SectionsMissing);
+}
+
+fn candidate(ufrag: Option<&str>) -> IceCandidateInit {
+    IceCandidateInit {
+        candidate: "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host".into(),
+        sdp_mid: Some("0".into()),
+        sdp_mline_index: Some(0),
+        username_fragment: ufrag.map(String::from),
+    }
+}
+
+#[test]
+fn early_candidates_wait_for_their_description() {
+    let mut b = connection(2);
+    b.add_ice_candidate(NOW, Some(candidate(Some("kQ4T")))).unwrap();
+    b.add_ice_candidate(NOW, Some(candidate(Some("other")))).unwrap();
+    b.add_ice_candidate(NOW, Some(IceCandidateInit { candidate: String::new(), ..candidate(None) })).unwrap();
+    b.set_remote_description(NOW, vector("chrome-data-offer")).unwrap();
+    let session = parse(&b.remote_description().unwrap());
+    let data = session.section(0).unwrap();
+    assert_eq!(
+        data.candidates().collect::<Vec<_>>(),
+        ["candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host"]
+    );
+    assert!(data.has_end_of_candidates());
+    // Thousands more change nothing.
+    for number in 0..5000 {
+        b.add_ice_candidate(NOW, Some(candidate(Some(&format!("u{number}"))))).unwrap();
+    }
+}
+
+#[test]
+fn candidates_are_told_by_mid_or_by_place_or_refused() {
+    let mut b = connection(2);
+    b.set_remote_description(NOW, vector("chrome-data-offer")).unwrap();
+    let mut by_place = candidate(None);
+    by_place.sdp_mid = None;
+    b.add_ice_candidate(NOW, Some(by_place.clone())).unwrap();
+    assert_eq!(parse(&b.remote_description().unwrap()).section(0).unwrap().candidates().count(), 1);
+    by_place.sdp_mline_index = None;
+    assert!(matches!(b.add_ice_candidate(NOW, Some(by_place)), Err(Error::Candidate(_))));
+    let garbage = IceCandidateInit { candidate: "a=ice-lite".into(), ..candidate(None) };
+    assert!(matches!(b.add_ice_candidate(NOW, Some(garbage)), Err(Error::Candidate(_))));
+    b.add_ice_candidate(NOW, None).unwrap();
+    assert!(parse(&b.remote_description().unwrap()).section(0).unwrap().has_end_of_candidates());
+}
+
+#[test]
+fn negotiation_is_needed_once() {
+    let mut a = connection(1);
+    assert_eq!(negotiation_needed(&mut a), 0);
+    a.create_data_channel(NOW, "one", DataChannelInit::default()).unwrap();
+    a.create_data_channel(NOW, "two", DataChannelInit::default()).unwrap();
+    assert_eq!(negotiation_needed(&mut a), 1);
+    let mut b = connection(2);
+    exchange(&mut a, &mut b);
+    a.create_data_channel(NOW, "three", DataChannelInit::default()).unwrap();
+    assert_eq!(negotiation_needed(&mut a), 0, "the section is there");
+}
+
+#[test]
+fn channel_parameters_are_checked() {
+    let mut a = connection(1);
+    let mut create = |init| a.create_data_channel(NOW, "x", init);
+    let init = DataChannelInit::default;
+    let both = DataChannelInit { max_retransmits: Some(1), max_packet_life_time: Some(1), ..init() };
+    assert_eq!(create(both), Err(ChannelError::TwoLimits));
+    assert_eq!(create(DataChannelInit { negotiated: true, ..init() }), Err(ChannelError::InvalidId));
+    let seven = DataChannelInit { negotiated: true, id: Some(7), ..init() };
+    assert!(create(seven.clone()).is_ok());
+    assert_eq!(create(seven), Err(ChannelError::InUse));
+    assert_eq!(
+        create(DataChannelInit { protocol: "p".repeat(65_536), ..init() }),
+        Err(ChannelError::TooLong)
+    );
+}
+
+#[test]
+fn the_json_is_the_browsers() {
+    let offer: SessionDescription = serde_json::from_str(r#"{"type":"offer","sdp":"v=0\r\n"}"#).unwrap();
+    assert_eq!(offer, SessionDescription::offer("v=0\r\n"));
+    let rollback: SessionDescription = serde_json::from_str(r#"{"type":"rollback"}"#).unwrap();
+    assert_eq!(rollback, SessionDescription::rollback());
+    assert_eq!(serde_json::to_string(&offer).unwrap(), r#"{"type":"offer","sdp":"v=0\r\n"}"#);
+}
