@@ -1,0 +1,307 @@
+// One RTCPeerConnection to one member of the room: offers and answers, channels, media, and what became of it.
+
+import { describePath, readPath } from "./path.js";
+
+/**
+ * @typedef {import("./sterna.js").Member} Member
+ * @typedef {import("./sterna.js").Room} Room
+ */
+
+/** What stands between two ends, stage by stage. @typedef {{ ice: string, dtls: string, channel: string }} Stages */
+
+/**
+ * @typedef {object} Options
+ * @property {boolean} relayOnly use the relay even if there is a better path
+ * @property {boolean} trickle send candidates as they are found, not all at once
+ */
+
+/** @typedef {{ audio: MediaStreamTrack | null, video: MediaStreamTrack | null }} Tracks */
+
+const CHECK_EVERY = 1000;
+
+export class Connection {
+  /** The channels there are to be, when they open. @type {(channel: RTCDataChannel) => void} */
+  onchannel = () => {};
+  /** Something about its state changed. @type {() => void} */
+  onchange = () => {};
+  /** It is over. @type {() => void} */
+  onclosed = () => {};
+
+  /** What the other sends us. */
+  stream = new MediaStream();
+  /** @type {Stages} */
+  stages = { ice: "new", dtls: "new", channel: "waiting" };
+  /** One line on how we are connected, or on why not. */
+  pathLine = "";
+  /** @type {import("./path.js").Path | null} */
+  path = null;
+  closed = false;
+
+  /** @type {RTCPeerConnection} */
+  #pc;
+  /** @type {Member} */
+  member;
+  #room;
+  #options;
+  #media;
+  /** @type {Tracks} */
+  #tracks;
+  #makingOffer = false;
+  #ignoreOffer = false;
+  #restarts = 0;
+  /** @type {RTCIceCandidateInit[]} */
+  #early = [];
+  /** What gathering complained about, by server. @type {Map<string, string>} */
+  #complaints = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #queue = Promise.resolve();
+
+  /** @param {Room} room @param {Member} member @param {Tracks} tracks @param {Options} options */
+  constructor(room, member, tracks, options) {
+    this.#room = room;
+    this.member = member;
+    this.#tracks = tracks;
+    this.#options = options;
+    // A file transfer on a command line has no ears; media is for pages.
+    this.#media = member.hello.app === "page";
+    this.#pc = new RTCPeerConnection({
+      iceServers: room.iceServers,
+      iceTransportPolicy: options.relayOnly ? "relay" : "all",
+      bundlePolicy: "max-bundle",
+    });
+    this.#listen();
+    this.adopt(member);
+    if (member.offers) this.#begin();
+  }
+
+  /** The largest message the other takes. */
+  get maxMessageSize() {
+    return this.#pc.sctp?.maxMessageSize ?? 65536;
+  }
+
+  get connected() {
+    return this.#pc.connectionState === "connected";
+  }
+
+  /** Whether the other is a page, with which one can talk. */
+  get isPage() {
+    return this.#media;
+  }
+
+  /** Goes on with the same member under another id: it, or we, had lost the server for a while. @param {Member} member */
+  adopt(member) {
+    this.member = member;
+    member.onpayload = (payload) => {
+      this.#queue = this.#queue.then(() => this.#take(payload)).catch((error) => this.#complain(error));
+    };
+    member.ongone = (reason) => {
+      if (this.member !== member) return;
+      // Who has lost the server may still be there, and a command line hangs up on it once connected.
+      if (!this.connected || (reason === "left" && this.isPage)) this.close();
+    };
+  }
+
+  /** Sends other tracks from now on; needs no new offer. @param {Tracks} tracks */
+  setTracks(tracks) {
+    this.#tracks = tracks;
+    for (const transceiver of this.#pc.getTransceivers()) {
+      const kind = transceiver.receiver.track.kind;
+      const track = kind === "audio" ? tracks.audio : tracks.video;
+      if (transceiver.sender.track !== track) void transceiver.sender.replaceTrack(track);
+    }
+  }
+
+  close() {
+    if (this.closed) return;
+    this.closed = true;
+    clearTimeout(this.#timer);
+    this.#pc.close();
+    this.onclosed();
+  }
+
+  /** We were there first: make the channels and the first offer. */
+  #begin() {
+    if (this.#media) {
+      for (const kind of ["audio", "video"]) this.#pc.addTransceiver(kind, { direction: "sendrecv" });
+      this.setTracks(this.#tracks);
+      this.#welcome(this.#pc.createDataChannel("chat"));
+    }
+    this.#welcome(this.#pc.createDataChannel("files"));
+  }
+
+  #listen() {
+    const pc = this.#pc;
+    pc.onnegotiationneeded = () => {
+      if (this.member.offers || pc.remoteDescription) void this.#offer();
+    };
+    pc.onicecandidate = ({ candidate }) => {
+      if (!this.#options.trickle) return;
+      this.member.send({ candidate: candidate?.candidate ? candidate.toJSON() : null });
+    };
+    pc.onicecandidateerror = (event) => {
+      const { url, errorCode, errorText } = /** @type {RTCPeerConnectionIceErrorEvent} */ (event);
+      this.#complaints.set(url, `${errorCode} ${errorText}`.trim());
+    };
+    pc.ontrack = ({ track }) => {
+      this.stream.addTrack(track);
+      this.onchange();
+    };
+    pc.ondatachannel = ({ channel }) => this.#welcome(channel);
+    pc.oniceconnectionstatechange = () => this.#changed();
+    pc.onconnectionstatechange = () => this.#changed();
+  }
+
+  /** @param {RTCDataChannel} channel */
+  #welcome(channel) {
+    channel.binaryType = "arraybuffer";
+    if (channel.label === "files") {
+      const follow = () => {
+        this.stages.channel = channel.readyState;
+        this.#changed();
+        // The other side closed it: it is gone, whatever ICE still hopes for.
+        if (channel.readyState === "closed") this.close();
+      };
+      channel.addEventListener("open", follow);
+      channel.addEventListener("close", follow);
+    }
+    // The constructor makes channels before its caller can listen.
+    queueMicrotask(() => this.onchannel(channel));
+  }
+
+  async #offer() {
+    try {
+      this.#makingOffer = true;
+      await this.#pc.setLocalDescription();
+      await this.#sendDescription();
+    } catch (error) {
+      this.#complain(error);
+    } finally {
+      this.#makingOffer = false;
+    }
+  }
+
+  async #sendDescription() {
+    if (!this.#options.trickle) await gatheringComplete(this.#pc);
+    const description = this.#pc.localDescription;
+    if (description) this.member.send({ description: { type: description.type, sdp: description.sdp } });
+  }
+
+  /** Perfect negotiation; who came second is the polite one. @param {import("./sterna.js").Payload} payload */
+  async #take({ description, candidate }) {
+    const pc = this.#pc;
+    if (this.closed) return;
+    if (description) {
+      const polite = !this.member.offers;
+      const collision = description.type === "offer" && (this.#makingOffer || pc.signalingState !== "stable");
+      this.#ignoreOffer = !polite && collision;
+      if (this.#ignoreOffer) return;
+      await pc.setRemoteDescription(description);
+      for (const early of this.#early.splice(0)) await this.#addCandidate(early);
+      if (description.type === "offer") {
+        this.#accept();
+        await pc.setLocalDescription();
+        await this.#sendDescription();
+      }
+    } else if (candidate !== undefined) {
+      if (pc.remoteDescription) await this.#addCandidate(candidate ?? undefined);
+      else if (candidate) this.#early.push(candidate);
+    }
+  }
+
+  /** @param {RTCIceCandidateInit} [candidate] */
+  async #addCandidate(candidate) {
+    try {
+      await this.#pc.addIceCandidate(candidate);
+    } catch (error) {
+      if (!this.#ignoreOffer) this.#complain(error);
+    }
+  }
+
+  /** Answers every media section both ways, so that tracks can come and go without another offer. */
+  #accept() {
+    if (!this.#media) return;
+    for (const transceiver of this.#pc.getTransceivers()) {
+      if (transceiver.currentDirection === null) transceiver.direction = "sendrecv";
+    }
+    this.setTracks(this.#tracks);
+  }
+
+  #changed() {
+    const pc = this.#pc;
+    if (this.closed) return;
+    this.stages.ice = pc.iceConnectionState === "completed" ? "connected" : pc.iceConnectionState;
+    this.stages.dtls = this.#dtls();
+    if (pc.iceConnectionState === "failed" || pc.connectionState === "failed") void this.#failed();
+    this.onchange();
+    this.#watch();
+  }
+
+  #dtls() {
+    const state = this.#pc.sctp?.transport.state;
+    return state ?? (this.connected ? "connected" : this.#pc.connectionState);
+  }
+
+  /** A path that is gone may come back elsewhere: one side asks for a restart, a few times. */
+  async #failed() {
+    this.pathLine = await this.#verdict();
+    this.onchange();
+    if (!this.member.offers || this.#restarts >= 3 || this.#room.state !== "connected") return;
+    this.#restarts++;
+    const iceServers = await this.#room.refreshIceServers();
+    if (this.closed) return;
+    this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
+    this.#pc.restartIce();
+  }
+
+  /** Why there is no path, from what was seen on this side. */
+  async #verdict() {
+    /** @type {any[]} */
+    const all = [...(await this.#pc.getStats()).values()];
+    const has = (/** @type {string} */ side, /** @type {string} */ kind) =>
+      all.some((stat) => stat.type === side && stat.candidateType === kind);
+    const complaints = [...this.#complaints].map(([url, text]) => `${url}: ${text}`).join("; ");
+    const heard = complaints ? ` (${complaints})` : "";
+    const pairs = all.filter((stat) => stat.type === "candidate-pair");
+    const sent = pairs.reduce((sum, pair) => sum + (pair.requestsSent ?? 0), 0);
+    if (!all.some((stat) => stat.type === "remote-candidate")) {
+      return "no connection: the other side sent no address";
+    }
+    if (!has("local-candidate", "relay")) return `no connection: no direct path, and no relay answers${heard}`;
+    return `no connection: ${sent} checks sent on ${pairs.length} paths, none answered${heard}`;
+  }
+
+  /** Keeps the path line true while there is a connection. */
+  #watch() {
+    clearTimeout(this.#timer);
+    const look = async () => {
+      if (this.closed) return;
+      const report = await this.#pc.getStats();
+      const path = this.#pc.iceConnectionState === "failed" ? null : readPath(report, this.#options);
+      this.stages.dtls = this.#dtls();
+      if (path) {
+        this.path = path;
+        this.pathLine = describePath(path);
+        this.#restarts = 0;
+      }
+      this.onchange();
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(look, CHECK_EVERY);
+    };
+    void look();
+  }
+
+  /** @param {unknown} error */
+  #complain(error) {
+    if (!this.closed) console.warn("negotiation:", error);
+  }
+}
+
+/** @param {RTCPeerConnection} pc */
+function gatheringComplete(pc) {
+  return new Promise((/** @type {(value: void) => void} */ resolve) => {
+    const check = () => pc.iceGatheringState === "complete" && resolve();
+    pc.addEventListener("icegatheringstatechange", check);
+    check();
+  });
+}
