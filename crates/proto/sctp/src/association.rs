@@ -6,7 +6,7 @@ use sansio::{Datagram, Machine, Outbox, Rng, Time, Timers};
 
 use crate::bundler::Bundler;
 use crate::dcep;
-use crate::engine::{Engine, Notice, Protocol};
+use crate::engine::{Engine, HIDDEN_WINDOW, Notice, Protocol};
 use crate::handshake::{Handshake, Progress};
 use crate::init::Init;
 use crate::packet::{self, Chunk, HEADER, Header, kind};
@@ -43,6 +43,8 @@ pub struct Association {
     acknowledged: bool,
     /// Bytes read since the last SACK told our window.
     read: usize,
+    /// Whether the draining of events left something to send.
+    wake: bool,
     timers: Timers<u16>,
     events: VecDeque<Event>,
     drops: Drops,
@@ -160,6 +162,7 @@ impl Association {
             watched: BTreeSet::new(),
             acknowledged: false,
             read: 0,
+            wake: false,
             timers: Timers::default(),
             events: VecDeque::new(),
             drops: Drops::default(),
@@ -471,7 +474,7 @@ impl Association {
                 destination: self.config.remote_port,
                 tag: peer.tag,
             };
-            self.bundler = Some(Bundler::new(header, self.config.mtu));
+            self.bundler = Some(Bundler::new(header, self.config.mtu, HIDDEN_WINDOW));
             let ids: Vec<u16> = self.channels.keys().copied().collect();
             ids.into_iter().for_each(|id| self.start(id));
         }
@@ -768,16 +771,19 @@ impl Association {
         }
     }
 
-    /// Tells the peer that there is room again, if it was last told that there is little.
-    fn reopen_window(&mut self) {
-        let Some(last) = self.bundler.as_ref().and_then(Bundler::acknowledged) else { return };
+    /// The last acknowledged number, if the peer was last told that there is little room and now there is much.
+    fn reopened(&self) -> Option<u32> {
+        let last = self.bundler.as_ref().and_then(Bundler::acknowledged)?;
         let window = self.local.window;
-        if last.window < window / 4 && last.window as usize + self.read >= window as usize / 2 {
-            self.read = 0;
-            if let Some(engine) = &mut self.engine {
-                engine.acknowledge(self.now, last.tsn);
-            }
-        }
+        let room = last.window as usize + self.read;
+        (last.window < window / 4 && room >= window as usize / 2).then_some(last.tsn)
+    }
+
+    /// Whether there is something to send that was not there when [`Association::poll_transmit`] was called last.
+    fn has_news(&self) -> bool {
+        self.handshake.is_established()
+            && self.bundler.as_ref().is_some_and(Bundler::is_empty)
+            && (self.reopened().is_some() || self.engine.as_ref().is_some_and(Engine::is_dirty))
     }
 
     /// Gets the engine's packets, if there are none.
@@ -842,6 +848,7 @@ impl Machine for Association {
 
     fn handle_timeout(&mut self, now: Time) {
         self.now = now;
+        self.wake = false;
         if matches!(self.stage, Stage::Aborting { .. } | Stage::Over) {
             return;
         }
@@ -859,6 +866,7 @@ impl Machine for Association {
 
     fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox<()>) {
         self.now = now;
+        self.wake = false;
         self.pump();
         self.settle();
         if let Stage::Aborting { cause } = self.stage {
@@ -875,7 +883,10 @@ impl Machine for Association {
         if !self.handshake.is_established() {
             return;
         }
-        self.reopen_window();
+        if let (Some(tsn), Some(engine)) = (self.reopened(), &mut self.engine) {
+            self.read = 0;
+            engine.acknowledge(now, tsn);
+        }
         loop {
             self.refill(now);
             match &mut self.bundler {
@@ -897,6 +908,7 @@ impl Machine for Association {
             self.pump();
             self.settle();
             if self.events.is_empty() && !self.read_next() {
+                self.wake = self.has_news();
                 return None;
             }
         }
@@ -907,7 +919,8 @@ impl Machine for Association {
             return None;
         }
         let engine = self.engine.as_ref().and_then(Engine::poll_timeout);
-        [self.handshake.poll_timeout(), engine, self.timers.next()].into_iter().flatten().min()
+        let wake = self.wake.then_some(self.now);
+        [self.handshake.poll_timeout(), engine, self.timers.next(), wake].into_iter().flatten().min()
     }
 }
 

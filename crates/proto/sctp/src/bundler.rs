@@ -29,13 +29,15 @@ pub(crate) struct Acknowledged {
 pub(crate) struct Bundler {
     header: Header,
     mtu: usize,
+    /// Bytes of the engine's receive window that the peer is not told of.
+    hidden: u32,
     packets: VecDeque<Bytes>,
     acknowledged: Option<Acknowledged>,
 }
 
 impl Bundler {
-    pub(crate) fn new(header: Header, mtu: usize) -> Self {
-        Self { header, mtu, packets: VecDeque::new(), acknowledged: None }
+    pub(crate) fn new(header: Header, mtu: usize, hidden: u32) -> Self {
+        Self { header, mtu, hidden, packets: VecDeque::new(), acknowledged: None }
     }
 
     pub(crate) fn acknowledged(&self) -> Option<Acknowledged> {
@@ -51,11 +53,8 @@ impl Bundler {
         // The engine sends these two alone.
         match packet.get(HEADER) {
             Some(&kind::SACK) => {
-                if let (Some(tsn), Some(window)) = (u32_at(&packet, HEADER + 4), u32_at(&packet, HEADER + 8))
-                {
-                    self.acknowledged = Some(Acknowledged { tsn, window });
-                }
-                self.packets.push_back(self.shortened(packet));
+                let packet = self.acknowledgement(&packet).unwrap_or(packet);
+                self.packets.push_back(packet);
             }
             Some(&kind::FORWARD_TSN) => self.packets.push_back(self.sorted(packet)),
             _ => self.packets.push_back(packet),
@@ -128,19 +127,25 @@ impl Bundler {
         taken
     }
 
-    /// A SACK packet cut down to the MTU: gap blocks are advice, the first ones matter most, and duplicates least.
-    fn shortened(&self, packet: Bytes) -> Bytes {
-        if packet.len() <= self.mtu {
-            return packet;
+    /// A SACK packet as the peer shall see it: without the hidden part of the window, and cut down to the MTU. Gap
+    /// blocks are advice; the first ones matter most, and duplicates least.
+    fn acknowledgement(&mut self, packet: &Bytes) -> Option<Bytes> {
+        let sack = chunks(packet).next()?;
+        let tsn = u32_at(&sack, 4)?;
+        let window = u32_at(&sack, 8)?.saturating_sub(self.hidden);
+        let gaps = usize::from(u16_at(&sack, 12)?);
+        self.acknowledged = Some(Acknowledged { tsn, window });
+        let mut chunk = sack.to_vec();
+        chunk[8..12].copy_from_slice(&window.to_be_bytes());
+        if HEADER + chunk.len() > self.mtu {
+            let kept = gaps.min((self.mtu - HEADER - SACK) / GAP);
+            chunk.truncate(SACK + kept * GAP);
+            let length = chunk.len() as u16;
+            chunk[2..4].copy_from_slice(&length.to_be_bytes());
+            chunk[12..14].copy_from_slice(&(kept as u16).to_be_bytes());
+            chunk[14..16].copy_from_slice(&[0, 0]);
         }
-        let gaps = usize::from(u16_at(&packet, HEADER + 12).unwrap_or(0));
-        let kept = gaps.min((self.mtu - HEADER - SACK) / GAP);
-        let mut chunk = packet[HEADER..HEADER + SACK + kept * GAP].to_vec();
-        let length = chunk.len() as u16;
-        chunk[2..4].copy_from_slice(&length.to_be_bytes());
-        chunk[12..14].copy_from_slice(&(kept as u16).to_be_bytes());
-        chunk[14..16].copy_from_slice(&[0, 0]);
-        packet::assemble(self.header, std::iter::once(&chunk[..])).into()
+        Some(packet::assemble(self.header, std::iter::once(&chunk[..])).into())
     }
 
     /// A FORWARD-TSN packet with its streams in order: the engine takes them from a hash map, and equal seeds must
@@ -228,7 +233,7 @@ mod tests {
 
     #[test]
     fn full_packets_pass_untouched() {
-        let mut bundler = Bundler::new(HEAD, 1000);
+        let mut bundler = Bundler::new(HEAD, 1000, 0);
         for _ in 0..3 {
             bundler.push(packet(&[(kind::DATA, 900)]));
         }
@@ -237,7 +242,7 @@ mod tests {
 
     #[test]
     fn small_packets_share_one_with_control_in_front() {
-        let mut bundler = Bundler::new(HEAD, 1000);
+        let mut bundler = Bundler::new(HEAD, 1000, 0);
         bundler.push(packet(&[(kind::DATA, 100), (kind::DATA, 50)]));
         bundler.push(packet(&[(kind::SACK, 12)]));
         bundler.push(packet(&[(kind::DATA, 900)]));
@@ -247,15 +252,15 @@ mod tests {
 
     #[test]
     fn a_packet_over_the_mtu_is_split() {
-        let mut bundler = Bundler::new(HEAD, 100);
+        let mut bundler = Bundler::new(HEAD, 100, 0);
         bundler.push(packet(&[(kind::DATA, 13); 12]));
         let packets = drain(&mut bundler);
         assert_eq!(packets.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4]);
     }
 
     #[test]
-    fn a_long_sack_loses_its_last_gaps() {
-        let mut bundler = Bundler::new(HEAD, 100);
+    fn a_long_sack_loses_its_last_gaps_and_the_hidden_window() {
+        let mut bundler = Bundler::new(HEAD, 100, 300);
         let mut value = Vec::new();
         value.extend(77u32.to_be_bytes());
         value.extend(1000u32.to_be_bytes());
@@ -266,12 +271,13 @@ mod tests {
         writer.chunk(kind::SACK, 0, &[&value]);
         let used = writer.finish();
         bundler.push(Bytes::copy_from_slice(&buffer[..used]));
-        assert_eq!(bundler.acknowledged(), Some(Acknowledged { tsn: 77, window: 1000 }));
+        assert_eq!(bundler.acknowledged(), Some(Acknowledged { tsn: 77, window: 700 }));
         let mut sink = Sink::default();
         assert!(bundler.write(None, &mut sink));
         let (_, mut chunks) = packet::parse(&sink.packets[0]).unwrap();
         let sack = chunks.next().unwrap();
         assert_eq!(sink.packets[0].len(), 100);
+        assert_eq!(&sack.value()[4..8], [0, 0, 2, 188]);
         assert_eq!(&sack.value()[8..12], [0, 18, 0, 0]);
         assert_eq!(&sack.value()[12..16], [0, 0, 0, 0]);
         assert_eq!(&sack.value()[12 + 17 * 4..], [0, 0, 0, 17]);
@@ -279,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_streams_of_forward_tsn_are_in_order() {
-        let mut bundler = Bundler::new(HEAD, 100);
+        let mut bundler = Bundler::new(HEAD, 100, 0);
         let mut buffer = [0; 100];
         let mut writer = Writer::new(&mut buffer, HEAD);
         writer.chunk(kind::FORWARD_TSN, 0, &[&[0, 0, 0, 9], &[0, 5, 0, 1], &[0, 2, 0, 3]]);
@@ -293,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_lead_goes_first_and_takes_along_what_fits() {
-        let mut bundler = Bundler::new(HEAD, 100);
+        let mut bundler = Bundler::new(HEAD, 100, 0);
         bundler.push(packet(&[(kind::DATA, 20), (kind::DATA, 60)]));
         let mut sink = Sink::default();
         let lead = [kind::COOKIE_ECHO, 0, 0, 8, 1, 2, 3, 4];
@@ -307,7 +313,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_when_the_outbox_is_full() {
-        let mut bundler = Bundler::new(HEAD, 100);
+        let mut bundler = Bundler::new(HEAD, 100, 0);
         bundler.push(packet(&[(kind::DATA, 20)]));
         bundler.push(packet(&[(kind::DATA, 24)]));
         let mut sink = Sink { full: true, ..Default::default() };

@@ -24,6 +24,10 @@ const DATA_HEADER: usize = 16;
 /// acknowledgement back), and the greatest. RFC 9260 §16 suggests 1 s, 1 s and 60 s, for networks where nobody else
 /// would notice that a path is gone; here ICE does, and a path that comes back must not lie idle for a minute.
 const RTO: (u64, u64, u64) = (500, 400, 3_000);
+/// Bytes that are taken beyond the receive window that the peer is told. A peer that was told that there is no room
+/// sends one packet now and then to see whether there is again (RFC 9260 §6.1 A). The engine drops what is beyond its
+/// window, and then the peer would wait for a timeout, and begin slowly, although it was told of new room long before.
+pub(crate) const HIDDEN_WINDOW: u32 = 256 * 1024;
 /// Retransmissions of a stream reset.
 const RESET_ATTEMPTS: usize = 12;
 
@@ -69,7 +73,7 @@ impl Engine {
         let transport = TransportConfig::default()
             .with_local_port(config.local_port)
             .with_remote_port(config.remote_port)
-            .with_max_receive_buffer_size(local.window)
+            .with_max_receive_buffer_size(local.window.saturating_add(HIDDEN_WINDOW))
             .with_max_receive_message_size(config.local_max_message_size)
             // The limit of the peer is kept above, where it can be told apart from none.
             .with_max_send_message_size(u32::MAX)
@@ -132,6 +136,11 @@ impl Engine {
         }
     }
 
+    /// Whether [`Engine::transmit`] may have something to say.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     /// Creates our half of a stream.
     pub(crate) fn open(&mut self, stream: u16) {
         // It exists already if the peer was first to send.
@@ -170,7 +179,6 @@ impl Engine {
     /// The next message of a stream. Copies its fragments into one piece.
     pub(crate) fn read(&mut self, stream: u16) -> Option<(Protocol, Bytes)> {
         let message = self.association.stream(stream).ok()?.read().ok()??;
-        self.dirty = true;
         let mut data = vec![0; message.len()];
         message.read(&mut data).ok()?;
         let protocol = match message.ppi {

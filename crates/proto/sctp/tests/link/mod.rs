@@ -1,0 +1,241 @@
+//! Two associations at the ends of a link, in virtual time.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sansio::{Machine, Outbox, Rng, Seed, Time};
+use sterna_sctp::{Association, ChannelId, Config, Event, MessageKind, Role};
+
+/// What the link does to packets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weather {
+    /// One way.
+    pub(crate) delay: Duration,
+    /// On top of it, at random; more than the spacing of packets reorders them.
+    pub(crate) jitter: Duration,
+    /// Of 100 packets so many are lost.
+    pub(crate) loss: u64,
+    /// Of 100 packets so many arrive twice.
+    pub(crate) twice: u64,
+}
+
+pub(crate) const FINE: Weather =
+    Weather { delay: Duration::from_millis(10), jitter: Duration::ZERO, loss: 0, twice: 0 };
+
+/// One end.
+pub(crate) struct End {
+    pub(crate) association: Association,
+    pub(crate) events: Vec<Event>,
+    /// Every packet that it sent, with its time.
+    pub(crate) sent: Vec<(Time, Vec<u8>)>,
+    /// While set its events are not polled.
+    pub(crate) asleep: bool,
+    mtu: usize,
+}
+
+impl End {
+    /// The messages received so far.
+    pub(crate) fn messages(&self) -> Vec<(u16, MessageKind, &[u8])> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::MessageReceived { id, kind, data } => Some((id.0, *kind, &data[..])),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(crate) fn has(&self, wanted: &Event) -> bool {
+        self.events.contains(wanted)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Closed | Event::Failed(_)))
+    }
+
+    pub(crate) fn send(&mut self, now: Time, id: ChannelId, data: &[u8]) {
+        self.association.send(now, id, MessageKind::Binary, data).expect("the message is taken");
+    }
+}
+
+pub(crate) struct Link {
+    pub(crate) now: Time,
+    pub(crate) ends: [End; 2],
+    pub(crate) weather: Weather,
+    /// Arrival, number, which end, packet.
+    wire: BTreeMap<(Time, u64), (usize, Vec<u8>)>,
+    number: u64,
+    rng: Rng,
+}
+
+/// Collects packets.
+struct Sink<'a> {
+    packets: &'a mut Vec<Vec<u8>>,
+    mtu: usize,
+    room: usize,
+}
+
+impl Outbox<()> for Sink<'_> {
+    fn room(&self) -> usize {
+        self.room
+    }
+
+    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        if max > self.room {
+            return false;
+        }
+        let mut packet = vec![0; max];
+        let used = fill(&mut packet);
+        packet.truncate(used);
+        assert!(used <= self.mtu, "{used} bytes are more than the MTU");
+        self.room -= used;
+        if used > 0 {
+            self.packets.push(packet);
+        }
+        true
+    }
+}
+
+impl Link {
+    /// Client at 0, server at 1.
+    pub(crate) fn new(seed: u64, weather: Weather) -> Self {
+        Self::with(seed, weather, |_| {})
+    }
+
+    /// The same, with other settings for both.
+    pub(crate) fn with(seed: u64, weather: Weather, mut change: impl FnMut(&mut Config)) -> Self {
+        let mut rng = Rng::new(Seed::from(seed));
+        let mut end = |role| {
+            let mut config = Config::new(role, rng.fork());
+            change(&mut config);
+            End {
+                mtu: config.mtu,
+                association: Association::new(Time::ZERO, config),
+                events: Vec::new(),
+                sent: Vec::new(),
+                asleep: false,
+            }
+        };
+        let ends = [end(Role::Client), end(Role::Server)];
+        Self { now: Time::ZERO, ends, weather, wire: BTreeMap::new(), number: 0, rng }
+    }
+
+    pub(crate) fn open(&mut self, end: usize, config: sterna_sctp::ChannelConfig) -> ChannelId {
+        let now = self.now;
+        self.ends[end].association.open_channel(now, config).expect("the channel can be opened")
+    }
+
+    pub(crate) fn send(&mut self, end: usize, id: ChannelId, data: &[u8]) {
+        let now = self.now;
+        self.ends[end].send(now, id, data);
+    }
+
+    /// Lets both ends send and report what they want to.
+    pub(crate) fn settle(&mut self) {
+        for index in 0..2 {
+            let end = &mut self.ends[index];
+            let mut packets = Vec::new();
+            end.association
+                .poll_transmit(self.now, &mut Sink { packets: &mut packets, mtu: end.mtu, room: 1 << 20 });
+            for packet in packets {
+                self.ends[index].sent.push((self.now, packet.clone()));
+                self.launch(1 - index, packet);
+            }
+            let end = &mut self.ends[index];
+            while !end.asleep
+                && let Some(event) = end.association.poll_event()
+            {
+                end.events.push(event);
+            }
+        }
+    }
+
+    fn launch(&mut self, to: usize, packet: Vec<u8>) {
+        if self.rng.below(100) < self.weather.loss {
+            return;
+        }
+        let copies = if self.rng.below(100) < self.weather.twice { 2 } else { 1 };
+        for _ in 0..copies {
+            let jitter = self.weather.jitter.mul_f64(self.rng.unit());
+            let at = self.now + self.weather.delay + jitter;
+            self.number += 1;
+            self.wire.insert((at, self.number), (to, packet.clone()));
+        }
+    }
+
+    /// Goes on to the next arrival or timer. Returns whether there was one.
+    pub(crate) fn step(&mut self) -> bool {
+        self.settle();
+        let arrival = self.wire.first_key_value().map(|(&(at, _), _)| at);
+        let timers = self.ends.iter().filter_map(|end| end.association.poll_timeout());
+        let Some(next) = timers.chain(arrival).min() else { return false };
+        self.now = self.now.max(next);
+        for end in &mut self.ends {
+            if end.association.poll_timeout().is_some_and(|at| at <= self.now) {
+                end.association.handle_timeout(self.now);
+                let next = end.association.poll_timeout();
+                assert!(
+                    next.is_none_or(|at| at > self.now),
+                    "a timeout moves forward: {next:?} at {}",
+                    self.now
+                );
+            }
+        }
+        while let Some((&(at, number), _)) = self.wire.first_key_value()
+            && at <= self.now
+        {
+            let (to, packet) = self.wire.remove(&(at, number)).expect("it is there");
+            self.ends[to].association.handle_packet(self.now, &packet);
+        }
+        true
+    }
+
+    /// Runs until `done`, for at most `limit`.
+    #[track_caller]
+    pub(crate) fn run(&mut self, limit: Duration, mut done: impl FnMut(&Link) -> bool) {
+        let end = self.now + limit;
+        loop {
+            self.settle();
+            if done(self) {
+                return;
+            }
+            assert!(self.now <= end, "not done in {limit:?}: {:?} {:?}", self.summary(0), self.summary(1));
+            assert!(self.step(), "nothing is under way: {:?} {:?}", self.summary(0), self.summary(1));
+        }
+    }
+
+    /// Runs for a while.
+    pub(crate) fn rest(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.settle();
+            let arrival = self.wire.first_key_value().map(|(&(at, _), _)| at);
+            let timers = self.ends.iter().filter_map(|end| end.association.poll_timeout());
+            if timers.chain(arrival).min().is_none_or(|next| next > end) {
+                self.now = end;
+                return;
+            }
+            self.step();
+        }
+    }
+
+    pub(crate) fn connected(&self) -> bool {
+        self.ends.iter().all(|end| end.association.is_connected())
+    }
+
+    fn summary(&self, end: usize) -> String {
+        let end = &self.ends[end];
+        let messages = end.messages().len();
+        let others: Vec<_> =
+            end.events.iter().filter(|event| !matches!(event, Event::MessageReceived { .. })).collect();
+        format!("{messages} messages, {others:?}")
+    }
+}
+
+/// Bytes that tell where they belong.
+pub(crate) fn pattern(length: usize, salt: usize) -> Vec<u8> {
+    (0..length)
+        .map(|at| (at.wrapping_mul(31) ^ (at >> 8).wrapping_mul(17) ^ salt.wrapping_mul(101)) as u8)
+        .collect()
+}
