@@ -1,17 +1,17 @@
+mod channels;
+mod news;
+
 use std::collections::VecDeque;
 
 use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Time};
 
-use crate::channel::Channels;
+use crate::channels::Channels;
 use crate::description::{Description, LocalTransport};
 use crate::negotiate::{Negotiation, Remote};
-use crate::secure::DtlsState;
 use crate::transport::Transport;
 use crate::{
-    CandidateError, Channel, ChannelError, ChannelId, ChannelState, Configuration, ConnectionState,
-    DataChannelInit, Error, Event, Failure, FailureCause, IceCandidateInit, IceConnectionState,
-    IceGatheringState, MessageKind, OfferOptions, PathSummary, SdpType, SendError, SessionDescription,
-    SignalingState, Stats,
+    Configuration, ConnectionState, Error, Event, IceCandidateInit, IceConnectionState, IceGatheringState,
+    OfferOptions, PathSummary, SdpType, SessionDescription, SignalingState, Stats,
 };
 
 /// A connection to one other peer: W3C's `RTCPeerConnection`, as a state machine.
@@ -75,6 +75,7 @@ impl Connection {
     /// # Errors
     /// While an offer of the other side awaits its answer, or after closing.
     pub fn create_offer(&mut self, now: Time, options: OfferOptions) -> Result<SessionDescription, Error> {
+        self.negotiation.expect(SdpType::Offer, "local")?;
         let restart = options.ice_restart || self.restart_wanted;
         let data = self.channels.wanted || self.negotiation.has_data();
         let transport = if data { self.local_transport(now, restart) } else { LocalTransport::default() };
@@ -86,6 +87,7 @@ impl Connection {
     /// # Errors
     /// If there is no offer to answer, or after closing.
     pub fn create_answer(&mut self, now: Time) -> Result<SessionDescription, Error> {
+        self.negotiation.expect(SdpType::Answer, "local")?;
         let transport = if self.negotiation.pending_data() {
             let restart = self.negotiation.is_remote_restart();
             self.local_transport(now, restart)
@@ -210,102 +212,6 @@ impl Connection {
         self.is_closed() && self.transport.is_finished()
     }
 
-    /// Makes a data channel (`createDataChannel`). It opens when the connection is there.
-    ///
-    /// # Errors
-    /// If the parameters contradict each other, or after closing.
-    pub fn create_data_channel(
-        &mut self,
-        now: Time,
-        label: &str,
-        init: DataChannelInit,
-    ) -> Result<ChannelId, ChannelError> {
-        if self.is_closed() || self.peer_closed {
-            return Err(ChannelError::Closed);
-        }
-        let id = self.channels.create(label, init)?;
-        if let Err(error) = self.bind_channel(now, id) {
-            self.channels.remove(id);
-            return Err(error);
-        }
-        self.settle(now);
-        Ok(id)
-    }
-
-    /// Looks at a channel; `None` once it is closed.
-    pub fn channel(&self, id: ChannelId) -> Option<&Channel> {
-        self.channels.channel(id)
-    }
-
-    /// All channels, the oldest first.
-    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
-        self.channels.iter()
-    }
-
-    /// Sends a message (`send`). It is taken as soon as the other side is known, before the channel is open, so that
-    /// it travels with the handshake.
-    ///
-    /// # Errors
-    /// If it is too large, or the channel is not there yet, not there any more, or full.
-    pub fn send(
-        &mut self,
-        now: Time,
-        id: ChannelId,
-        kind: MessageKind,
-        data: &[u8],
-    ) -> Result<(), SendError> {
-        let channel = self.channels.channel(id).ok_or(SendError::Closed)?;
-        if channel.state == ChannelState::Closing {
-            return Err(SendError::Closed);
-        }
-        let stream = self.channels.stream(id).ok_or(SendError::NotOpen)?;
-        let association = self.transport.association().ok_or(SendError::NotOpen)?;
-        association.send(now, stream, kind, data).map_err(|error| match error {
-            sctp::SendError::Full => SendError::Full,
-            sctp::SendError::TooLarge { limit } => SendError::TooLarge { limit },
-            sctp::SendError::NotText => SendError::NotText,
-            sctp::SendError::Closed => SendError::Closed,
-        })?;
-        if let Some(channel) = self.channels.channel_mut(id) {
-            channel.messages_sent += 1;
-            channel.bytes_sent += data.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// Bytes of the channel's messages that wait to be sent or acknowledged (`bufferedAmount`).
-    pub fn buffered_amount(&mut self, id: ChannelId) -> usize {
-        let Some(stream) = self.channels.stream(id) else { return 0 };
-        self.transport.association().map_or(0, |association| association.buffered_amount(stream))
-    }
-
-    /// Sets what [`Event::BufferedAmountLow`] is measured by (`bufferedAmountLowThreshold`); 0 at first.
-    pub fn set_buffered_amount_low_threshold(&mut self, id: ChannelId, bytes: usize) {
-        let Some(channel) = self.channels.channel_mut(id) else { return };
-        channel.low_threshold = bytes;
-        if let (Some(stream), Some(association)) = (self.channels.stream(id), self.transport.association()) {
-            association.set_buffered_amount_low_threshold(stream, bytes);
-        }
-    }
-
-    /// Stops or resumes the reading of a channel: what comes on a stopped one counts against the receive window, so
-    /// that in the end the other side waits.
-    pub fn set_reading(&mut self, now: Time, id: ChannelId, reading: bool) {
-        if let (Some(stream), Some(association)) = (self.channels.stream(id), self.transport.association()) {
-            association.set_reading(now, stream, reading);
-        }
-    }
-
-    /// Closes a channel once all that was sent on it is delivered; [`Event::ChannelClosed`] follows.
-    pub fn close_channel(&mut self, now: Time, id: ChannelId) {
-        let Some(channel) = self.channels.channel_mut(id) else { return };
-        channel.state = ChannelState::Closing;
-        match (self.channels.stream(id), self.transport.association()) {
-            (Some(stream), Some(association)) => association.close_channel(now, stream),
-            _ => self.forget_channel(id),
-        }
-    }
-
     /// `signalingState`.
     pub fn signaling_state(&self) -> SignalingState {
         self.negotiation.signaling()
@@ -412,10 +318,11 @@ impl Connection {
     /// After an answer was applied.
     fn agreed(&mut self, now: Time) {
         let Some(agreement) = self.negotiation.agreement(self.remote.as_ref()) else {
-            // No data section: whatever there was ends.
-            self.remote = None;
-            self.transport.close(now);
-            self.close_channels();
+            // Channels that were never offered wait for the next offer; those that were have been refused.
+            if self.remote.take().is_some() || self.negotiation.is_data_refused() {
+                self.transport.close(now);
+                self.close_channels();
+            }
             return;
         };
         if self.transport.local_ufrag().is_some_and(|own| own != agreement.local_ufrag) {
@@ -441,207 +348,6 @@ impl Connection {
         self.negotiation_needed = false;
         self.events.push_back(Event::SignalingStateChanged(SignalingState::Stable));
         self.settle(now);
-    }
-
-    /// Brings a channel to the association, if there is one.
-    fn bind_channel(&mut self, now: Time, id: ChannelId) -> Result<(), ChannelError> {
-        let (Some(config), Some(association)) = (self.channels.config(id), self.transport.association())
-        else {
-            return Ok(());
-        };
-        let stream = association.open_channel(now, config).map_err(|error| match error {
-            sctp::OpenError::InUse => ChannelError::InUse,
-            sctp::OpenError::InvalidId => ChannelError::InvalidId,
-            sctp::OpenError::Exhausted => ChannelError::TooMany,
-            sctp::OpenError::TooLong => ChannelError::TooLong,
-            sctp::OpenError::Closed => ChannelError::Closed,
-        })?;
-        if let Some(channel) = self.channels.channel(id) {
-            association.set_buffered_amount_low_threshold(stream, channel.low_threshold);
-        }
-        self.channels.bind(id, stream);
-        Ok(())
-    }
-
-    fn forget_channel(&mut self, id: ChannelId) {
-        if self.channels.remove(id) {
-            self.events.push_back(Event::ChannelClosed(id));
-        }
-    }
-
-    fn close_channels(&mut self) {
-        self.events.extend(self.channels.remove_all().into_iter().map(Event::ChannelClosed));
-    }
-
-    /// Reads what the layers have to say, and tells what has changed. After everything that may have changed
-    /// something.
-    fn settle(&mut self, now: Time) {
-        while let Some(event) = self.transport.poll_ice() {
-            self.handle_ice(event);
-        }
-        if let Some(error) = self.transport.poll_dtls_failure() {
-            self.fail(FailureCause::Dtls(error), None);
-            self.close_channels();
-        }
-        if self.transport.dtls_state() == DtlsState::Closed && !self.peer_closed && !self.is_closed() {
-            self.drain_channels();
-            self.peer_closed = true;
-            self.close_channels();
-            self.events.push_back(Event::PeerClosed);
-            self.transport.close(now);
-        }
-        self.tell_states();
-        self.tell_negotiation_needed();
-    }
-
-    fn handle_ice(&mut self, event: ice::Event) {
-        match event {
-            ice::Event::CandidateGathered(candidate) => {
-                let event = self.local_candidate(candidate.to_string());
-                self.events.extend(event.map(Event::CandidateGathered));
-            }
-            ice::Event::GatheringStateChanged(ice::GatheringState::Complete) => {
-                let event = self.local_candidate(String::new());
-                self.events.extend(event.map(Event::CandidateGathered));
-            }
-            ice::Event::CandidateFailed { url, address, code, text } => {
-                self.events.push_back(Event::CandidateFailed(CandidateError { url, address, code, text }));
-            }
-            ice::Event::PairSelected(_) => {
-                let path = self.path().map(Box::new);
-                self.events.extend(path.map(Event::PathChanged));
-            }
-            ice::Event::Failed(failure) => self.fail(FailureCause::Ice(failure.cause), Some(failure.report)),
-            ice::Event::GatheringStateChanged(_)
-            | ice::Event::StateChanged(_)
-            | ice::Event::RoleChanged(_) => {}
-        }
-    }
-
-    fn local_candidate(&self, candidate: String) -> Option<IceCandidateInit> {
-        let (index, mid) = self.negotiation.local_data()?;
-        Some(IceCandidateInit {
-            candidate,
-            sdp_mid: mid.map(String::from),
-            sdp_mline_index: u16::try_from(index).ok(),
-            username_fragment: Some(self.transport.local_ufrag()?.into()),
-        })
-    }
-
-    fn handle_sctp(&mut self, event: sctp::Event) {
-        match event {
-            sctp::Event::Connected => {}
-            sctp::Event::ChannelOpened { id: stream, config, incoming } => {
-                let id = match self.channels.on(stream) {
-                    Some(id) if self.channels.open(id) => id,
-                    None if incoming => self.channels.receive(stream, &config),
-                    _ => return,
-                };
-                self.events.push_back(Event::ChannelOpened { id, incoming });
-            }
-            sctp::Event::MessageReceived { id: stream, kind, data } => {
-                let Some(id) = self.channels.on(stream) else { return };
-                if let Some(channel) = self.channels.channel_mut(id) {
-                    channel.messages_received += 1;
-                    channel.bytes_received += data.len() as u64;
-                }
-                self.events.push_back(Event::MessageReceived { id, kind, data });
-            }
-            sctp::Event::BufferedAmountLow(stream) => {
-                self.events.extend(self.channels.on(stream).map(Event::BufferedAmountLow));
-            }
-            sctp::Event::Writable(stream) => {
-                self.events.extend(self.channels.on(stream).map(Event::Writable));
-            }
-            sctp::Event::ChannelClosed(stream) => {
-                if let Some(id) = self.channels.on(stream) {
-                    self.forget_channel(id);
-                }
-            }
-            sctp::Event::Closed => self.close_channels(),
-            sctp::Event::Failed(error) => {
-                self.close_channels();
-                self.fail(FailureCause::Sctp(error), None);
-                self.tell_states();
-            }
-        }
-    }
-
-    /// Reads all that SCTP has to say.
-    fn drain_channels(&mut self) {
-        while let Some(event) = self.transport.poll_sctp() {
-            self.handle_sctp(event);
-        }
-    }
-
-    fn fail(&mut self, cause: FailureCause, report: Option<ice::Report>) {
-        if std::mem::replace(&mut self.broken, true) || self.is_closed() || self.peer_closed {
-            return;
-        }
-        let report = report.or_else(|| self.ice_report()).unwrap_or_default();
-        self.events.push_back(Event::Failed(Box::new(Failure { cause, report })));
-    }
-
-    fn tell_states(&mut self) {
-        let states = self.states();
-        let told = std::mem::replace(&mut self.told, states);
-        if told.gathering != states.gathering {
-            self.events.push_back(Event::IceGatheringStateChanged(states.gathering));
-        }
-        if told.ice != states.ice {
-            self.events.push_back(Event::IceConnectionStateChanged(states.ice));
-        }
-        if told.connection != states.connection {
-            self.events.push_back(Event::ConnectionStateChanged(states.connection));
-        }
-    }
-
-    fn states(&self) -> States {
-        let gathering = match self.transport.agent().map(ice::Agent::gathering_state) {
-            None | Some(ice::GatheringState::New) => IceGatheringState::New,
-            Some(ice::GatheringState::Gathering) => IceGatheringState::Gathering,
-            Some(ice::GatheringState::Complete) => IceGatheringState::Complete,
-        };
-        if self.is_closed() || self.peer_closed {
-            // The gathering state does not change any more.
-            return States {
-                gathering: self.told.gathering,
-                ice: IceConnectionState::Closed,
-                connection: ConnectionState::Closed,
-            };
-        }
-        let ice = match self.transport.agent().map(ice::Agent::state) {
-            None | Some(ice::State::New) => IceConnectionState::New,
-            Some(ice::State::Checking) => IceConnectionState::Checking,
-            Some(ice::State::Connected) => IceConnectionState::Connected,
-            Some(ice::State::Completed) => IceConnectionState::Completed,
-            Some(ice::State::Disconnected) => IceConnectionState::Disconnected,
-            Some(ice::State::Failed) => IceConnectionState::Failed,
-            Some(ice::State::Closed) => IceConnectionState::Closed,
-        };
-        let connection = match (ice, self.transport.dtls_state()) {
-            (IceConnectionState::Failed, _) | (_, DtlsState::Failed) => ConnectionState::Failed,
-            (IceConnectionState::Disconnected, _) => ConnectionState::Disconnected,
-            (IceConnectionState::New, DtlsState::New) => ConnectionState::New,
-            (IceConnectionState::Connected | IceConnectionState::Completed, DtlsState::Connected) => {
-                ConnectionState::Connected
-            }
-            _ => ConnectionState::Connecting,
-        };
-        States { gathering, ice, connection }
-    }
-
-    /// W3C's "update the negotiation-needed flag".
-    fn tell_negotiation_needed(&mut self) {
-        if self.negotiation.signaling() != SignalingState::Stable || self.peer_closed {
-            return;
-        }
-        let unnegotiated = self.channels.wanted && !self.negotiation.has_data();
-        let needed = self.restart_wanted || (unnegotiated && self.channels.iter().next().is_some());
-        if needed && !self.negotiation_needed {
-            self.events.push_back(Event::NegotiationNeeded);
-        }
-        self.negotiation_needed = needed;
     }
 }
 

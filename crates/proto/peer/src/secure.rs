@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use sansio::{Machine as _, Outbox, Rng, Time};
 
-use crate::Configuration;
 use crate::description::SCTP_PORT;
 use crate::negotiate::Agreement;
+use crate::{Configuration, DtlsState};
 
 /// Bytes that a packet may lose on its way to the wire: IPv6, UDP, and a TURN Send indication.
 const ENVELOPE: usize = 40 + 8 + 36;
@@ -27,34 +27,6 @@ pub(crate) struct Secure {
     /// What the handshake agreed on.
     pub(crate) connected: Option<(dtls::Version, dtls::CipherSuite)>,
     pub(crate) failure: Option<dtls::DtlsError>,
-}
-
-/// `RTCDtlsTransportState`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DtlsState {
-    /// Not begun.
-    New,
-    /// The handshake is under way.
-    Connecting,
-    /// The other side is who its description said.
-    Connected,
-    /// Ended in an orderly way.
-    Closed,
-    /// Broken.
-    Failed,
-}
-
-impl DtlsState {
-    /// As W3C spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Connecting => "connecting",
-            Self::Connected => "connected",
-            Self::Closed => "closed",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 impl Secure {

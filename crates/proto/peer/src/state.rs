@@ -92,3 +92,19 @@ states! {
         Closed = "closed",
     }
 }
+
+states! {
+    /// Whether the other side has shown who it is (`RTCDtlsTransportState`).
+    DtlsState {
+        /// Not begun.
+        New = "new",
+        /// The handshake is under way.
+        Connecting = "connecting",
+        /// The other side is who its description said.
+        Connected = "connected",
+        /// Ended in an orderly way.
+        Closed = "closed",
+        /// Broken.
+        Failed = "failed",
+    }
+}

@@ -2,8 +2,7 @@ use ice::{Candidate, CandidateAddress, CandidateKind, PairReport};
 use sansio::{Time, Transport};
 use serde::Serialize;
 
-use crate::Connection;
-use crate::secure::DtlsState;
+use crate::{Connection, DtlsState};
 
 /// One object of `getStats()`; names and JSON are those of webrtc-stats, as far as there is anything to tell.
 #[derive(Clone, Debug, PartialEq, Serialize)]

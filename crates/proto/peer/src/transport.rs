@@ -2,12 +2,12 @@ use std::collections::VecDeque;
 
 use sansio::{Datagram, Machine, Outbox, Rng, SocketOp, SocketReply, Time};
 
-use crate::Configuration;
 use crate::demux::Demux;
 use crate::description::LocalCandidates;
 use crate::negotiate::{Agreement, Remote, RemoteCandidate};
-use crate::secure::{DtlsState, Secure};
+use crate::secure::Secure;
 use crate::sockets::Sockets;
+use crate::{Configuration, DtlsState};
 
 /// Agents that may say goodbye at the same time; further ones are dropped.
 const MAX_LEAVING: usize = 4;

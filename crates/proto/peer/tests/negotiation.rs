@@ -510,3 +510,125 @@ fn the_json_is_the_browsers() {
     assert_eq!(rollback, SessionDescription::rollback());
     assert_eq!(serde_json::to_string(&offer).unwrap(), r#"{"type":"offer","sdp":"v=0\r\n"}"#);
 }
+
+#[test]
+fn channels_wait_when_the_other_side_offers_media_alone() {
+    let mut a = with_channel(1);
+    a.set_local_description(NOW, None).unwrap();
+    let mut offer = parse(&vector("chrome-audio-video-data-offer"));
+    offer.media.truncate(2);
+    a.set_remote_description(NOW, SessionDescription::offer(offer.to_string())).unwrap();
+    a.set_local_description(NOW, None).unwrap();
+    assert_eq!(a.channels().count(), 1);
+    assert_eq!(negotiation_needed(&mut a), 2, "before, and again");
+    let next = parse(&a.create_offer(NOW, OfferOptions::default()).unwrap());
+    assert!(next.section(2).unwrap().is_data());
+}
+
+/// Two applications that do W3C's perfect negotiation (B is polite), with wishes and messages in any order.
+struct Perfect {
+    dice: sansio::Rng,
+    sides: [Connection; 2],
+    mail: [std::collections::VecDeque<SessionDescription>; 2],
+}
+
+impl Perfect {
+    fn new(seed: u64) -> Self {
+        let sides = [connection(seed * 2), connection(seed * 2 + 1)];
+        Self { dice: sansio::Rng::new(Seed::from(seed)), sides, mail: Default::default() }
+    }
+
+    /// Offers if that is due.
+    fn offer(&mut self, side: usize) -> bool {
+        let needed = negotiation_needed(&mut self.sides[side]) > 0;
+        if needed {
+            let offer = self.sides[side].set_local_description(NOW, None).unwrap();
+            self.mail[1 - side].push_back(offer);
+        }
+        needed
+    }
+
+    /// Takes the next message. `Ok(false)` if there is none.
+    fn receive(&mut self, side: usize) -> Result<bool, Error> {
+        let Some(description) = self.mail[side].pop_front() else { return Ok(false) };
+        let connection = &mut self.sides[side];
+        let is_offer = description.kind == SdpType::Offer;
+        if is_offer && side == 0 && connection.signaling_state() != SignalingState::Stable {
+            return Ok(true);
+        }
+        let before = connection.signaling_state();
+        if let Err(error) = connection.set_remote_description(NOW, description) {
+            assert_eq!(connection.signaling_state(), before);
+            return Err(error);
+        }
+        if is_offer {
+            let answer = connection.set_local_description(NOW, None).unwrap();
+            assert_eq!(answer.kind, SdpType::Answer);
+            self.mail[1 - side].push_back(answer);
+        }
+        Ok(true)
+    }
+
+    /// One thing that may happen.
+    fn step(&mut self) -> Result<bool, Error> {
+        let side = self.dice.below(2) as usize;
+        let offered = self.dice.below(2) == 0 && self.offer(side);
+        Ok(self.receive(side)? || offered)
+    }
+
+    fn wish(&mut self) {
+        let connection = &mut self.sides[self.dice.below(2) as usize];
+        match self.dice.below(2) {
+            0 => drop(connection.create_data_channel(NOW, "x", DataChannelInit::default()).unwrap()),
+            _ => connection.restart_ice(NOW),
+        }
+    }
+}
+
+#[test]
+fn perfect_negotiation_always_settles() {
+    for seed in 0..300 {
+        let mut world = Perfect::new(seed);
+        for _ in 0..100 {
+            if world.dice.below(6) == 0 {
+                world.wish();
+            }
+            world.step().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+        let mut quiet = 0;
+        while quiet < 40 {
+            let busy = world.step().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            quiet = if busy { 0 } else { quiet + 1 };
+        }
+        let [a, b] = &world.sides;
+        for (one, other) in [(a, b), (b, a)] {
+            assert_eq!(one.signaling_state(), SignalingState::Stable, "seed {seed}");
+            assert_eq!(one.current_local_description(), other.current_remote_description(), "seed {seed}");
+            let sections = one.local_description().map_or(0, |it| parse(&it).media.len());
+            assert!(sections <= 1, "seed {seed}: one data section is enough");
+        }
+    }
+}
+
+#[test]
+fn offers_that_are_taken_back_at_any_time_leave_a_usable_connection() {
+    for seed in 0..300 {
+        let mut world = Perfect::new(seed);
+        for _ in 0..150 {
+            let side = world.dice.below(2) as usize;
+            match world.dice.below(12) {
+                0 | 1 => world.wish(),
+                // The other side does not learn of it: answers to what was taken back are refused.
+                2 => drop(world.sides[side].set_local_description(NOW, Some(SessionDescription::rollback()))),
+                _ => drop(world.step()),
+            }
+        }
+        for connection in &mut world.sides {
+            if connection.signaling_state() != SignalingState::Stable {
+                connection.set_local_description(NOW, Some(SessionDescription::rollback())).unwrap();
+            }
+            connection.set_local_description(NOW, None).unwrap();
+            assert_eq!(connection.signaling_state(), SignalingState::HaveLocalOffer);
+        }
+    }
+}

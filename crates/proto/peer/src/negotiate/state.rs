@@ -121,6 +121,13 @@ impl Negotiation {
         alive(&self.current.local) && alive(&self.current.remote)
     }
 
+    /// Whether the answer to our offer has rejected its data section.
+    pub(crate) fn is_data_refused(&self) -> bool {
+        let offered = self.local().filter(|local| local.kind == SdpType::Offer);
+        let refused = self.remote().is_some_and(|remote| data_index(&remote.session).is_none());
+        refused && offered.is_some_and(|offer| data_index(&offer.session).is_some())
+    }
+
     /// Whether the offer that awaits our answer has a data section to accept.
     pub(crate) fn pending_data(&self) -> bool {
         self.pending.remote.as_ref().is_some_and(|it| data_index(&it.session).is_some())
@@ -351,7 +358,7 @@ impl Negotiation {
     }
 
     /// Whether a description of this kind may come from this side now (RFC 9429 §5.5, §5.6).
-    fn expect(&self, kind: SdpType, side: &'static str) -> Result<(), Error> {
+    pub(crate) fn expect(&self, kind: SdpType, side: &'static str) -> Result<(), Error> {
         use SignalingState::{
             Closed, HaveLocalOffer, HaveLocalPranswer, HaveRemoteOffer, HaveRemotePranswer, Stable,
         };

@@ -1,0 +1,139 @@
+//! What the layers under a [`Connection`] tell, and what becomes of it.
+
+use sansio::Time;
+
+use super::{Connection, States};
+use crate::{
+    CandidateError, ConnectionState, DtlsState, Event, Failure, FailureCause, IceCandidateInit,
+    IceConnectionState, IceGatheringState, SignalingState,
+};
+
+impl Connection {
+    /// Reads what the layers have to say, and tells what has changed. After everything that may have changed
+    /// something.
+    pub(super) fn settle(&mut self, now: Time) {
+        while let Some(event) = self.transport.poll_ice() {
+            self.handle_ice(event);
+        }
+        if let Some(error) = self.transport.poll_dtls_failure() {
+            self.fail(FailureCause::Dtls(error), None);
+            self.close_channels();
+            if let Some(association) = self.transport.association() {
+                association.abort(now);
+            }
+        }
+        if self.transport.dtls_state() == DtlsState::Closed && !self.peer_closed && !self.is_closed() {
+            self.drain_channels();
+            self.peer_closed = true;
+            self.close_channels();
+            self.events.push_back(Event::PeerClosed);
+            self.transport.close(now);
+        }
+        self.tell_states();
+        self.tell_negotiation_needed();
+    }
+
+    pub(super) fn handle_ice(&mut self, event: ice::Event) {
+        match event {
+            ice::Event::CandidateGathered(candidate) => {
+                let event = self.local_candidate(candidate.to_string());
+                self.events.extend(event.map(Event::CandidateGathered));
+            }
+            ice::Event::GatheringStateChanged(ice::GatheringState::Complete) => {
+                let event = self.local_candidate(String::new());
+                self.events.extend(event.map(Event::CandidateGathered));
+            }
+            ice::Event::CandidateFailed { url, address, code, text } => {
+                self.events.push_back(Event::CandidateFailed(CandidateError { url, address, code, text }));
+            }
+            ice::Event::PairSelected(_) => {
+                let path = self.path().map(Box::new);
+                self.events.extend(path.map(Event::PathChanged));
+            }
+            ice::Event::Failed(failure) => self.fail(FailureCause::Ice(failure.cause), Some(failure.report)),
+            ice::Event::GatheringStateChanged(_)
+            | ice::Event::StateChanged(_)
+            | ice::Event::RoleChanged(_) => {}
+        }
+    }
+
+    pub(super) fn local_candidate(&self, candidate: String) -> Option<IceCandidateInit> {
+        let (index, mid) = self.negotiation.local_data()?;
+        Some(IceCandidateInit {
+            candidate,
+            sdp_mid: mid.map(String::from),
+            sdp_mline_index: u16::try_from(index).ok(),
+            username_fragment: Some(self.transport.local_ufrag()?.into()),
+        })
+    }
+
+    pub(super) fn fail(&mut self, cause: FailureCause, report: Option<ice::Report>) {
+        if std::mem::replace(&mut self.broken, true) || self.is_closed() || self.peer_closed {
+            return;
+        }
+        let report = report.or_else(|| self.ice_report()).unwrap_or_default();
+        self.events.push_back(Event::Failed(Box::new(Failure { cause, report })));
+    }
+
+    pub(super) fn tell_states(&mut self) {
+        let states = self.states();
+        let told = std::mem::replace(&mut self.told, states);
+        if told.gathering != states.gathering {
+            self.events.push_back(Event::IceGatheringStateChanged(states.gathering));
+        }
+        if told.ice != states.ice {
+            self.events.push_back(Event::IceConnectionStateChanged(states.ice));
+        }
+        if told.connection != states.connection {
+            self.events.push_back(Event::ConnectionStateChanged(states.connection));
+        }
+    }
+
+    pub(super) fn states(&self) -> States {
+        let gathering = match self.transport.agent().map(ice::Agent::gathering_state) {
+            None | Some(ice::GatheringState::New) => IceGatheringState::New,
+            Some(ice::GatheringState::Gathering) => IceGatheringState::Gathering,
+            Some(ice::GatheringState::Complete) => IceGatheringState::Complete,
+        };
+        if self.is_closed() || self.peer_closed {
+            // The gathering state does not change any more.
+            return States {
+                gathering: self.told.gathering,
+                ice: IceConnectionState::Closed,
+                connection: ConnectionState::Closed,
+            };
+        }
+        let ice = match self.transport.agent().map(ice::Agent::state) {
+            None | Some(ice::State::New) => IceConnectionState::New,
+            Some(ice::State::Checking) => IceConnectionState::Checking,
+            Some(ice::State::Connected) => IceConnectionState::Connected,
+            Some(ice::State::Completed) => IceConnectionState::Completed,
+            Some(ice::State::Disconnected) => IceConnectionState::Disconnected,
+            Some(ice::State::Failed) => IceConnectionState::Failed,
+            Some(ice::State::Closed) => IceConnectionState::Closed,
+        };
+        let connection = match (ice, self.transport.dtls_state()) {
+            (IceConnectionState::Failed, _) | (_, DtlsState::Failed) => ConnectionState::Failed,
+            (IceConnectionState::Disconnected, _) => ConnectionState::Disconnected,
+            (IceConnectionState::New, DtlsState::New) => ConnectionState::New,
+            (IceConnectionState::Connected | IceConnectionState::Completed, DtlsState::Connected) => {
+                ConnectionState::Connected
+            }
+            _ => ConnectionState::Connecting,
+        };
+        States { gathering, ice, connection }
+    }
+
+    /// W3C's "update the negotiation-needed flag".
+    pub(super) fn tell_negotiation_needed(&mut self) {
+        if self.negotiation.signaling() != SignalingState::Stable || self.peer_closed {
+            return;
+        }
+        let unnegotiated = self.channels.wanted && !self.negotiation.has_data();
+        let needed = self.restart_wanted || (unnegotiated && self.channels.iter().next().is_some());
+        if needed && !self.negotiation_needed {
+            self.events.push_back(Event::NegotiationNeeded);
+        }
+        self.negotiation_needed = needed;
+    }
+}
