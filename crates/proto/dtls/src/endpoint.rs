@@ -6,6 +6,7 @@ use crypto::{Certificate, Fingerprint, FingerprintAlgorithm};
 use dimpl::{Dtls, DtlsCertificate, Output};
 use sansio::{Outbox, Rng, Seed, Time};
 
+use crate::hello::Hellos;
 use crate::instant::{instant, time};
 use crate::lane::Lane;
 use crate::provider::provider;
@@ -49,7 +50,9 @@ pub struct Endpoint {
     /// Room for what the engine puts out while the handshake lasts.
     scratch: Vec<u8>,
     received: usize,
-    /// Whether an answer to the peer's hello was made.
+    /// For a server: what has come of a hello.
+    hellos: Hellos,
+    /// Whether the engine has put out anything.
     answered: bool,
     peer_certificate: Option<Vec<u8>>,
     suite: Option<u16>,
@@ -131,6 +134,7 @@ impl Endpoint {
             waiting: VecDeque::new(),
             scratch: vec![0; 4096],
             received: 0,
+            hellos: Hellos::default(),
             answered: false,
             peer_certificate: None,
             suite: None,
@@ -183,7 +187,11 @@ impl Endpoint {
             self.drops.datagrams += 1;
             return;
         }
-        let kept = record::sift(datagram);
+        let welcome = match self.role {
+            Role::Client => record::FROM_SERVER,
+            Role::Server => record::FROM_CLIENT,
+        };
+        let kept = record::sift(datagram, welcome);
         self.drops.records += kept.dropped;
         if let (Some(alert), Stage::Handshake) = (kept.alert, self.stage) {
             self.suspect(now, DtlsError::PeerAlert(alert), Some(now + GRACE));
@@ -193,6 +201,12 @@ impl Endpoint {
             return;
         }
         if self.stage == Stage::Handshake && !self.admit(datagram) {
+            return;
+        }
+        if self.role == Role::Server && !self.answered {
+            if let Some(hello) = self.hellos.add(datagram) {
+                self.greet(now, &hello);
+            }
             return;
         }
         self.tell(now);
@@ -308,12 +322,19 @@ impl Endpoint {
     /// Takes out of the engine all that it has to say. `plain` is where plaintext goes, if it fits.
     fn drain(&mut self, now: Time, mut plain: Option<&mut [u8]>, deliver: &mut dyn FnMut(&mut [u8])) {
         let mut scratch = std::mem::take(&mut self.scratch);
+        let mut complete = false;
         while self.stage != Stage::Over {
             let buffer = match &mut plain {
                 Some(buffer) => &mut **buffer,
                 None => &mut scratch[..],
             };
-            match self.engine.poll_output(buffer) {
+            let output = self.engine.poll_output(buffer);
+            // The engine tells the keys for SRTP after it says that it is connected.
+            if complete && !matches!(output, Output::KeyingMaterial(..)) {
+                complete = false;
+                self.connected();
+            }
+            match output {
                 Output::ApplicationData(data) => {
                     let length = data.len();
                     if matches!(self.stage, Stage::Connected(_)) {
@@ -335,7 +356,7 @@ impl Endpoint {
                     self.recognise(now, certificate);
                 }
                 Output::KeyingMaterial(material, profile) => self.srtp = srtp_keys(&material, profile),
-                Output::Connected => self.connected(),
+                Output::Connected => complete = true,
                 Output::CloseNotify => {
                     self.farewell(now);
                     self.finish(Event::Closed);
@@ -347,7 +368,8 @@ impl Endpoint {
                 _ => {}
             }
         }
-        self.scratch = scratch;
+        // It is rarely needed once connected, and large.
+        self.scratch = if self.is_connected() { Vec::new() } else { scratch };
     }
 
     fn queue(&mut self, mut packet: Vec<u8>) {
@@ -394,7 +416,6 @@ impl Endpoint {
         };
         self.stage = Stage::Connected(version);
         self.suspicion = None;
-        self.scratch = Vec::new();
         self.events.push_back(Event::Connected(Connected {
             version,
             cipher: CipherSuite(self.suite.unwrap_or(0)),
@@ -458,25 +479,37 @@ impl Endpoint {
                 self.drops.refused += 1;
                 let error = self.described(error);
                 tracing::debug!(%error, "a datagram of the DTLS handshake was refused");
-                match self.role {
-                    // Nothing was answered, so nothing is lost by starting afresh.
-                    Role::Server if !self.answered => self.begin_again(now, error),
-                    // The engine looks for a hello, and has not changed its state for anything else.
-                    Role::Client if self.engine.protocol_version().is_none() => {}
-                    _ => self.suspect(now, error, Some(now + GRACE)),
+                // The engine of a client that looks for a hello has not changed its state for anything else.
+                if self.role == Role::Server || self.engine.protocol_version().is_some() {
+                    self.suspect(now, error, Some(now + GRACE));
                 }
             }
         }
     }
 
-    /// Replaces the engine of a server that has not answered anybody.
-    fn begin_again(&mut self, now: Time, error: DtlsError) {
+    /// Shows a whole hello to the engine of a server. If it does not answer, nothing happened.
+    fn greet(&mut self, now: Time, hello: &[Vec<u8>]) {
+        self.tell(now);
+        let outcome = hello.iter().try_for_each(|datagram| self.engine.handle_packet(datagram));
+        if outcome.is_ok() {
+            self.drain(now, None, &mut |_| {});
+        }
+        if self.answered || self.stage == Stage::Over {
+            return;
+        }
+        self.drops.refused += 1;
+        let error = match outcome {
+            Err(error) => self.described(error),
+            Ok(()) => DtlsError::Handshake("the client's hello is not acceptable".into()),
+        };
+        tracing::debug!(%error, "a DTLS hello was refused");
         let since = self.suspicion.as_ref().map_or(now, |suspicion| suspicion.since);
         if now.since(since) >= PATIENCE {
             self.finish(Event::Failed(error));
             return;
         }
         self.suspect(now, error, None);
+        self.timeout = None;
         let seed = self.rng.fork();
         match engine(now, self.role, self.versions, &self.certificate, self.settings, seed) {
             Ok(engine) => self.engine = engine,

@@ -63,6 +63,7 @@
 mod config;
 mod endpoint;
 mod event;
+mod hello;
 mod instant;
 mod lane;
 mod provider;

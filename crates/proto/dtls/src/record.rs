@@ -13,7 +13,17 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 const FATAL: u8 = 2;
+/// Bytes of a handshake message's header.
+const MESSAGE_HEADER: usize = 12;
+pub(crate) const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
+
+/// The handshake messages that a client sends without protection, in either version: hello, certificate, its
+/// verification and key exchange.
+pub(crate) const FROM_CLIENT: &[u8] = &[CLIENT_HELLO, 11, 15, 16];
+/// The handshake messages that a server sends without protection, in either version: hello, verify request,
+/// certificate, its status, key exchange, certificate request and done.
+pub(crate) const FROM_SERVER: &[u8] = &[SERVER_HELLO, 3, 11, 22, 12, 13, 14];
 
 /// The first byte of a datagram that may be DTLS (RFC 7983 §7).
 pub(crate) fn may_be_dtls(datagram: &[u8]) -> bool {
@@ -31,9 +41,10 @@ pub(crate) struct Kept {
     pub(crate) alert: Option<u8>,
 }
 
-/// Takes out of a datagram the records that have no business there: unprotected alerts and application data, and
-/// types that are not known. What cannot be cut into records is dropped from there on.
-pub(crate) fn sift(datagram: &mut [u8]) -> Kept {
+/// Takes out of a datagram the records that have no business there: unprotected alerts and application data, handshake
+/// messages other than those of `welcome`, and types that are not known. What cannot be cut into records is dropped
+/// from there on.
+pub(crate) fn sift(datagram: &mut [u8], welcome: &[u8]) -> Kept {
     let mut kept = Kept::default();
     let mut at = 0;
     while at < datagram.len() {
@@ -43,7 +54,7 @@ pub(crate) fn sift(datagram: &mut [u8]) -> Kept {
             break;
         };
         let record = &rest[..length];
-        if is_welcome(record) {
+        if is_welcome(record, welcome) {
             datagram.copy_within(at..at + length, kept.length);
             kept.length += length;
         } else {
@@ -58,16 +69,72 @@ pub(crate) fn sift(datagram: &mut [u8]) -> Kept {
 }
 
 /// Whether a record may be shown to the engine.
-fn is_welcome(record: &[u8]) -> bool {
+fn is_welcome(record: &[u8], welcome: &[u8]) -> bool {
     if is_unified(record[0]) {
         return true;
     }
     let protected = record[3..5] != [0, 0];
     match record[0] {
-        CHANGE_CIPHER_SPEC | HANDSHAKE => true,
+        CHANGE_CIPHER_SPEC => true,
+        HANDSHAKE => protected || are_whole(&record[HEADER..], welcome),
         ALERT | APPLICATION_DATA => protected,
         _ => false,
     }
+}
+
+/// Whether an unprotected record consists of whole fragments of welcome messages. The engine would keep one that does
+/// not, and stumble over it in the end.
+fn are_whole(body: &[u8], welcome: &[u8]) -> bool {
+    let mut covered = 0;
+    for fragment in Fragments(body) {
+        if !welcome.contains(&fragment.kind) {
+            return false;
+        }
+        covered += MESSAGE_HEADER + fragment.to - fragment.from;
+    }
+    covered > 0 && covered == body.len()
+}
+
+/// A part of a handshake message (RFC 6347 §4.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fragment {
+    pub(crate) kind: u8,
+    /// The message's number and length.
+    pub(crate) message: u16,
+    pub(crate) length: usize,
+    /// Which bytes of the message these are.
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+}
+
+/// The fragments in the body of an unprotected record. Ends early at one that is not whole.
+struct Fragments<'a>(&'a [u8]);
+
+impl Iterator for Fragments<'_> {
+    type Item = Fragment;
+
+    fn next(&mut self) -> Option<Fragment> {
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+        let (header, rest) = self.0.split_first_chunk::<MESSAGE_HEADER>()?;
+        let (length, from, bytes) = (number(&header[1..4]), number(&header[6..9]), number(&header[9..12]));
+        if from + bytes > length || bytes > rest.len() {
+            return None;
+        }
+        self.0 = &rest[bytes..];
+        let message = u16::from_be_bytes([header[4], header[5]]);
+        Some(Fragment { kind: header[0], message, length, from, to: from + bytes })
+    }
+}
+
+/// The handshake fragments of the unprotected records of a datagram.
+pub(crate) fn fragments(mut datagram: &[u8]) -> impl Iterator<Item = Fragment> + '_ {
+    std::iter::from_fn(move || {
+        let record = datagram.get(..length(datagram)?)?;
+        datagram = &datagram[record.len()..];
+        Some(record)
+    })
+    .filter(|record| record[0] == HANDSHAKE && record[3..5] == [0, 0])
+    .flat_map(|record| Fragments(&record[HEADER..]))
 }
 
 /// Whether this is the first byte of a protected record of DTLS 1.3 (RFC 9147 §4).
@@ -113,7 +180,6 @@ pub(crate) fn write_nonces(datagram: &mut [u8]) {
 
 /// The cipher suite that a ServerHello in this datagram chooses (RFC 8446 §4.1.3, RFC 5246 §7.4.1.3).
 pub(crate) fn chosen_suite(datagram: &[u8]) -> Option<u16> {
-    const MESSAGE_HEADER: usize = 12;
     const VERSION_AND_RANDOM: usize = 2 + 32;
     let mut rest = datagram;
     loop {
@@ -152,7 +218,7 @@ mod tests {
 
     #[test]
     fn unprotected_alerts_and_data_are_taken_out() {
-        let hello = plain(HANDSHAKE, 0, b"hello");
+        let hello = plain(HANDSHAKE, 0, b"\x01\0\0\x05\0\0\0\0\0\0\0\x05hello");
         let sealed = plain(APPLICATION_DATA, 1, b"sealed");
         let unified = [0b0010_1111, 0, 1, 0, 3, 9, 9, 9];
         let mut datagram = [
@@ -161,12 +227,13 @@ mod tests {
             &sealed,
             &plain(ALERT, 0, &[FATAL, 40]),
             &plain(99, 0, b"?"),
+            &plain(HANDSHAKE, 0, b"\x01\0\0\x05\0\0\0\0\0\0\0\x05hell"),
             &unified,
             &[HANDSHAKE, 0xfe],
         ]
         .concat();
-        let kept = sift(&mut datagram);
-        assert_eq!((kept.dropped, kept.alert), (4, Some(40)));
+        let kept = sift(&mut datagram, FROM_CLIENT);
+        assert_eq!((kept.dropped, kept.alert), (5, Some(40)));
         assert_eq!(datagram[..kept.length], [&hello[..], &sealed, &unified].concat());
     }
 
@@ -184,7 +251,7 @@ mod tests {
     fn an_alert_of_ours_is_an_unprotected_alert() {
         let mut alert = plain_alert(42);
         assert!(may_be_dtls(&alert));
-        assert_eq!(sift(&mut alert), Kept { length: 0, dropped: 1, alert: Some(42) });
+        assert_eq!(sift(&mut alert, FROM_CLIENT), Kept { length: 0, dropped: 1, alert: Some(42) });
     }
 
     proptest! {
@@ -192,7 +259,8 @@ mod tests {
         fn no_bytes_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             chosen_suite(&bytes);
             write_nonces(&mut bytes.clone());
-            let kept = sift(&mut bytes);
+            let kept = sift(&mut bytes, FROM_SERVER);
+            fragments(&bytes).for_each(drop);
             prop_assert!(kept.length <= bytes.len());
         }
     }

@@ -221,7 +221,7 @@ fn the_same_seed_gives_the_same_packets() {
         let ids: Vec<ChannelId> = (0..4)
             .map(|number: u8| {
                 let reliability =
-                    if number % 2 == 0 { Reliability::Reliable } else { Reliability::MaxRetransmits(0) };
+                    if number.is_multiple_of(2) { Reliability::Reliable } else { Reliability::MaxRetransmits(0) };
                 link.open(number as usize % 2, ChannelConfig { reliability, ..Default::default() })
             })
             .collect();
