@@ -144,10 +144,7 @@ pub(crate) fn data_section(
         None => Media::new("application", 9, "UDP/DTLS/SCTP", ["webrtc-datachannel"]),
     };
     media.lines.push(Line::new('c', "IN IP4 0.0.0.0"));
-    media.lines.push_attribute("ice-ufrag", &local.ufrag);
-    media.lines.push_attribute("ice-pwd", &local.pwd);
-    media.lines.push_attribute("fingerprint", &local.fingerprint);
-    media.lines.push_attribute("setup", setup.as_str());
+    push_transport(&mut media, local, setup);
     if let Some(mid) = mid {
         media.lines.push_attribute("mid", mid);
     }
@@ -166,21 +163,36 @@ pub(crate) const SCTP_PORT: u16 = 5000;
 
 /// The section that refuses `media`, or keeps it refused: port 0 and no member of a BUNDLE group.
 ///
-/// One format stays, because the grammar wants one, with its `rtpmap`, because some parsers do; nothing else of what
-/// the other side wrote comes back to it.
-pub(crate) fn rejected_section(media: &Media) -> Media {
+/// One format stays, because the grammar wants one, with its `rtpmap`, because some parsers do; and if there is a
+/// transport for other sections, what it is like, because aiortc wants that in every section, and browsers write it.
+/// Nothing else of what the other side wrote comes back to it.
+pub(crate) fn rejected_section(media: &Media, transport: Option<(&LocalTransport, Setup)>) -> Media {
     let format = media.formats().next().unwrap_or("0");
     let mut rejected = Media::new(media.kind(), 0, media.protocol(), [format]);
     rejected.lines.push(Line::new('c', "IN IP4 0.0.0.0"));
-    rejected.lines.push_flag("inactive");
+    if let Some((local, setup)) = transport {
+        push_transport(&mut rejected, local, setup);
+    }
     if let Some(mid) = media.lines.attribute("mid") {
         rejected.lines.push_attribute("mid", mid);
+    }
+    rejected.lines.push_flag("inactive");
+    if media.lines.has("rtcp-mux") {
+        rejected.lines.push_flag("rtcp-mux");
     }
     let map = media.lines.attributes("rtpmap").find(|map| map.split(' ').next() == Some(format));
     if let Some(map) = map.filter(|map| map.is_ascii() && map.split(' ').count() == 2) {
         rejected.lines.push_attribute("rtpmap", map);
     }
     rejected
+}
+
+/// Who we are on the path.
+fn push_transport(media: &mut Media, local: &LocalTransport, setup: Setup) {
+    media.lines.push_attribute("ice-ufrag", &local.ufrag);
+    media.lines.push_attribute("ice-pwd", &local.pwd);
+    media.lines.push_attribute("fingerprint", &local.fingerprint);
+    media.lines.push_attribute("setup", setup.as_str());
 }
 
 #[cfg(test)]
@@ -193,8 +205,8 @@ mod tests {
                      a=mid:x\na=ice-ufrag:abcd\na=unknown:1\na=rtpmap:63 red/48000/2\na=rtpmap:111 opus/48000/2\n";
         let offer = Session::parse(offer).unwrap();
         assert_eq!(
-            rejected_section(&offer.media[0]).to_string(),
-            "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:x\r\n\
+            rejected_section(&offer.media[0], None).to_string(),
+            "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:x\r\na=inactive\r\n\
              a=rtpmap:111 opus/48000/2\r\n"
         );
     }

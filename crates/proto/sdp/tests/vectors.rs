@@ -20,7 +20,7 @@ fn vector(name: &str) -> Session {
 #[test]
 fn every_vector_prints_as_it_was_parsed() {
     let vectors = vectors();
-    assert!(vectors.len() >= 19);
+    assert!(vectors.len() >= 22);
     for (name, text) in vectors {
         let crlf = text.replace('\n', "\r\n");
         let session = Session::parse(&crlf).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -68,13 +68,18 @@ fn chrome() {
     assert_eq!(session.origin().session_id(), "1357940286172034985");
     assert_eq!(session.origin().session_version(), "2");
 
-    let session = vector("chrome-audio-video-data-offer-max-bundle");
+    let session = vector("jsep-bundle-only-data-offer");
     let sections: Vec<Section> = session.sections().collect();
     assert_eq!(session.bundle().unwrap().mids().collect::<Vec<_>>(), ["0", "1", "2"]);
     assert!(sections[0].has_rtcp_mux() && sections[1].has_rtcp_mux() && !sections[2].has_rtcp_mux());
     assert_eq!(sections[1].direction(), Direction::Sendrecv);
     assert!(sections[1].is_bundle_only() && sections[1].media().port == 0 && !sections[1].is_rejected());
     assert_eq!(session.index_of("2"), Some(2));
+
+    let session = vector("chrome-data-offer-stopped-media");
+    let rejected: Vec<bool> = session.sections().map(Section::is_rejected).collect();
+    assert_eq!(rejected, [true, true, false]);
+    assert_eq!(session.bundle().unwrap().mids().collect::<Vec<_>>(), ["2"]);
 
     let session = vector("chrome-answer-rejecting-media");
     let rejected: Vec<bool> = session.sections().map(Section::is_rejected).collect();
@@ -101,6 +106,11 @@ fn firefox() {
 #[test]
 fn aiortc() {
     let session = vector("aiortc-data-offer");
+    let data = session.section(0).unwrap();
+    assert!(!data.is_legacy_data() && data.has_end_of_candidates());
+    assert_eq!((data.media().port, data.connection()), (41282, Some("IN IP4 192.0.2.15")));
+    assert_eq!((data.candidates().count(), data.max_message_size()), (1, 262_144));
+    let session = vector("aiortc-legacy-data-offer");
     let data = session.section(0).unwrap();
     assert!(data.is_legacy_data() && data.has_end_of_candidates());
     let hashes: Vec<_> = data.fingerprints().map(|it| it.split(' ').next().unwrap()).collect();

@@ -21,7 +21,9 @@ pub(super) fn answer(
                 transport.candidates.write(&mut media);
                 media
             }
-            None => rejected_section(offered.media()),
+            None => {
+                rejected_section(offered.media(), accepted.map(|(_, transport, setup)| (transport, setup)))
+            }
         };
         session.media.push(media);
     }

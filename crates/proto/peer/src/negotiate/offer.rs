@@ -33,7 +33,7 @@ impl Outline<'_> {
                     if section.media().kind() == "application" {
                         free_place = free_place.or(Some(index));
                     }
-                    rejected_section(section.media())
+                    rejected_section(section.media(), self.data.then_some((self.transport, Setup::Actpass)))
                 }
             };
             session.media.push(media);
