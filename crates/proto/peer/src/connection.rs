@@ -10,8 +10,8 @@ use crate::description::{Description, LocalTransport};
 use crate::negotiate::{Negotiation, Remote};
 use crate::transport::Transport;
 use crate::{
-    Configuration, ConnectionState, Error, Event, IceCandidateInit, IceConnectionState, IceGatheringState,
-    OfferOptions, PathSummary, SdpType, SessionDescription, SignalingState, Stats,
+    Configuration, ConnectionState, DtlsState, Error, Event, IceCandidateInit, IceConnectionState,
+    IceGatheringState, OfferOptions, PathSummary, SdpType, SessionDescription, SignalingState, Stats,
 };
 
 /// A connection to one other peer: W3C's `RTCPeerConnection`, as a state machine.
@@ -42,6 +42,8 @@ struct States {
     gathering: IceGatheringState,
     ice: IceConnectionState,
     connection: ConnectionState,
+    /// Not told to anybody, but part of the state of the connection.
+    dtls: DtlsState,
 }
 
 impl Connection {
@@ -61,6 +63,7 @@ impl Connection {
                 gathering: IceGatheringState::New,
                 ice: IceConnectionState::New,
                 connection: ConnectionState::New,
+                dtls: DtlsState::New,
             },
             restart_wanted: false,
             negotiation_needed: false,
@@ -357,17 +360,17 @@ impl Machine for Connection {
 
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
         self.transport.open(now, datagram, out);
-        self.settle(now);
+        self.listen(now);
     }
 
     fn handle_timeout(&mut self, now: Time) {
         self.transport.handle_timeout(now);
-        self.settle(now);
+        self.listen(now);
     }
 
     fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
         self.transport.poll_transmit(now, out);
-        self.settle(now);
+        self.listen(now);
     }
 
     /// What SCTP has received is taken from it here and not before: what nobody asks for counts against the window
@@ -392,6 +395,6 @@ impl Machine for Connection {
 
     fn handle_socket(&mut self, now: Time, reply: SocketReply) {
         self.transport.handle_socket(now, reply);
-        self.settle(now);
+        self.listen(now);
     }
 }

@@ -9,11 +9,19 @@ use crate::{
 };
 
 impl Connection {
-    /// Reads what the layers have to say, and tells what has changed. After everything that may have changed
-    /// something.
+    /// Reads what the layers have to say, and tells what has changed. After every wish.
     pub(super) fn settle(&mut self, now: Time) {
+        self.listen(now);
+        self.tell_states();
+        self.tell_negotiation_needed();
+    }
+
+    /// Reads what the layers have to say. After every packet, therefore cheap if that is nothing.
+    pub(super) fn listen(&mut self, now: Time) {
+        let mut news = false;
         while let Some(event) = self.transport.poll_ice() {
             self.handle_ice(event);
+            news = true;
         }
         if let Some(error) = self.transport.poll_dtls_failure() {
             self.fail(FailureCause::Dtls(error), None);
@@ -29,18 +37,19 @@ impl Connection {
             self.events.push_back(Event::PeerClosed);
             self.transport.close(now);
         }
-        self.tell_states();
-        self.tell_negotiation_needed();
+        if news || self.transport.dtls_state() != self.told.dtls {
+            self.tell_states();
+        }
     }
 
     pub(super) fn handle_ice(&mut self, event: ice::Event) {
         match event {
             ice::Event::CandidateGathered(candidate) => {
-                let event = self.local_candidate(candidate.to_string());
+                let event = self.local_candidate(candidate.to_string(), candidate.ufrag);
                 self.events.extend(event.map(Event::CandidateGathered));
             }
             ice::Event::GatheringStateChanged(ice::GatheringState::Complete) => {
-                let event = self.local_candidate(String::new());
+                let event = self.local_candidate(String::new(), None);
                 self.events.extend(event.map(Event::CandidateGathered));
             }
             ice::Event::CandidateFailed { url, address, code, text } => {
@@ -57,13 +66,17 @@ impl Connection {
         }
     }
 
-    pub(super) fn local_candidate(&self, candidate: String) -> Option<IceCandidateInit> {
+    pub(super) fn local_candidate(
+        &self,
+        candidate: String,
+        ufrag: Option<String>,
+    ) -> Option<IceCandidateInit> {
         let (index, mid) = self.negotiation.local_data()?;
         Some(IceCandidateInit {
             candidate,
             sdp_mid: mid.map(String::from),
             sdp_mline_index: u16::try_from(index).ok(),
-            username_fragment: Some(self.transport.local_ufrag()?.into()),
+            username_fragment: ufrag.or_else(|| self.transport.local_ufrag().map(String::from)),
         })
     }
 
@@ -101,6 +114,7 @@ impl Connection {
                 gathering: self.told.gathering,
                 ice: IceConnectionState::Closed,
                 connection: ConnectionState::Closed,
+                dtls: self.transport.dtls_state(),
             };
         }
         let ice = match self.transport.agent().map(ice::Agent::state) {
@@ -112,7 +126,8 @@ impl Connection {
             Some(ice::State::Failed) => IceConnectionState::Failed,
             Some(ice::State::Closed) => IceConnectionState::Closed,
         };
-        let connection = match (ice, self.transport.dtls_state()) {
+        let dtls = self.transport.dtls_state();
+        let connection = match (ice, dtls) {
             (IceConnectionState::Failed, _) | (_, DtlsState::Failed) => ConnectionState::Failed,
             (IceConnectionState::Disconnected, _) => ConnectionState::Disconnected,
             (IceConnectionState::New, DtlsState::New) => ConnectionState::New,
@@ -121,7 +136,7 @@ impl Connection {
             }
             _ => ConnectionState::Connecting,
         };
-        States { gathering, ice, connection }
+        States { gathering, ice, connection, dtls }
     }
 
     /// W3C's "update the negotiation-needed flag".
