@@ -1,61 +1,179 @@
+mod advance;
+mod receive;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use sansio::{Datagram, Machine, Outbox, Path, SocketOp, SocketReply, Time};
+use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Ticket, Time, Timers};
 
+use crate::gate::Gate;
+use crate::gather::{Gatherer, Supplies, hides_addresses};
+use crate::lane::Way;
+use crate::local::Locals;
+use crate::relay::Relays;
+use crate::remote::{Added, RemoteId};
+use crate::role::Role;
+use crate::route::Route;
+use crate::session::{Context, Session};
 use crate::{
-    Candidate, Config, Credentials, Event, GatheringState, Interface, Lane, Report, SelectedPair, Server,
+    Candidate, Config, Credentials, Drops, Event, GatheringState, Interface, Lane, Report, SelectedPair, Server,
     State,
 };
 
+/// RFC 8445 §14.2: the pace of an agent that does not say.
+const DEFAULT_TA: Duration = Duration::from_millis(50);
+/// RFC 8445 §14.2: no pace is faster.
+const MIN_TA: Duration = Duration::from_millis(5);
+/// Headers around a UDP payload: IPv4 and IPv6.
+const UDP4_HEADERS: usize = 20 + 8;
+const UDP6_HEADERS: usize = 40 + 8;
+
 /// One side of an ICE session, with one data stream of one component.
+///
+/// See the [crate's front page](crate) for what it does. Nothing that is called too early is an error:
+/// candidates wait for credentials, credentials for sockets, and packets of the other side for signalling.
 pub struct Agent {
     config: Config,
-    local: Credentials,
-    remote: Option<Credentials>,
+    rng: Rng,
+    role: Role,
+    remote_lite: bool,
+    remote_ta: Option<Duration>,
+    session: Session,
+    /// The session before the last restart, whose path serves until the new one has its own.
+    previous: Option<Session>,
+    /// Whether the new session has its path: the old one only answers any more.
+    previous_retired: bool,
+    /// Candidates of a session of the other side that we have not been told of yet.
+    future: Vec<Candidate>,
+    gatherer: Gatherer,
+    locals: Locals,
+    relays: Relays,
+    gate: Gate,
+    events: VecDeque<Event>,
+    drops: Drops,
+    state: State,
+    /// Which session this is; looked-up names come back to theirs.
+    generation: u64,
+    lookups: BTreeMap<Ticket, (u64, RemoteId)>,
+    timers: Timers<AgentTimer>,
+    /// Where application bytes go now.
+    carrier: Option<Route>,
+    /// The selected pair that the owner was told of.
+    told: Option<crate::pair::PairId>,
+    /// A relayed STUN message, while it is answered by the way it came.
+    scratch: Vec<u8>,
+    /// Farewells are to be sent before sockets are closed.
+    closing: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum AgentTimer {
+    /// Candidates that were not selected are freed (RFC 8445 §8.3.1).
+    Free,
 }
 
 impl Agent {
     /// A new agent, that does nothing until it is told to gather or learns of the other side.
     pub fn new(_now: Time, config: Config) -> Self {
-        let local = Credentials::generate(&mut sansio::Rng::new(config.seed));
-        Self { config, local, remote: None }
+        let mut rng = Rng::new(config.seed);
+        Self {
+            role: Role::new(config.controlling, &mut rng),
+            remote_lite: false,
+            remote_ta: None,
+            session: Session::new(&config, &mut rng),
+            previous: None,
+            previous_retired: false,
+            future: Vec::new(),
+            gatherer: Gatherer::new(),
+            locals: Locals::default(),
+            relays: Relays::default(),
+            gate: Gate::default(),
+            events: VecDeque::new(),
+            drops: Drops::default(),
+            state: State::New,
+            generation: 0,
+            lookups: BTreeMap::new(),
+            timers: Timers::default(),
+            carrier: None,
+            told: None,
+            scratch: Vec::new(),
+            closing: false,
+            config,
+            rng,
+        }
     }
 
     /// What the other side must know of us besides candidates. Changed by [`Agent::restart`].
     pub fn local_credentials(&self) -> &Credentials {
-        &self.local
+        &self.session.local
     }
 
     /// What we know of the other side.
     pub fn remote_credentials(&self) -> Option<&Credentials> {
-        self.remote.as_ref()
+        self.session.remote.as_ref().map(|remote| &remote.credentials)
     }
 
     /// Tells who the other side is, in the current ICE session. Checks start as soon as there are pairs.
-    pub fn set_remote_credentials(&mut self, _now: Time, remote: Credentials) {
-        self.remote = Some(remote);
+    ///
+    /// The same credentials again change nothing. Others, without a [`Agent::restart`] before, are another peer:
+    /// all that is known of the first is forgotten, our own credentials stay.
+    pub fn set_remote_credentials(&mut self, now: Time, remote: Credentials) {
+        if self.state == State::Closed || self.remote_credentials() == Some(&remote) {
+            return;
+        }
+        if self.session.remote.is_some() {
+            self.gate.retain(|_| false);
+            let local = self.session.local.clone();
+            self.begin(local);
+        }
+        let ufrag = remote.ufrag.clone();
+        let (mut ctx, session, _) = self.context(now);
+        session.set_remote(&mut ctx, remote);
+        let (ours, others) = std::mem::take(&mut self.future)
+            .into_iter()
+            .partition(|candidate| candidate.ufrag.as_ref().is_none_or(|other| *other == ufrag));
+        self.future = others;
+        let ours: Vec<Candidate> = ours;
+        ours.into_iter().for_each(|candidate| self.take_candidate(now, candidate));
+        self.advance(now);
     }
 
     /// Whether this agent is controlling. A role conflict changes it, with [`Event::RoleChanged`].
     pub fn is_controlling(&self) -> bool {
-        self.config.controlling
+        self.role.controlling
     }
 
     /// Changes the role, if it was not known when the agent was made.
-    pub fn set_controlling(&mut self, _now: Time, controlling: bool) {
-        self.config.controlling = controlling;
+    pub fn set_controlling(&mut self, now: Time, controlling: bool) {
+        if self.role.controlling != controlling {
+            self.role.controlling = controlling;
+            let (ctx, session, _) = self.context(now);
+            session.nominating = None;
+            session.renew_priorities(&ctx);
+            self.advance(now);
+        }
     }
 
-    /// Tells whether the other side is a lite agent (`a=ice-lite`); if so this agent, being full, controls.
-    pub fn set_remote_lite(&mut self, _now: Time, _lite: bool) {}
+    /// Tells whether the other side is a lite agent (`a=ice-lite`); if so this agent, being full, controls
+    /// (RFC 8445 §6.1.1).
+    pub fn set_remote_lite(&mut self, now: Time, lite: bool) {
+        self.remote_lite = lite;
+        if lite && !self.config.lite {
+            self.set_controlling(now, true);
+        }
+        self.advance(now);
+    }
 
     /// The pause between checks that we propose: the value of `a=ice-pacing` (RFC 8839 §5.5).
     pub fn pacing(&self) -> Duration {
-        self.config.ta
+        self.config.ta.max(MIN_TA)
     }
 
     /// Tells which pause the other side proposes; the longer of both counts. 50 ms if it does not say.
-    pub fn set_remote_pacing(&mut self, _now: Time, _ta: Duration) {}
+    pub fn set_remote_pacing(&mut self, now: Time, ta: Duration) {
+        self.remote_ta = Some(ta);
+        self.advance(now);
+    }
 
     /// Changes the servers, for the next [`Agent::gather`].
     pub fn set_servers(&mut self, servers: Vec<Server>) {
@@ -64,82 +182,218 @@ impl Agent {
 
     /// Collects candidates on these addresses: all that the machine has now. Again after a restart, and when
     /// the addresses have changed: sockets that are still good are kept, others closed.
-    pub fn gather(&mut self, _now: Time, _interfaces: &[Interface]) {}
+    pub fn gather(&mut self, now: Time, interfaces: &[Interface]) {
+        if self.state == State::Closed {
+            return;
+        }
+        let (mut supplies, gatherer) = self.supplies(now);
+        gatherer.gather(&mut supplies, interfaces);
+        self.advance(now);
+    }
 
     /// Adds a candidate of the other side, whenever it comes: before the credentials it is kept for them, and
     /// one of an earlier ICE session (by its `ufrag`) is ignored.
-    pub fn add_remote_candidate(&mut self, _now: Time, _candidate: Candidate) {}
-
-    /// Tells that the other side has no more candidates in this ICE session.
-    pub fn end_of_remote_candidates(&mut self, _now: Time) {}
-
-    /// Starts a new ICE session with new credentials; data stays on the old path until the new one is there.
-    /// Call [`Agent::gather`] next, and give the other side the new credentials and candidates.
-    pub fn restart(&mut self, now: Time) {
-        let fresh = Credentials::generate(&mut sansio::Rng::new(self.config.seed));
-        self.restart_with(now, fresh);
+    pub fn add_remote_candidate(&mut self, now: Time, candidate: Candidate) {
+        let ufrag = candidate.ufrag.as_deref();
+        let of_now = self.session.remote.as_ref().is_some_and(|remote| {
+            ufrag.is_none_or(|ufrag| ufrag == remote.credentials.ufrag)
+        });
+        let of_past = |ufrag: &str| self.previous.as_ref().is_some_and(|past| past.is_remote_ufrag(ufrag));
+        if of_now {
+            // RFC 8838 §14: "After an agent has received an end-of-candidates indication, it MUST ignore any
+            // newly received candidates".
+            if !self.session.remote_complete {
+                self.take_candidate(now, candidate);
+                self.advance(now);
+            }
+        } else if ufrag.is_some_and(of_past) {
+            tracing::debug!(%candidate, "a candidate of an earlier session");
+        } else if self.future.len() < self.config.max_remote_candidates {
+            self.future.push(candidate);
+        } else {
+            self.drops.over_limit += 1;
+        }
     }
 
-    /// As [`Agent::restart`], with credentials that were drawn before. In JSEP an offer carries the new credentials,
-    /// but restarts nothing until it is applied, which may never happen.
-    pub fn restart_with(&mut self, _now: Time, local: Credentials) {
-        self.local = local;
+    fn take_candidate(&mut self, now: Time, candidate: Candidate) {
+        let (mut ctx, session, _) = self.context(now);
+        let Added::Resolve(remote, name) = session.add_remote(&mut ctx, candidate) else { return };
+        if session.mdns_lookups >= ctx.config.max_mdns_lookups {
+            ctx.drops.over_limit += 1;
+            return session.remotes.unresolved(remote, "too many names".to_owned());
+        }
+        session.mdns_lookups += 1;
+        let ticket = self.gatherer.ticket();
+        self.lookups.insert(ticket, (self.generation, remote));
+        self.gatherer.ops.push_back(SocketOp::Resolve { ticket, name });
+    }
+
+    /// Tells that the other side has no more candidates in this ICE session.
+    pub fn end_of_remote_candidates(&mut self, now: Time) {
+        self.session.remote_complete = true;
+        self.advance(now);
+    }
+
+    /// Starts a new ICE session with new credentials (RFC 8445 §9); data stays on the old path until the new one
+    /// is there. Call [`Agent::gather`] next, and give the other side the new credentials and candidates.
+    pub fn restart(&mut self, now: Time) {
+        if self.state == State::Closed {
+            return;
+        }
+        let local = Credentials::generate(&mut self.rng);
+        let old = self.begin(local);
+        if old.carrier(self.config.lite).is_some() || self.previous.is_none() {
+            self.previous = Some(old);
+            self.previous_retired = false;
+        }
+        let keep = self.previous.as_ref().and_then(|past| past.carrier(self.config.lite)).map(|pair| pair.route);
+        self.gate.retain(|route| Some(*route) == keep);
+        self.advance(now);
+    }
+
+    /// Replaces the session, and returns the one before.
+    fn begin(&mut self, local: Credentials) -> Session {
+        self.generation += 1;
+        self.told = None;
+        self.timers.stop(AgentTimer::Free);
+        let mut session = Session::new(&self.config, &mut self.rng);
+        session.local_key = stun::Key::short_term(&local.pwd);
+        session.local = local;
+        std::mem::replace(&mut self.session, session)
     }
 
     /// Takes the last [`Agent::restart`] back, if the other side has not joined it (a rollback in JSEP).
-    pub fn undo_restart(&mut self, _now: Time) {}
+    pub fn undo_restart(&mut self, now: Time) {
+        if self.session.remote.is_some() || self.previous_retired {
+            return;
+        }
+        if let Some(previous) = self.previous.take() {
+            self.generation += 1;
+            self.told = previous.selected;
+            self.locals.set_ufrag(&previous.local.ufrag);
+            self.session = previous;
+            self.advance(now);
+        }
+    }
 
     /// Ends everything: allocations are given back, sockets closed.
-    pub fn close(&mut self, _now: Time) {}
+    pub fn close(&mut self, now: Time) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.relays.close(now, |_| true);
+        self.gatherer.stop();
+        self.session.finish(crate::session::End::Exhausted);
+        self.previous = None;
+        self.gate.retain(|_| false);
+        self.carrier = None;
+        self.timers.clear();
+        self.closing = true;
+        self.state = State::Closed;
+        self.events.push_back(Event::StateChanged(State::Closed));
+    }
 
     /// Our candidates, as they are told to the other side.
     pub fn local_candidates(&self) -> impl Iterator<Item = &Candidate> {
-        std::iter::empty()
+        self.locals.signalled().map(|candidate| &candidate.public)
     }
 
-    /// The candidate that works for a peer without ICE most likely: what stands in `c=` and `m=`.
+    /// The candidate that works for a peer without ICE most likely: what stands in `c=` and `m=`. `None` while
+    /// there is none whose address may be told.
     pub fn default_candidate(&self) -> Option<&Candidate> {
-        None
+        self.locals.default_candidate()
     }
 
     /// Where the agent stands.
     pub fn state(&self) -> State {
-        State::New
+        self.state
     }
 
     /// How far gathering is.
     pub fn gathering_state(&self) -> GatheringState {
-        GatheringState::New
+        self.gatherer.state
     }
 
     /// The path of application bytes: the selected pair, before there is one the best valid one.
     pub fn selected(&self) -> Option<SelectedPair> {
-        None
+        let lite = self.config.lite;
+        let session = [Some(&self.session), self.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|session| session.carrier(lite).is_some())?;
+        Some(session.describe(session.carrier(lite)?, &self.locals))
     }
 
     /// What was done so far and what came of it.
     pub fn report(&self) -> Report {
-        Report::default()
+        Report {
+            state: self.state,
+            gathering: self.gatherer.state,
+            controlling: self.role.controlling,
+            has_remote_credentials: self.session.remote.is_some(),
+            remote_candidates_complete: self.session.remote_complete,
+            local: self.local_candidates().cloned().collect(),
+            remote: self.session.remotes.report(),
+            servers: self.gatherer.report(&self.relays, hides_addresses(&self.config)),
+            pairs: self.session.report(&self.locals),
+            drops: self.drops,
+        }
     }
 
     /// The most application bytes that one packet surely carries on the present path.
     pub fn max_payload(&self) -> usize {
-        1200
-    }
-
-    /// Takes a received datagram; application bytes in it, and those that were held until now, go to `deliver`.
-    pub fn open(
-        &mut self,
-        _now: Time,
-        _datagram: Datagram<'_>,
-        _out: &mut dyn Outbox,
-        _deliver: &mut dyn FnMut(&mut [u8]),
-    ) {
+        let (v6, overhead) = match self.carrier {
+            Some(Route::Direct(path)) => (path.remote.is_ipv6(), 0),
+            Some(Route::Relayed { relay, peer }) => {
+                let server_v6 = self.relays.get(relay).is_some_and(|relay| relay.spec.address.is_ipv6());
+                (server_v6, self.relays.overhead(relay, peer).next_multiple_of(4))
+            }
+            // Nothing is known: what fits everywhere.
+            None => (true, 48),
+        };
+        self.config.mtu.saturating_sub(if v6 { UDP6_HEADERS } else { UDP4_HEADERS }).saturating_sub(overhead)
     }
 
     /// Where application bytes leave; `None` while there is no path.
-    pub fn lane<'a>(&'a mut self, _out: &'a mut dyn Outbox) -> Option<Lane<'a>> {
-        None
+    pub fn lane<'a>(&'a mut self, out: &'a mut dyn Outbox) -> Option<Lane<'a>> {
+        Some(Lane(match self.carrier? {
+            Route::Direct(path) => Way::Direct { path, out },
+            Route::Relayed { relay, peer } => Way::Relayed(self.relays.lane(relay, peer, out)?),
+        }))
+    }
+
+    /// The sessions, and what they need.
+    fn context(&mut self, now: Time) -> (Context<'_>, &mut Session, &mut Option<Session>) {
+        // RFC 8445 §14.2: "Both agents MUST use the higher value of the proposed values."
+        let ta = self.pacing().max(self.remote_ta.unwrap_or(DEFAULT_TA));
+        let context = Context {
+            now,
+            config: &self.config,
+            rng: &mut self.rng,
+            role: &mut self.role,
+            locals: &mut self.locals,
+            relays: &mut self.relays,
+            gate: &mut self.gate,
+            events: &mut self.events,
+            drops: &mut self.drops,
+            ta,
+            gathered: self.gatherer.state == GatheringState::Complete,
+        };
+        (context, &mut self.session, &mut self.previous)
+    }
+
+    /// The gatherer, and what it needs.
+    fn supplies(&mut self, now: Time) -> (Supplies<'_>, &mut Gatherer) {
+        let supplies = Supplies {
+            now,
+            config: &self.config,
+            rng: &mut self.rng,
+            locals: &mut self.locals,
+            relays: &mut self.relays,
+            events: &mut self.events,
+            ufrag: &self.session.local.ufrag,
+        };
+        (supplies, &mut self.gatherer)
     }
 }
 
@@ -151,21 +405,27 @@ impl Machine for Agent {
         self.open(now, datagram, out, &mut |_| {});
     }
 
-    fn handle_timeout(&mut self, _now: Time) {}
+    fn handle_timeout(&mut self, now: Time) {
+        self.expire(now);
+    }
 
-    fn poll_transmit(&mut self, _now: Time, _out: &mut dyn Outbox) {}
+    fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
+        self.transmit(now, out);
+    }
 
     fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.next_deadline()
     }
 
     fn poll_socket(&mut self) -> Option<SocketOp> {
-        None
+        self.gatherer.ops.pop_front()
     }
 
-    fn handle_socket(&mut self, _now: Time, _reply: SocketReply) {}
+    fn handle_socket(&mut self, now: Time, reply: SocketReply) {
+        self.socket_reply(now, &reply);
+    }
 }

@@ -44,6 +44,8 @@ pub enum FailureCause {
     ConsentLost,
     /// There was a path through a TURN server, which has ended it.
     RelayLost,
+    /// There was a path, but the address of ours that it used is gone.
+    AddressLost,
 }
 
 impl FailureCause {
@@ -64,6 +66,7 @@ impl FailureCause {
             Self::PeerSilent => "ice-peer-silent",
             Self::ConsentLost => "ice-consent-lost",
             Self::RelayLost => "ice-relay-lost",
+            Self::AddressLost => "ice-address-lost",
         }
     }
 
@@ -86,6 +89,7 @@ impl FailureCause {
             Self::PeerSilent => "nothing came back from the other side",
             Self::ConsentLost => "the other side has stopped answering",
             Self::RelayLost => "the TURN server has ended the relayed path",
+            Self::AddressLost => "the network address that the path used is gone",
         }
     }
 
@@ -122,6 +126,7 @@ impl FailureCause {
             }
             Self::ConsentLost => "reconnect, or restart ICE if the network of either side has changed",
             Self::RelayLost => "restart ICE to get a new relayed path",
+            Self::AddressLost => "restart ICE with the addresses that there are now",
         }
     }
 }
@@ -143,6 +148,9 @@ impl std::error::Error for Failure {}
 /// The cause that the evidence of an agent that never had a path points to.
 pub(crate) fn diagnose(report: &Report) -> FailureCause {
     let pairs = &report.pairs;
+    if pairs.iter().any(|pair| pair.error == Some(PairError::ConsentLost)) {
+        return FailureCause::ConsentLost;
+    }
     if report.local.is_empty() && pairs.is_empty() {
         return match turn(report) {
             Turn::Unauthorized => FailureCause::TurnUnauthorized,

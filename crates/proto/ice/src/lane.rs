@@ -1,19 +1,40 @@
+use std::fmt;
+
 use sansio::{Outbox, Path};
 
 /// Where application bytes leave: an outbox for whole packets, whose path the agent knows.
 ///
 /// From [`Agent::lane`](crate::Agent::lane).
-pub struct Lane<'a> {
-    path: Path,
-    out: &'a mut dyn Outbox,
+pub struct Lane<'a>(pub(crate) Way<'a>);
+
+pub(crate) enum Way<'a> {
+    /// From a socket of ours to the other side.
+    Direct { path: Path, out: &'a mut dyn Outbox },
+    /// Through a TURN server, whose header is written in front.
+    Relayed(turn::Lane<'a>),
+}
+
+impl fmt::Debug for Lane<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Way::Direct { path, .. } => write!(f, "Lane({path})"),
+            Way::Relayed(lane) => write!(f, "Lane({lane:?})"),
+        }
+    }
 }
 
 impl Outbox<()> for Lane<'_> {
     fn room(&self) -> usize {
-        self.out.room()
+        match &self.0 {
+            Way::Direct { out, .. } => out.room(),
+            Way::Relayed(lane) => lane.room(),
+        }
     }
 
     fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        self.out.send(self.path, max, fill)
+        match &mut self.0 {
+            Way::Direct { path, out } => out.send(*path, max, fill),
+            Way::Relayed(lane) => lane.send((), max, fill),
+        }
     }
 }

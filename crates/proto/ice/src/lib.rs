@@ -53,15 +53,32 @@
 mod agent;
 mod candidate;
 mod candidate_error;
+mod check;
+mod checklist;
 mod config;
+mod consent;
 mod credentials;
 mod event;
 mod failure;
 mod foundation;
+mod gate;
+mod gather;
 mod lane;
+mod local;
+mod nominate;
+mod pair;
 mod priority;
+mod probe;
+mod relay;
+mod remote;
 mod report;
+mod request;
+mod response;
+mod role;
+mod route;
+mod schedule;
 mod server_url;
+mod session;
 
 pub use agent::Agent;
 pub use candidate::{

@@ -181,6 +181,9 @@ pub enum PairError {
     /// The TURN allocation ended.
     #[error("the TURN allocation ended")]
     RelayLost,
+    /// The address of ours that it uses is gone.
+    #[error("our address is gone")]
+    AddressLost,
     /// The other side stopped answering consent checks, or took its consent back (RFC 7675).
     #[error("consent to send was lost")]
     ConsentLost,

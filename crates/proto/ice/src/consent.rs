@@ -1,0 +1,69 @@
+use std::time::Duration;
+
+use crate::check::Purpose;
+use crate::pair::PairId;
+use crate::session::{Context, Session, SessionTimer};
+
+/// RFC 7675 §5.1: "Implementations MUST NOT set the period between checks to less than 4 seconds."
+const MIN_INTERVAL: Duration = Duration::from_secs(4);
+
+/// Whether data may go on flowing (RFC 7675), and whether the other side is still there.
+impl Session {
+    /// Watches the pair that carries data, if it has become another one.
+    pub(crate) fn watch_carrier(&mut self, ctx: &mut Context<'_>) {
+        let carrier = self.carrier(ctx.config.lite).map(|pair| (pair.id, pair.valid));
+        if carrier.map(|(id, _)| id) == self.watched {
+            return;
+        }
+        self.watched = carrier.map(|(id, _)| id);
+        self.silent = false;
+        let watch = [SessionTimer::Consent, SessionTimer::ConsentExpiry, SessionTimer::Liveness, SessionTimer::Keepalive];
+        watch.into_iter().for_each(|timer| self.timers.stop(timer));
+        let Some((id, Some(valid))) = carrier else { return };
+        self.heard = valid.consented;
+        self.timers.set(SessionTimer::Liveness, self.heard + ctx.config.timings.disconnected);
+        if ctx.config.lite {
+            self.timers.set(SessionTimer::Keepalive, ctx.now + ctx.config.timings.keepalive);
+        } else {
+            self.consented(ctx, id);
+            self.set_consent_timer(ctx);
+        }
+    }
+
+    /// The other side has answered on a pair: it consents for another while.
+    pub(crate) fn consented(&mut self, ctx: &Context<'_>, id: PairId) {
+        let Some(valid) = self.list.get(id).and_then(|pair| pair.valid) else { return };
+        if self.watched == Some(id) && !ctx.config.lite {
+            self.timers.set(SessionTimer::ConsentExpiry, valid.consented + ctx.config.timings.consent_timeout);
+        }
+    }
+
+    /// Something that only the other side can have sent came on a pair.
+    pub(crate) fn heard_on(&mut self, ctx: &Context<'_>, id: PairId) {
+        if self.watched == Some(id) {
+            self.heard = ctx.now;
+            self.silent = false;
+            self.timers.set(SessionTimer::Liveness, ctx.now + ctx.config.timings.disconnected);
+        }
+    }
+
+    /// Asks the other side whether we may go on sending.
+    pub(crate) fn ask_for_consent(&mut self, ctx: &mut Context<'_>) {
+        let Some(id) = self.watched else { return };
+        self.queue_check(ctx, id, Purpose::Consent, ctx.config.timings.rto);
+        self.set_consent_timer(ctx);
+    }
+
+    /// RFC 7675 §5.1: "each interval MUST be randomized from between 0.8 and 1.2 times the basic period".
+    fn set_consent_timer(&mut self, ctx: &mut Context<'_>) {
+        let interval = ctx.config.timings.consent_interval.mul_f64(0.8 + 0.4 * ctx.rng.unit());
+        self.timers.set(SessionTimer::Consent, ctx.now + interval.max(MIN_INTERVAL));
+    }
+
+    /// RFC 7675 §5.1: "the endpoint MUST cease transmission on that 5-tuple".
+    pub(crate) fn consent_expired(&mut self, ctx: &mut Context<'_>) {
+        if let Some(id) = self.watched {
+            self.consent_lost(ctx, id);
+        }
+    }
+}

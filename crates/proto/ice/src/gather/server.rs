@@ -1,0 +1,215 @@
+use std::net::{IpAddr, SocketAddr};
+
+use sansio::{Path, SocketError, SocketOp, Transport};
+use turn::Family;
+
+use super::socket::SocketState;
+use super::{Gatherer, Purpose, Question, Supplies};
+use crate::relay::{RelayId, RelaySpec, RelayState};
+use crate::report::ServerOutcome;
+use crate::{AddressPolicy, Event, Scheme, Server, TransportPolicy};
+
+/// How many servers are used at most.
+const MAX_SERVERS: usize = 32;
+/// The STUN error code that stands for "no answer" (W3C's `icecandidateerror`).
+pub(super) const NO_ANSWER: u16 = 701;
+
+/// A server, and where it is.
+#[derive(Debug)]
+pub(crate) struct ServerState {
+    pub(crate) config: Server,
+    pub(crate) resolution: Resolution,
+}
+
+/// Where a server is.
+#[derive(Debug)]
+pub(crate) enum Resolution {
+    Pending,
+    /// At these addresses: at most one of each family.
+    Known(Vec<SocketAddr>),
+    Failed(String),
+    NotAsked(&'static str),
+}
+
+impl Gatherer {
+    /// Has the names of all servers looked up.
+    pub(super) fn find_servers(&mut self, s: &mut Supplies<'_>) {
+        self.servers.clear();
+        for config in s.config.servers.iter().take(MAX_SERVERS) {
+            let resolution = match (unasked(s, config), config.url.ip()) {
+                (Some(why), _) => Resolution::NotAsked(why),
+                (None, Some(ip)) => Resolution::Known(vec![SocketAddr::new(ip, config.url.port)]),
+                (None, None) => Resolution::Pending,
+            };
+            let host = config.url.host.clone();
+            let asked = |server: &ServerState| {
+                server.config.url.host == host && matches!(server.resolution, Resolution::Pending)
+            };
+            if matches!(resolution, Resolution::Pending) && !self.servers.iter().any(asked) {
+                let ticket = self.ticket();
+                self.tickets.insert(ticket, Purpose::Resolve(host.clone()));
+                self.ops.push_back(SocketOp::Resolve { ticket, name: host });
+            }
+            self.servers.push(ServerState { config: config.clone(), resolution });
+        }
+    }
+
+    /// A server's name is looked up, or cannot be.
+    pub(super) fn resolved(&mut self, s: &mut Supplies<'_>, name: &str, found: Result<&Vec<IpAddr>, &SocketError>) {
+        for server in &mut self.servers {
+            let url = &server.config.url;
+            if url.host != name || !matches!(server.resolution, Resolution::Pending) {
+                continue;
+            }
+            server.resolution = match found {
+                Ok(ips) => {
+                    let first = |v4: bool| ips.iter().find(|ip| ip.is_ipv4() == v4);
+                    let both = [first(true), first(false)].into_iter().flatten();
+                    Resolution::Known(both.map(|ip| SocketAddr::new(*ip, url.port)).collect())
+                }
+                Err(error) => {
+                    let text = format!("{name}: {error}");
+                    s.events.push_back(Event::CandidateFailed {
+                        url: url.to_string(),
+                        address: None,
+                        code: NO_ANSWER,
+                        text: text.clone(),
+                    });
+                    Resolution::Failed(text)
+                }
+            };
+        }
+        self.ask_servers(s);
+    }
+
+    /// Queues the questions that can be asked and have not been.
+    pub(super) fn ask_servers(&mut self, s: &mut Supplies<'_>) {
+        for server in 0..self.servers.len() {
+            let Resolution::Known(addresses) = &self.servers[server].resolution else { continue };
+            for address in addresses.clone() {
+                match self.servers[server].config.url.transport {
+                    Transport::Udp => self.ask_from_sockets(s, server, address),
+                    Transport::Tcp | Transport::Tls => self.ask_by_stream(s, server, address),
+                }
+            }
+        }
+    }
+
+    /// RFC 8445 §5.1.1.2: "The agent pairs each host candidate with the STUN or TURN servers".
+    fn ask_from_sockets(&mut self, s: &mut Supplies<'_>, server: usize, address: SocketAddr) {
+        let config = self.servers[server].config.clone();
+        let mut sockets: Vec<_> = self
+            .sockets
+            .iter()
+            .filter_map(|socket| match socket.state {
+                SocketState::Bound { local, base } if local.is_ipv4() == address.is_ipv4() => {
+                    Some((socket.rank, local, base))
+                }
+                _ => None,
+            })
+            .filter(|(_, local, _)| local.ip().is_loopback() == address.ip().is_loopback())
+            .collect();
+        sockets.sort_unstable_by_key(|(rank, ..)| *rank);
+        for (rank, local, base) in sockets {
+            let path = Path::udp(local, address);
+            if s.config.policy == TransportPolicy::All {
+                let new = self.probes.add(s.now, server, config.url.to_string(), base, path);
+                self.queue.extend(new.map(Question::Probe));
+            }
+            let running = s.relays.iter().filter(|relay| relay.spec.config.url == config.url);
+            let running = running.filter(|relay| relay.state != RelayState::Over).count();
+            let asked = s.relays.iter().any(|r| r.spec.local == Some(local) && r.spec.config.url == config.url);
+            if config.url.is_turn() && !asked && running < s.config.max_allocations_per_server {
+                let family = self.relay_family(address);
+                let spec =
+                    RelaySpec { server, config: config.clone(), address, local: Some(local), rank, family };
+                let id = s.relays.add(s.now, spec);
+                self.queue.push_back(Question::Relay(id));
+            }
+        }
+    }
+
+    /// One allocation for each address of a server: the system chooses where the stream leaves from.
+    fn ask_by_stream(&mut self, s: &mut Supplies<'_>, server: usize, address: SocketAddr) {
+        let config = self.servers[server].config.clone();
+        let is_same = |relay: &crate::relay::Relay| {
+            relay.spec.config.url == config.url && relay.spec.address.is_ipv4() == address.is_ipv4()
+        };
+        // A family in which we have no address, or not yet, is not tried.
+        let of_family = |socket: &super::Socket| socket.interface.address.is_ipv4() == address.is_ipv4();
+        let blind = s.config.address_policy == AddressPolicy::ProxyOnly;
+        if s.relays.iter().any(is_same) || !(blind || self.sockets.iter().any(of_family)) {
+            return;
+        }
+        let family = self.relay_family(address);
+        let rank = usize::from(address.is_ipv6());
+        let server_name = config.url.host.clone();
+        let id = s.relays.add(s.now, RelaySpec { server, config, address, local: None, rank, family });
+        self.ask_relay(s, id, server_name);
+    }
+
+    /// Asks for an allocation: opens its stream, or queues it.
+    pub(super) fn ask_relay(&mut self, s: &mut Supplies<'_>, id: RelayId, server_name: String) {
+        let Some(relay) = s.relays.get(id) else { return };
+        let (transport, remote) = (relay.transport(), relay.spec.address);
+        if transport == Transport::Udp {
+            return self.queue.push_back(Question::Relay(id));
+        }
+        let ticket = self.ticket();
+        self.tickets.insert(ticket, Purpose::Connect(id));
+        self.ops.push_back(SocketOp::Connect { ticket, transport, local: None, remote, server_name });
+    }
+
+    /// The family of relayed address to ask for: the server's own, but IPv4 for us who have only IPv6, because
+    /// our own addresses reach the peers with IPv6.
+    fn relay_family(&self, server: SocketAddr) -> Family {
+        let has_v4 = self.sockets.iter().any(|socket| socket.interface.address.is_ipv4());
+        if server.is_ipv4() || !(has_v4 || self.sockets.is_empty()) { Family::Ipv4 } else { Family::Ipv6 }
+    }
+
+    /// A probe has failed.
+    pub(super) fn probe_failed(&mut self, s: &mut Supplies<'_>, at: usize) {
+        let Some(probe) = self.probes.get(at) else { return };
+        let (url, local, outcome) = (probe.url.clone(), probe.path.local, probe.outcome.clone());
+        self.tell_failure(s, url, Some(local), &outcome);
+    }
+
+    /// An allocation could not even be asked for.
+    pub(super) fn relay_failed(&mut self, s: &mut Supplies<'_>, id: RelayId, outcome: ServerOutcome) {
+        s.relays.fail(s.now, id, outcome);
+        self.tell_relay_failure(s, id);
+    }
+
+    /// An allocation was not to be had.
+    pub(super) fn tell_relay_failure(&mut self, s: &mut Supplies<'_>, id: RelayId) {
+        let Some(relay) = s.relays.get(id) else { return };
+        let (url, local) = (relay.spec.config.url.to_string(), relay.spec.local);
+        let outcome = relay.outcome.clone();
+        self.tell_failure(s, url, local, &outcome);
+    }
+}
+
+/// Why a server is of no use, if it is not.
+fn unasked(s: &Supplies<'_>, server: &Server) -> Option<&'static str> {
+    let url = &server.url;
+    match url.scheme {
+        _ if s.config.lite => Some("a lite agent has host candidates only"),
+        Scheme::Stuns => Some("over TLS it can only tell how it sees a TCP connection"),
+        Scheme::Stun if s.config.policy == TransportPolicy::Relay => Some("only relayed candidates are wanted"),
+        Scheme::Stun | Scheme::Turn
+            if s.config.address_policy == AddressPolicy::ProxyOnly && url.transport == Transport::Udp =>
+        {
+            Some("UDP does not pass the proxy")
+        }
+        Scheme::Turn | Scheme::Turns if server.username.is_empty() => Some("it has no username"),
+        _ => None,
+    }
+}
+
+/// The code and words of W3C's `icecandidateerror`.
+pub(super) fn described(outcome: &ServerOutcome) -> (u16, String) {
+    match outcome {
+        ServerOutcome::Refused { code, text } => (*code, text.clone()),
+        other => (NO_ANSWER, other.to_string()),
+    }
+}

@@ -1,0 +1,154 @@
+use sansio::Outbox;
+use stun::{AttributeKind, Class, Integrity, Key, Message, MessageWriter, kind};
+
+use crate::pair::PairId;
+use crate::relay::{Relays, Sent};
+use crate::report::{Drops, PairState};
+use crate::role::{Claim, Verdict};
+use crate::route::Route;
+use crate::session::{Context, EarlyCheck, Session};
+
+/// What a check may require us to comprehend, besides what all of STUN has.
+const KNOWN: [AttributeKind; 2] = [kind::PRIORITY, kind::USE_CANDIDATE];
+/// Bytes of the largest answer: mapped address, error, unknown attributes, SHA-256 integrity, fingerprint.
+const MAX_ANSWER: usize = 160;
+
+/// What to answer a Binding request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Where it came from.
+    Success,
+    /// An error, signed because the asker is who he says.
+    Error(u16),
+    /// An error that cannot be signed.
+    Unsigned(u16),
+}
+
+impl Answer {
+    /// Writes the answer to `request` into `out`.
+    pub(crate) fn send(
+        self,
+        request: &Message<'_>,
+        key: &Key,
+        route: &Route,
+        relays: &mut Relays,
+        out: &mut dyn Outbox,
+        drops: &mut Drops,
+    ) {
+        let asked = request.bytes().len();
+        let mut fill = |buffer: &mut [u8]| {
+            let class = if self == Self::Success { Class::Success } else { Class::Error };
+            let mut writer = MessageWriter::answer(buffer, class, request);
+            match self {
+                Self::Success => writer.xor_address(kind::XOR_MAPPED_ADDRESS, route.remote()),
+                // The reason is left out: who asks is a machine.
+                Self::Error(code) | Self::Unsigned(code) => writer.error_code(code, ""),
+            };
+            if self == Self::Error(420) {
+                writer.unknown_attributes(&request.unknown_comprehension_required(&KNOWN));
+            }
+            if !matches!(self, Self::Unsigned(_)) {
+                // RFC 8489 §9.1.3: the answer is signed as the request was.
+                match request.integrity() {
+                    Some(Integrity::Sha256) => writer.integrity_sha256(key),
+                    _ => writer.integrity(key),
+                };
+            }
+            let length = writer.fingerprint().finish().unwrap_or(0);
+            // Whoever cannot sign may have forged his address: he never gets more than he sent.
+            if matches!(self, Self::Unsigned(_)) && length > asked { 0 } else { length }
+        };
+        if relays.send(route, out, MAX_ANSWER, &mut fill) == Sent::NoRoom {
+            drops.no_room += 1;
+        }
+    }
+}
+
+/// What the other side's checks bring (RFC 8445 §7.3).
+impl Session {
+    /// Judges an authenticated Binding request. Its consequences come with [`Session::accept`].
+    pub(crate) fn answer(&mut self, ctx: &mut Context<'_>, message: &Message<'_>) -> Answer {
+        if !message.unknown_comprehension_required(&KNOWN).is_empty() {
+            return Answer::Error(420);
+        }
+        let claims = [(message.ice_controlling(), true), (message.ice_controlled(), false)];
+        for (tiebreaker, controlling) in claims {
+            let Some(tiebreaker) = tiebreaker else { continue };
+            match ctx.role.judge(Claim { controlling, tiebreaker }) {
+                Verdict::Fine => {}
+                Verdict::Refuse => return Answer::Error(487),
+                // RFC 8445 §6.1.1: a lite agent is controlled unless both are.
+                Verdict::Switch if ctx.config.lite => {}
+                Verdict::Switch => self.switch_role(ctx),
+            }
+        }
+        Answer::Success
+    }
+
+    /// Draws the consequences of a check that was answered with success.
+    pub(crate) fn accept(&mut self, ctx: &mut Context<'_>, message: &Message<'_>, route: Route, ufrag: &str) {
+        let check = EarlyCheck {
+            ufrag: ufrag.to_owned(),
+            route,
+            // RFC 8445 §7.1.1 demands it; without it the candidate is worth the least.
+            priority: message.priority().unwrap_or(1).max(1),
+            use_candidate: message.use_candidate(),
+        };
+        ctx.gate.authenticate(route);
+        if self.is_remote_ufrag(ufrag) {
+            self.handle_check(ctx, check);
+        } else {
+            // Before the answer has come (RFC 8445 §7.3), or of a session that signalling has yet to tell of.
+            self.remember(check, ctx.drops);
+        }
+    }
+
+    /// RFC 8445 §7.3.1.3 to §7.3.1.5.
+    pub(crate) fn handle_check(&mut self, ctx: &mut Context<'_>, check: EarlyCheck) {
+        let EarlyCheck { route, priority, use_candidate, .. } = check;
+        if self.end.is_some() {
+            return;
+        }
+        let Some(base) = ctx.locals.base_of(&route).copied() else { return };
+        let Some(remote) = self.remotes.learn(route.remote(), priority) else {
+            ctx.drops.over_limit += 1;
+            return;
+        };
+        let known = self.list.at_route(&route).map(|pair| pair.id);
+        let Some(id) = known.or_else(|| self.pair(ctx, &base, remote)) else {
+            ctx.drops.over_limit += 1;
+            return;
+        };
+        let Some(pair) = self.list.get_mut(id) else { return };
+        pair.evidence.requests_received += 1;
+        let use_candidate = use_candidate && !ctx.role.controlling;
+        if ctx.config.lite {
+            return self.accept_lite(ctx, id, use_candidate);
+        }
+        if self.selected == Some(id) {
+            return self.heard_on(ctx, id);
+        }
+        if self.selected.is_some() && !(use_candidate && self.is_better_than_selected(id)) {
+            return;
+        }
+        self.heard_on(ctx, id);
+        self.trigger_check(ctx, id, use_candidate);
+    }
+
+    /// RFC 8445 §7.3.1.4 and §7.3.1.5.
+    fn trigger_check(&mut self, ctx: &mut Context<'_>, id: PairId, use_candidate: bool) {
+        let Some(pair) = self.list.get_mut(id) else { return };
+        match pair.state {
+            PairState::Succeeded if use_candidate => return self.select(ctx, id),
+            PairState::Succeeded => return,
+            PairState::InProgress => {
+                self.checks.cancel(|check| check.pair == id);
+            }
+            PairState::Waiting | PairState::Frozen | PairState::Failed => {}
+        }
+        if let Some(pair) = self.list.get_mut(id) {
+            pair.nominate_on_success |= use_candidate;
+        }
+        self.list.trigger(id);
+    }
+}

@@ -1,0 +1,151 @@
+use sansio::Outbox;
+use std::time::Duration;
+
+use crate::check::{Check, CheckId, Due, Purpose};
+use crate::pair::PairId;
+use crate::relay::Sent;
+use crate::report::{PairError, PairState};
+use crate::session::{Context, End, Session, SessionTimer};
+
+/// RFC 8445 §14.3: no RTO is shorter.
+const MIN_RTO: Duration = Duration::from_millis(500);
+/// And ours is not longer for many pairs than this: it would punish the pair that works for those that do not.
+const MAX_RTO: Duration = Duration::from_secs(2);
+
+/// When checks go out.
+impl Session {
+    /// Does what can be done now: after anything has happened.
+    pub(crate) fn advance(&mut self, ctx: &mut Context<'_>) {
+        if self.end.is_some() {
+            return;
+        }
+        if !ctx.config.lite && self.remote.is_some() {
+            self.consider_nomination(ctx);
+            self.start_checks(ctx);
+        }
+        self.watch_carrier(ctx);
+        self.consider_failure(ctx);
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, ctx: &mut Context<'_>) {
+        while let Some(timer) = self.timers.expired(ctx.now) {
+            match timer {
+                // These are only a reason to look again, which `advance` does.
+                SessionTimer::Pace | SessionTimer::Nominate => {}
+                SessionTimer::Check(id) => self.check_due(ctx, id),
+                SessionTimer::Patience => self.impatient = true,
+                SessionTimer::Consent => self.ask_for_consent(ctx),
+                SessionTimer::ConsentExpiry => self.consent_expired(ctx),
+                SessionTimer::Liveness => self.silent = true,
+                SessionTimer::Keepalive => {
+                    self.keepalive = true;
+                    self.timers.set(SessionTimer::Keepalive, ctx.now + ctx.config.timings.keepalive);
+                }
+            }
+        }
+    }
+
+    /// Sends triggered checks at once and ordinary ones at the pace of Ta (RFC 8445 §6.1.4.2).
+    ///
+    /// Ta protects networks from the checks that we make up ourselves. A triggered check answers a packet from
+    /// the very address that it goes to, so it cannot add up to a flood, and need not wait.
+    fn start_checks(&mut self, ctx: &mut Context<'_>) {
+        while let Some(pair) = self.list.next_triggered() {
+            self.start_check(ctx, pair);
+        }
+        // RFC 8445 §8.1.2: nothing else is checked once a pair is selected.
+        if self.selected.is_some() {
+            return self.timers.stop(SessionTimer::Pace);
+        }
+        if ctx.now >= self.next_ordinary
+            && let Some(pair) = self.list.next_ordinary()
+        {
+            self.start_check(ctx, pair);
+            self.next_ordinary = ctx.now + ctx.ta;
+        }
+        if self.list.has_ordinary() {
+            self.timers.set(SessionTimer::Pace, self.next_ordinary.max(ctx.now + Duration::from_nanos(1)));
+        } else {
+            self.timers.stop(SessionTimer::Pace);
+        }
+    }
+
+    fn start_check(&mut self, ctx: &mut Context<'_>, id: PairId) {
+        let rto = (ctx.ta * self.list.busy() as u32).clamp(MIN_RTO, MAX_RTO).max(ctx.config.timings.rto);
+        let nominating = ctx.role.controlling && self.nominating == Some(id);
+        let purpose = if nominating { Purpose::Nomination } else { Purpose::Connectivity };
+        self.queue_check(ctx, id, purpose, rto);
+    }
+
+    /// Queues a check of a pair. The packet is made when it leaves.
+    pub(crate) fn queue_check(&mut self, ctx: &mut Context<'_>, id: PairId, purpose: Purpose, rto: Duration) {
+        let Some(pair) = self.list.get_mut(id) else { return };
+        let Some(base) = ctx.locals.base(pair.base) else { return };
+        let check = Check {
+            pair: id,
+            purpose,
+            controlling: ctx.role.controlling,
+            tiebreaker: ctx.role.tiebreaker,
+            priority: base.prflx_priority(),
+            rto,
+            attempts: 0,
+            last_sent: ctx.now,
+            cancelled: false,
+        };
+        let Some(started) = self.checks.start(ctx.rng, check) else { return };
+        pair.evidence.checks_sent += 1;
+        if pair.state != PairState::Succeeded {
+            pair.state = PairState::InProgress;
+            pair.current = Some(started);
+        }
+        tracing::trace!(route = ?pair.route, ?purpose, "check");
+    }
+
+    /// Writes the checks that are ready, as far as there is room.
+    pub(crate) fn poll_transmit(&mut self, ctx: &mut Context<'_>, out: &mut dyn Outbox) {
+        let Some(remote) = &self.remote else { return };
+        while let Some((id, check)) = self.checks.next() {
+            let Some(pair) = self.list.get_mut(check.pair) else {
+                self.checks.remove(id);
+                continue;
+            };
+            let mut fill = |buffer: &mut [u8]| check.write(buffer, id, &remote.username, &remote.key);
+            let length = check.length(remote.username.len());
+            match ctx.relays.send(&pair.route, out, length, &mut fill) {
+                Sent::NoRoom => return,
+                Sent::NoWay => tracing::debug!(route = ?pair.route, "no way for a check"),
+                Sent::Yes => pair.evidence.retransmissions += u32::from(check.attempts > 0),
+            }
+            if let Some(due) = self.checks.sent(ctx.now, id, &ctx.config.timings) {
+                self.timers.set(SessionTimer::Check(id), due);
+            }
+        }
+    }
+
+    fn check_due(&mut self, ctx: &mut Context<'_>, id: CheckId) {
+        let Due::TimedOut(check) = self.checks.due(id, &ctx.config.timings) else { return };
+        // A pair that a newer check has taken over is not failed by an older one.
+        let Some(pair) = self.list.get_mut(check.pair) else { return };
+        let decides = pair.current == Some(id) || check.purpose == Purpose::Nomination;
+        if decides {
+            tracing::debug!(route = ?pair.route, "check timed out");
+            // RFC 8445 §7.2.5.2.3; and §7.2.5.3.4: a failed nomination costs the pair its place among the valid.
+            let unsigned = matches!(pair.evidence.error, Some(PairError::Unauthenticated(_)));
+            let error = if unsigned { pair.evidence.error.take() } else { None };
+            pair.fail(error.unwrap_or(PairError::TimedOut));
+            if self.nominating == Some(check.pair) {
+                self.nominating = None;
+            }
+        }
+    }
+
+    /// RFC 8445 §7.2.5.4, RFC 8838 §8 and RFC 8863 §4: when there is nothing left to try, nothing more to come,
+    /// and enough time for the other side's checks to show it.
+    fn consider_failure(&mut self, ctx: &Context<'_>) {
+        let hopeless = self.impatient && ctx.gathered && self.list.is_exhausted() && self.list.best_valid().is_none();
+        if hopeless && self.remote.is_some() {
+            self.finish(End::Exhausted);
+        }
+    }
+}

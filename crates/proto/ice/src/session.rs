@@ -1,0 +1,378 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sansio::{Rng, Time, Timers};
+use stun::Key;
+
+use crate::check::{CheckId, Checks};
+use crate::checklist::Checklist;
+use crate::gate::Gate;
+use crate::local::{Base, BaseId, Locals};
+use crate::pair::{Evidence, Pair, PairId};
+use crate::priority::pair_priority;
+use crate::relay::{RelayId, Relays};
+use crate::remote::{Added, RemoteId, Remotes};
+use crate::report::{Drops, PairError, PairReport, PairState};
+use crate::role::Role;
+use crate::route::{Route, may_be_paired};
+use crate::{Candidate, CandidateKind, Config, Credentials, Event, FailureCause, SelectedPair};
+
+/// How many checks are remembered that come before we know who sends them (RFC 8445 §7.3).
+const MAX_EARLY_CHECKS: usize = 32;
+
+/// One ICE session: the time between two restarts, with its credentials, check list and outcome.
+///
+/// It is written down in pieces: checks that go out and their timing (`schedule`), what they bring back
+/// (`response`), the other side's (`request`), the choice (`nominate`) and what comes after (`consent`).
+pub(crate) struct Session {
+    pub(crate) local: Credentials,
+    pub(crate) local_key: Key,
+    pub(crate) remote: Option<RemoteAgent>,
+    /// RFC 8838 §14.
+    pub(crate) remote_complete: bool,
+    pub(crate) remotes: Remotes,
+    pub(crate) mdns_lookups: usize,
+    pub(crate) list: Checklist,
+    pub(crate) checks: Checks,
+    pub(crate) timers: Timers<SessionTimer>,
+    pub(crate) next_pair: u32,
+    /// When Ta lets the next ordinary check go (RFC 8445 §6.1.4.2).
+    pub(crate) next_ordinary: Time,
+    pub(crate) early: VecDeque<EarlyCheck>,
+    /// The pair that we, controlling, have asked the other side to select.
+    pub(crate) nominating: Option<PairId>,
+    pub(crate) selected: Option<PairId>,
+    /// The pair that carries data now, whose consent is watched.
+    pub(crate) watched: Option<PairId>,
+    /// When the other side was last heard there, and whether that is too long ago.
+    pub(crate) heard: Time,
+    pub(crate) silent: bool,
+    /// A STUN keep-alive is to be sent; only lite agents do (RFC 8445 §11, RFC 7675 §4).
+    pub(crate) keepalive: bool,
+    /// RFC 8863: whether the PAC timer has run out.
+    pub(crate) impatient: bool,
+    pub(crate) end: Option<End>,
+}
+
+/// Who the other side is.
+pub(crate) struct RemoteAgent {
+    pub(crate) credentials: Credentials,
+    pub(crate) key: Key,
+    /// The USERNAME of our checks (RFC 8445 §7.2.2).
+    pub(crate) username: String,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing is left to try.
+    Exhausted,
+    /// The path is gone.
+    Lost(FailureCause),
+}
+
+/// The deadlines of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SessionTimer {
+    /// The next ordinary check may go.
+    Pace,
+    /// A check is to be repeated, or has failed.
+    Check(CheckId),
+    /// Better pairs were waited for long enough.
+    Nominate,
+    /// RFC 8863.
+    Patience,
+    /// The next consent check.
+    Consent,
+    /// Consent is lost.
+    ConsentExpiry,
+    /// The other side was not heard for long.
+    Liveness,
+    /// A lite agent's keep-alive.
+    Keepalive,
+}
+
+/// An authenticated check whose sender's credentials we do not know yet.
+#[derive(Clone, Debug)]
+pub(crate) struct EarlyCheck {
+    pub(crate) ufrag: String,
+    pub(crate) route: Route,
+    pub(crate) priority: u32,
+    pub(crate) use_candidate: bool,
+}
+
+/// What a session needs of the agent.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Time,
+    pub(crate) config: &'a Config,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) role: &'a mut Role,
+    pub(crate) locals: &'a mut Locals,
+    pub(crate) relays: &'a mut Relays,
+    pub(crate) gate: &'a mut Gate,
+    pub(crate) events: &'a mut VecDeque<Event>,
+    pub(crate) drops: &'a mut Drops,
+    /// The pause between ordinary checks that both sides agree to.
+    pub(crate) ta: Duration,
+    /// Whether no more candidates of ours are to be expected.
+    pub(crate) gathered: bool,
+}
+
+impl Session {
+    /// A session with fresh credentials.
+    pub(crate) fn new(config: &Config, rng: &mut Rng) -> Self {
+        let local = Credentials::generate(rng);
+        Self {
+            local_key: Key::short_term(&local.pwd),
+            local,
+            remote: None,
+            remote_complete: false,
+            remotes: Remotes::new(config.max_remote_candidates),
+            mdns_lookups: 0,
+            list: Checklist::new(config.max_pairs),
+            checks: Checks::default(),
+            timers: Timers::default(),
+            next_pair: 0,
+            next_ordinary: Time::ZERO,
+            early: VecDeque::new(),
+            nominating: None,
+            selected: None,
+            watched: None,
+            heard: Time::ZERO,
+            silent: false,
+            keepalive: false,
+            impatient: false,
+            end: None,
+        }
+    }
+
+    /// Learns who the other side is: from now on there can be checks.
+    pub(crate) fn set_remote(&mut self, ctx: &mut Context<'_>, credentials: Credentials) {
+        let username = format!("{}:{}", credentials.ufrag, self.local.ufrag);
+        let key = Key::short_term(&credentials.pwd);
+        self.remote = Some(RemoteAgent { credentials, key, username });
+        // RFC 8863 §4: "once it believes ICE connectivity checks are starting".
+        self.timers.set(SessionTimer::Patience, ctx.now + ctx.config.timings.patience);
+        self.pair_all(ctx);
+        // RFC 8445 §7.3: "Once the answer is received, it MUST proceed with the remaining steps".
+        for early in std::mem::take(&mut self.early) {
+            if self.is_remote_ufrag(&early.ufrag) {
+                self.handle_check(ctx, early);
+            }
+        }
+    }
+
+    /// Whether checks of this session's other side carry `ufrag`.
+    pub(crate) fn is_remote_ufrag(&self, ufrag: &str) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.credentials.ufrag == ufrag)
+    }
+
+    /// Remembers a check until its sender is known.
+    pub(crate) fn remember(&mut self, early: EarlyCheck, drops: &mut Drops) {
+        if self.early.len() >= MAX_EARLY_CHECKS {
+            drops.over_limit += 1;
+            return;
+        }
+        self.early.push_back(early);
+    }
+
+    /// Takes a candidate of the other side. Returns what else is to be done.
+    pub(crate) fn add_remote(&mut self, ctx: &mut Context<'_>, candidate: Candidate) -> Added {
+        let added = self.remotes.add(candidate);
+        self.added(ctx, &added);
+        added
+    }
+
+    /// Pairs what became usable.
+    pub(crate) fn added(&mut self, ctx: &mut Context<'_>, added: &Added) {
+        match added {
+            Added::New(remote) => {
+                let bases: Vec<Base> = ctx.locals.bases().copied().collect();
+                for base in bases {
+                    self.pair(ctx, &base, *remote);
+                }
+            }
+            Added::Known(remote) => self.renew(ctx, *remote),
+            Added::OverLimit => ctx.drops.over_limit += 1,
+            Added::Resolve(..) | Added::Ignored => {}
+        }
+    }
+
+    /// Pairs a new base of ours with all candidates of the other side.
+    pub(crate) fn add_base(&mut self, ctx: &mut Context<'_>, base: BaseId) {
+        let Some(base) = ctx.locals.base(base).copied() else { return };
+        let remotes: Vec<RemoteId> = self.remotes.usable().map(|(remote, _)| remote.id).collect();
+        for remote in remotes {
+            self.pair(ctx, &base, remote);
+        }
+    }
+
+    fn pair_all(&mut self, ctx: &mut Context<'_>) {
+        let bases: Vec<BaseId> = ctx.locals.bases().map(|base| base.id).collect();
+        for base in bases {
+            self.add_base(ctx, base);
+        }
+    }
+
+    /// Forms a pair (RFC 8445 §6.1.2.2 to §6.1.2.5), if the two can be one and there are to be checks.
+    pub(crate) fn pair(&mut self, ctx: &mut Context<'_>, base: &Base, remote: RemoteId) -> Option<PairId> {
+        if self.remote.is_none() || self.end.is_some() {
+            return None;
+        }
+        let local = ctx.locals.pairing(base.id)?;
+        let remote = self.remotes.of(remote);
+        let address = remote.address?;
+        if !may_be_paired(base.address.ip(), address.ip()) {
+            return None;
+        }
+        let id = PairId(self.next_pair);
+        let pair = Pair {
+            id,
+            base: base.id,
+            remote: remote.id,
+            route: base.route(address),
+            priority: ctx.role.pair_priority(local.public.priority, remote.candidate.priority),
+            foundation: (local.public.foundation.clone(), remote.candidate.foundation.clone()),
+            state: PairState::Frozen,
+            permitted: base.relay.is_none(),
+            current: None,
+            valid: None,
+            nominate_on_success: false,
+            nominated: false,
+            relayed: base.relay.is_some() || remote.candidate.kind == CandidateKind::Relay,
+            evidence: Evidence::default(),
+        };
+        if !self.list.insert(pair) {
+            return None;
+        }
+        self.next_pair += 1;
+        if let Some(relay) = base.relay {
+            // RFC 8445 §7.2.1: "the client MUST create a permission first".
+            ctx.relays.permit(ctx.now, relay, address);
+        }
+        Some(id)
+    }
+
+    /// What signalling says of a candidate that a check had shown takes effect on its pairs.
+    fn renew(&mut self, ctx: &Context<'_>, remote: RemoteId) {
+        let Self { list, remotes, .. } = self;
+        let candidate = &remotes.of(remote).candidate;
+        for pair in list.iter_mut().filter(|pair| pair.remote == remote) {
+            pair.foundation.1.clone_from(&candidate.foundation);
+            pair.relayed |= candidate.kind == CandidateKind::Relay;
+        }
+        self.renew_priorities(ctx);
+    }
+
+    /// Computes all pair priorities again: after a change of roles (RFC 8445 §7.3.1.1) or of a candidate.
+    pub(crate) fn renew_priorities(&mut self, ctx: &Context<'_>) {
+        let Self { list, remotes, .. } = self;
+        for pair in list.iter_mut() {
+            if let Some(local) = ctx.locals.pairing(pair.base) {
+                let remote = remotes.of(pair.remote).candidate.priority;
+                pair.priority = ctx.role.pair_priority(local.public.priority, remote);
+            }
+        }
+        list.sort();
+    }
+
+    /// A TURN server has answered whether it relays to an address.
+    pub(crate) fn permission(
+        &mut self,
+        relay: RelayId,
+        peer: std::net::SocketAddr,
+        refused: Option<(u16, String)>,
+    ) {
+        let route = Route::Relayed { relay, peer };
+        for pair in self.list.iter_mut().filter(|pair| pair.route == route) {
+            pair.permitted = refused.is_none();
+            if let Some((code, reason)) = &refused {
+                pair.fail(PairError::PermissionRefused { code: *code, reason: reason.clone() });
+            }
+        }
+    }
+
+    /// A base of ours is gone, and its pairs with it.
+    pub(crate) fn base_lost(&mut self, base: BaseId, error: &PairError) {
+        let mut lost = Vec::new();
+        for pair in self.list.iter_mut().filter(|pair| pair.base == base) {
+            pair.fail(error.clone());
+            lost.push(pair.id);
+        }
+        self.checks.cancel(|check| lost.contains(&check.pair));
+        if self.nominating.is_some_and(|pair| lost.contains(&pair)) {
+            self.nominating = None;
+        }
+        if self.selected.is_some_and(|pair| lost.contains(&pair)) {
+            self.finish(End::Lost(match error {
+                PairError::RelayLost => FailureCause::RelayLost,
+                _ => FailureCause::AddressLost,
+            }));
+        }
+    }
+
+    /// The session is over: nothing is sent any more.
+    pub(crate) fn finish(&mut self, end: End) {
+        self.end.get_or_insert(end);
+        self.selected = None;
+        self.nominating = None;
+        self.watched = None;
+        self.list.stop();
+        self.checks.clear();
+        self.timers.clear();
+    }
+
+    /// The pair that carries data: the selected one, before there is one the best valid one
+    /// (RFC 8445 §12.1). A lite agent waits for the selection (RFC 8445 §12.1.1).
+    pub(crate) fn carrier(&self, lite: bool) -> Option<&Pair> {
+        match self.selected {
+            Some(id) => self.list.get(id).filter(|pair| pair.valid.is_some()),
+            None if lite => None,
+            None => self.list.best_valid(),
+        }
+    }
+
+    /// A pair, for people.
+    pub(crate) fn describe(&self, pair: &Pair, locals: &Locals) -> SelectedPair {
+        let remote = self.remotes.of(pair.remote).candidate.clone();
+        let mapped = pair.valid.map(|valid| valid.mapped);
+        // A base that is gone took its candidates with it.
+        let gone = || Candidate::new(CandidateKind::Host, crate::hidden_address(pair.route.remote().ip()), 1, "0");
+        let local = locals.describe(pair.base, mapped).unwrap_or_else(gone);
+        SelectedPair { local, remote, rtt: pair.evidence.rtt, nominated: pair.nominated }
+    }
+
+    /// All pairs, for people.
+    pub(crate) fn report(&self, locals: &Locals) -> Vec<PairReport> {
+        let report = |pair: &Pair| {
+            let SelectedPair { local, remote, rtt, nominated } = self.describe(pair, locals);
+            let Evidence { checks_sent, retransmissions, responses_received, requests_received, error, .. } =
+                pair.evidence.clone();
+            PairReport {
+                local,
+                remote,
+                state: pair.state,
+                valid: pair.valid.is_some(),
+                nominated,
+                priority: pair.priority,
+                checks_sent,
+                retransmissions,
+                responses_received,
+                requests_received,
+                error,
+                rtt,
+            }
+        };
+        self.list.iter().map(report).collect()
+    }
+}
+
+impl Role {
+    /// RFC 8445 §6.1.2.3.
+    pub(crate) fn pair_priority(&self, local: u32, remote: u32) -> u64 {
+        match self.controlling {
+            true => pair_priority(local, remote),
+            false => pair_priority(remote, local),
+        }
+    }
+}
