@@ -16,8 +16,8 @@ use crate::role::Role;
 use crate::route::Route;
 use crate::session::{Context, Session};
 use crate::{
-    Candidate, Config, Credentials, Drops, Event, GatheringState, Interface, Lane, Report, SelectedPair, Server,
-    State,
+    Candidate, Config, Credentials, Drops, Event, GatheringState, Interface, Lane, Report, SelectedPair,
+    Server, State,
 };
 
 /// RFC 8445 §14.2: the pace of an agent that does not say.
@@ -41,8 +41,6 @@ pub struct Agent {
     session: Session,
     /// The session before the last restart, whose path serves until the new one has its own.
     previous: Option<Session>,
-    /// Whether the new session has its path: the old one only answers any more.
-    previous_retired: bool,
     /// Candidates of a session of the other side that we have not been told of yet.
     future: Vec<Candidate>,
     gatherer: Gatherer,
@@ -82,7 +80,6 @@ impl Agent {
             remote_ta: None,
             session: Session::new(&config, &mut rng),
             previous: None,
-            previous_retired: false,
             future: Vec::new(),
             gatherer: Gatherer::new(),
             locals: Locals::default(),
@@ -195,9 +192,11 @@ impl Agent {
     /// one of an earlier ICE session (by its `ufrag`) is ignored.
     pub fn add_remote_candidate(&mut self, now: Time, candidate: Candidate) {
         let ufrag = candidate.ufrag.as_deref();
-        let of_now = self.session.remote.as_ref().is_some_and(|remote| {
-            ufrag.is_none_or(|ufrag| ufrag == remote.credentials.ufrag)
-        });
+        let of_now = self
+            .session
+            .remote
+            .as_ref()
+            .is_some_and(|remote| ufrag.is_none_or(|ufrag| ufrag == remote.credentials.ufrag));
         let of_past = |ufrag: &str| self.previous.as_ref().is_some_and(|past| past.is_remote_ufrag(ufrag));
         if of_now {
             // RFC 8838 §14: "After an agent has received an end-of-candidates indication, it MUST ignore any
@@ -241,12 +240,13 @@ impl Agent {
             return;
         }
         let local = Credentials::generate(&mut self.rng);
-        let old = self.begin(local);
+        let mut old = self.begin(local);
+        old.pause();
         if old.carrier(self.config.lite).is_some() || self.previous.is_none() {
             self.previous = Some(old);
-            self.previous_retired = false;
         }
-        let keep = self.previous.as_ref().and_then(|past| past.carrier(self.config.lite)).map(|pair| pair.route);
+        let keep =
+            self.previous.as_ref().and_then(|past| past.carrier(self.config.lite)).map(|pair| pair.route);
         self.gate.retain(|route| Some(*route) == keep);
         self.advance(now);
     }
@@ -264,10 +264,10 @@ impl Agent {
 
     /// Takes the last [`Agent::restart`] back, if the other side has not joined it (a rollback in JSEP).
     pub fn undo_restart(&mut self, now: Time) {
-        if self.session.remote.is_some() || self.previous_retired {
+        if self.session.remote.is_some() {
             return;
         }
-        if let Some(previous) = self.previous.take() {
+        if let Some(previous) = self.previous.take_if(|previous| !previous.retired) {
             self.generation += 1;
             self.told = previous.selected;
             self.locals.set_ufrag(&previous.local.ufrag);

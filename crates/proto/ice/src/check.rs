@@ -24,7 +24,7 @@ pub(crate) struct Checks {
 pub(crate) struct CheckId(pub(crate) [u8; 12]);
 
 /// A Binding request to the other side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Check {
     pub(crate) pair: PairId,
     pub(crate) purpose: Purpose,
@@ -193,7 +193,10 @@ mod tests {
             assert_eq!(check.write(&mut buffer, CheckId([3; 12]), user, &key), buffer.len());
             let message = Message::parse(&buffer).unwrap();
             assert_eq!(message.username(), Some(user));
-            assert_eq!((message.priority(), message.ice_controlling(), message.ice_controlled()), (Some(9), Some(7), None));
+            assert_eq!(
+                (message.priority(), message.ice_controlling(), message.ice_controlled()),
+                (Some(9), Some(7), None)
+            );
             assert_eq!(message.use_candidate(), purpose == Purpose::Nomination);
             assert!(message.check_fingerprint() && message.check_integrity(&key).is_ok());
         }

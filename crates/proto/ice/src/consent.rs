@@ -17,7 +17,12 @@ impl Session {
         }
         self.watched = carrier.map(|(id, _)| id);
         self.silent = false;
-        let watch = [SessionTimer::Consent, SessionTimer::ConsentExpiry, SessionTimer::Liveness, SessionTimer::Keepalive];
+        let watch = [
+            SessionTimer::Consent,
+            SessionTimer::ConsentExpiry,
+            SessionTimer::Liveness,
+            SessionTimer::Keepalive,
+        ];
         watch.into_iter().for_each(|timer| self.timers.stop(timer));
         let Some((id, Some(valid))) = carrier else { return };
         self.heard = valid.consented;
@@ -34,7 +39,8 @@ impl Session {
     pub(crate) fn consented(&mut self, ctx: &Context<'_>, id: PairId) {
         let Some(valid) = self.list.get(id).and_then(|pair| pair.valid) else { return };
         if self.watched == Some(id) && !ctx.config.lite {
-            self.timers.set(SessionTimer::ConsentExpiry, valid.consented + ctx.config.timings.consent_timeout);
+            self.timers
+                .set(SessionTimer::ConsentExpiry, valid.consented + ctx.config.timings.consent_timeout);
         }
     }
 

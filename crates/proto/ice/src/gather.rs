@@ -4,10 +4,10 @@ mod server;
 mod socket;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use sansio::{Outbox, Path, Rng, SocketError, SocketOp, SocketReply, Ticket, Time, Timers, Transport};
+use sansio::{Outbox, Path, Rng, SocketOp, SocketReply, Ticket, Time, Timers};
 use stun::Message;
 
 use crate::foundation::Foundations;
@@ -15,9 +15,9 @@ use crate::local::{BaseId, Locals};
 use crate::probe::{ProbeAnswer, Probes};
 use crate::relay::{RelayId, RelayNews, Relays};
 use crate::report::{ServerOutcome, ServerReport, ServerRequest};
-use crate::{Config, Event, GatheringState, Interface, Server, Timings, TransportPolicy};
+use crate::{Config, Event, GatheringState, Interface, Timings, TransportPolicy};
 
-use server::{ServerState, Resolution};
+use server::{Resolution, ServerState};
 use socket::Socket;
 
 /// The least time between two new questions to servers (RFC 8445 §14.2: "MUST NOT be sent more often than once
@@ -168,7 +168,12 @@ impl Gatherer {
     }
 
     /// Takes an answer of a STUN server; false if it is to none of our questions.
-    pub(crate) fn handle_response(&mut self, s: &mut Supplies<'_>, path: Path, message: &Message<'_>) -> bool {
+    pub(crate) fn handle_response(
+        &mut self,
+        s: &mut Supplies<'_>,
+        path: Path,
+        message: &Message<'_>,
+    ) -> bool {
         match self.probes.handle(s.now, path, message, s.config.timings.keepalive) {
             Some(ProbeAnswer::Mapped { at, mapped }) => self.publish_srflx(s, at, mapped),
             Some(ProbeAnswer::Refused { at }) => self.probe_failed(s, at),

@@ -60,7 +60,12 @@ impl Base {
 
 impl Locals {
     /// Adds a place that packets can leave from.
-    pub(crate) fn add_base(&mut self, address: SocketAddr, relay: Option<RelayId>, preference: u16) -> BaseId {
+    pub(crate) fn add_base(
+        &mut self,
+        address: SocketAddr,
+        relay: Option<RelayId>,
+        preference: u16,
+    ) -> BaseId {
         let id = BaseId(self.next);
         self.next += 1;
         self.bases.push(Base { id, address, relay, preference });
@@ -175,7 +180,11 @@ mod tests {
 
     fn candidate(base: BaseId, kind: CandidateKind, address: &str) -> LocalCandidate {
         let address = address.parse().unwrap();
-        LocalCandidate { base, address, public: Candidate::new(kind, address, candidate_priority(kind, 9), "1") }
+        LocalCandidate {
+            base,
+            address,
+            public: Candidate::new(kind, address, candidate_priority(kind, 9), "1"),
+        }
     }
 
     #[test]

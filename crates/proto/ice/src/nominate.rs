@@ -35,7 +35,8 @@ impl Session {
     /// Until when the controlling agent waits for something better than `best`. Data flows meanwhile.
     fn wait_until(&self, ctx: &Context<'_>, best: &Pair, valid: &Valid) -> Time {
         let timings = &ctx.config.timings;
-        let mut better = self.list.iter().take_while(|pair| pair.priority > best.priority).filter(|p| p.is_open());
+        let mut better =
+            self.list.iter().take_while(|pair| pair.priority > best.priority).filter(|p| p.is_open());
         if best.relayed {
             // Anything direct is worth a wait, and candidates that are yet to come may be direct.
             let more_to_come = !(ctx.gathered && self.remote_complete);

@@ -65,7 +65,14 @@ impl Probe {
 
 impl Probes {
     /// Notes a question, unless it is there already. Returns its place if it is new.
-    pub(crate) fn add(&mut self, now: Time, server: usize, url: String, base: BaseId, path: Path) -> Option<usize> {
+    pub(crate) fn add(
+        &mut self,
+        now: Time,
+        server: usize,
+        url: String,
+        base: BaseId,
+        path: Path,
+    ) -> Option<usize> {
         if self.list.iter().any(|probe| probe.server == server && probe.path == path) {
             return None;
         }
@@ -138,7 +145,8 @@ impl Probes {
             _ => {
                 let error = message.error_code();
                 let code = error.as_ref().map_or(0, |error| error.code);
-                let text = error.map_or("answer without a mapped address".to_owned(), |e| e.reason.to_owned());
+                let text =
+                    error.map_or("answer without a mapped address".to_owned(), |e| e.reason.to_owned());
                 probe.outcome = ServerOutcome::Refused { code, text };
                 self.timers.stop(at);
                 Some(ProbeAnswer::Refused { at })
@@ -148,7 +156,13 @@ impl Probes {
 
     /// Does what is due; `alive` tells whether reflexive candidates are still to be kept alive. Returns the
     /// places of those that have failed.
-    pub(crate) fn handle_timeout(&mut self, now: Time, rng: &mut Rng, timings: &Timings, alive: bool) -> Vec<usize> {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Time,
+        rng: &mut Rng,
+        timings: &Timings,
+        alive: bool,
+    ) -> Vec<usize> {
         let mut failed = Vec::new();
         while let Some(at) = self.timers.expired(now) {
             let Some(probe) = self.list.get_mut(at) else { continue };

@@ -376,7 +376,13 @@ impl Relays {
     }
 
     /// RFC 8489 §10, as RFC 8656 §7.4 has it for allocations.
-    fn redirect(&mut self, now: Time, id: RelayId, to: SocketAddr, domain: Option<String>) -> Option<RelayNews> {
+    fn redirect(
+        &mut self,
+        now: Time,
+        id: RelayId,
+        to: SocketAddr,
+        domain: Option<String>,
+    ) -> Option<RelayNews> {
         let relay = self.list.get_mut(&id)?;
         relay.redirects += 1;
         if relay.redirects > MAX_REDIRECTS {

@@ -138,7 +138,9 @@ impl Remotes {
 
     /// The candidates that can be paired, with their addresses.
     pub(crate) fn usable(&self) -> impl Iterator<Item = (&Remote, SocketAddr)> {
-        self.list.iter().filter_map(|remote| Some((remote, remote.address?)))
+        self.list
+            .iter()
+            .filter_map(|remote| Some((remote, remote.address?)))
             .filter(|(remote, _)| remote.fate == RemoteFate::Used)
     }
 
@@ -208,7 +210,10 @@ mod tests {
         let id = remotes.learn("192.0.2.1:5".parse().unwrap(), 7).unwrap();
         assert_eq!(remotes.add(candidate("100 192.0.2.1 5 typ srflx")), Added::Known(id));
         let remote = &remotes.of(id).candidate;
-        assert_eq!((remote.kind, remote.priority, remote.foundation.as_str()), (CandidateKind::Srflx, 100, "1"));
+        assert_eq!(
+            (remote.kind, remote.priority, remote.foundation.as_str()),
+            (CandidateKind::Srflx, 100, "1")
+        );
     }
 
     #[test]
@@ -229,7 +234,10 @@ mod tests {
         for line in ["100 224.0.0.1 5 typ host", "100 192.0.2.1 0 typ host"] {
             assert_eq!(remotes.add(candidate(line)), Added::Ignored);
         }
-        assert_eq!(remotes.add("1 1 tcp 5 192.0.2.1 9 typ host tcptype active".parse().unwrap()), Added::Ignored);
+        assert_eq!(
+            remotes.add("1 1 tcp 5 192.0.2.1 9 typ host tcptype active".parse().unwrap()),
+            Added::Ignored
+        );
         assert_eq!(remotes.add("1 2 udp 5 192.0.2.1 9 typ host".parse().unwrap()), Added::Ignored);
         assert_eq!(remotes.usable().count(), 0);
         assert_eq!(remotes.report().len(), 4);

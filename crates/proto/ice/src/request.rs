@@ -94,6 +94,9 @@ impl Session {
             priority: message.priority().unwrap_or(1).max(1),
             use_candidate: message.use_candidate(),
         };
+        if self.retired {
+            return;
+        }
         ctx.gate.authenticate(route);
         if self.is_remote_ufrag(ufrag) {
             self.handle_check(ctx, check);

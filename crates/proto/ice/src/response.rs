@@ -42,17 +42,19 @@ impl Session {
         if pair.route != *route {
             // RFC 8445 §7.2.5.2.1.
             tracing::debug!(sent = ?pair.route, came = ?route, "an answer came by another way");
-            self.check_failed(ctx, check, id, PairError::NonSymmetric);
+            self.check_failed(check, id, PairError::NonSymmetric);
             return true;
         }
         match (mapped, code) {
-            (Some(mapped), _) if message.class() == Class::Success => self.check_succeeded(ctx, check, mapped),
+            (Some(mapped), _) if message.class() == Class::Success => {
+                self.check_succeeded(ctx, check, mapped)
+            }
             (_, Some(487)) => self.role_refused(ctx, check),
             (_, Some(403)) if check.purpose == Purpose::Consent => {
                 // RFC 7675 §5.2.
                 self.consent_lost(ctx, check.pair);
             }
-            (_, code) => self.check_failed(ctx, check, id, PairError::Refused(code.unwrap_or(0))),
+            (_, code) => self.check_failed(check, id, PairError::Refused(code.unwrap_or(0))),
         }
         true
     }
@@ -93,7 +95,7 @@ impl Session {
         }
     }
 
-    fn check_failed(&mut self, ctx: &Context<'_>, check: Check, id: CheckId, error: PairError) {
+    fn check_failed(&mut self, check: Check, id: CheckId, error: PairError) {
         let Some(pair) = self.list.get_mut(check.pair) else { return };
         tracing::debug!(route = ?pair.route, %error, "check failed");
         // A consent check that is refused is one that is not answered.

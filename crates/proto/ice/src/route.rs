@@ -50,7 +50,9 @@ pub(crate) fn may_be_paired(local: IpAddr, remote: IpAddr) -> bool {
     let same_family = local.is_ipv4() == remote.is_ipv4();
     // RFC 8445 §6.1.2.2: "IPv6 link-local addresses MUST NOT be paired with other than link-local addresses."
     // Loopback likewise, so that nobody has us poke at services of this machine.
-    same_family && is_link_local_v6(local) == is_link_local_v6(remote) && local.is_loopback() == remote.is_loopback()
+    same_family
+        && is_link_local_v6(local) == is_link_local_v6(remote)
+        && local.is_loopback() == remote.is_loopback()
 }
 
 /// `fe80::/10`.
@@ -66,7 +68,11 @@ pub(crate) fn may_be_host(ip: IpAddr) -> bool {
             let site_local = v6.segments()[0] & 0xffc0 == 0xfec0;
             let v4_compatible = v6.segments()[..6] == [0; 6] && v6 != Ipv6Addr::LOCALHOST;
             // Link-local addresses need a scope, which an address alone does not have.
-            !v6.is_unspecified() && !v6.is_multicast() && !site_local && !v4_compatible && !is_link_local_v6(ip)
+            !v6.is_unspecified()
+                && !v6.is_multicast()
+                && !site_local
+                && !v4_compatible
+                && !is_link_local_v6(ip)
         }
     }
 }
@@ -103,7 +109,11 @@ mod tests {
             ("10.0.0.1", "127.0.0.1", false),
             ("127.0.0.1", "127.0.0.1", true),
         ] {
-            assert_eq!(may_be_paired(local.parse().unwrap(), remote.parse().unwrap()), may, "{local} {remote}");
+            assert_eq!(
+                may_be_paired(local.parse().unwrap(), remote.parse().unwrap()),
+                may,
+                "{local} {remote}"
+            );
         }
     }
 

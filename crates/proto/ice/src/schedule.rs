@@ -143,7 +143,8 @@ impl Session {
     /// RFC 8445 §7.2.5.4, RFC 8838 §8 and RFC 8863 §4: when there is nothing left to try, nothing more to come,
     /// and enough time for the other side's checks to show it.
     fn consider_failure(&mut self, ctx: &Context<'_>) {
-        let hopeless = self.impatient && ctx.gathered && self.list.is_exhausted() && self.list.best_valid().is_none();
+        let hopeless =
+            self.impatient && ctx.gathered && self.list.is_exhausted() && self.list.best_valid().is_none();
         if hopeless && self.remote.is_some() {
             self.finish(End::Exhausted);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use sansio::{Rng, Time, Timers};
 use stun::Key;
 
-use crate::check::{CheckId, Checks};
+use crate::check::{CheckId, Checks, Purpose};
 use crate::checklist::Checklist;
 use crate::gate::Gate;
 use crate::local::{Base, BaseId, Locals};
@@ -52,6 +52,8 @@ pub(crate) struct Session {
     /// RFC 8863: whether the PAC timer has run out.
     pub(crate) impatient: bool,
     pub(crate) end: Option<End>,
+    /// Another session has taken its place: it only answers any more.
+    pub(crate) retired: bool,
 }
 
 /// Who the other side is.
@@ -143,6 +145,7 @@ impl Session {
             keepalive: false,
             impatient: false,
             end: None,
+            retired: false,
         }
     }
 
@@ -322,6 +325,23 @@ impl Session {
         self.timers.clear();
     }
 
+    /// Another session begins while this one may still carry data: its consent goes on, its search does not.
+    pub(crate) fn pause(&mut self) {
+        self.nominating = None;
+        self.checks.cancel(|check| check.purpose != Purpose::Consent);
+        for pair in self.list.iter_mut().filter(|pair| pair.state == PairState::InProgress) {
+            pair.state = PairState::Waiting;
+            pair.current = None;
+        }
+    }
+
+    /// Another session has taken its place.
+    pub(crate) fn retire(&mut self) {
+        self.finish(End::Exhausted);
+        self.end = None;
+        self.retired = true;
+    }
+
     /// The pair that carries data: the selected one, before there is one the best valid one
     /// (RFC 8445 §12.1). A lite agent waits for the selection (RFC 8445 §12.1.1).
     pub(crate) fn carrier(&self, lite: bool) -> Option<&Pair> {
@@ -337,7 +357,8 @@ impl Session {
         let remote = self.remotes.of(pair.remote).candidate.clone();
         let mapped = pair.valid.map(|valid| valid.mapped);
         // A base that is gone took its candidates with it.
-        let gone = || Candidate::new(CandidateKind::Host, crate::hidden_address(pair.route.remote().ip()), 1, "0");
+        let gone =
+            || Candidate::new(CandidateKind::Host, crate::hidden_address(pair.route.remote().ip()), 1, "0");
         let local = locals.describe(pair.base, mapped).unwrap_or_else(gone);
         SelectedPair { local, remote, rtt: pair.evidence.rtt, nominated: pair.nominated }
     }
@@ -346,8 +367,9 @@ impl Session {
     pub(crate) fn report(&self, locals: &Locals) -> Vec<PairReport> {
         let report = |pair: &Pair| {
             let SelectedPair { local, remote, rtt, nominated } = self.describe(pair, locals);
-            let Evidence { checks_sent, retransmissions, responses_received, requests_received, error, .. } =
-                pair.evidence.clone();
+            let Evidence {
+                checks_sent, retransmissions, responses_received, requests_received, error, ..
+            } = pair.evidence.clone();
             PairReport {
                 local,
                 remote,

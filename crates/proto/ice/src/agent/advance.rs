@@ -90,13 +90,11 @@ impl Agent {
         let current = self.session.carrier(lite).map(|pair| pair.route);
         let past = self.previous.as_ref().and_then(|past| past.carrier(lite)).map(|pair| pair.route);
         self.carrier = current.or(past);
-        if current.is_some() && !self.previous_retired {
+        if current.is_some()
+            && let Some(past) = self.previous.as_mut().filter(|past| !past.retired)
+        {
             // The new session has its path; the old one answers for those who have not noticed yet.
-            self.previous_retired = true;
-            if let Some(past) = &mut self.previous {
-                past.finish(End::Exhausted);
-                past.end = None;
-            }
+            past.retire();
         }
         let state = self.state_now(current.is_some(), past.is_some());
         self.tell_selected();
@@ -148,7 +146,10 @@ impl Agent {
             Some(End::Exhausted) | None => diagnose(&report),
         };
         tracing::debug!(%cause, "failed");
-        debug_assert!(self.carrier.is_none() || cause != FailureCause::ConsentLost, "nothing is sent any more");
+        debug_assert!(
+            self.carrier.is_none() || cause != FailureCause::ConsentLost,
+            "nothing is sent any more"
+        );
         self.events.push_back(Event::Failed(Box::new(Failure { cause, report })));
         self.gate.retain(|_| false);
         self.relays.close(now, |_| true);

@@ -34,7 +34,8 @@ impl Gatherer {
         if self.sockets.iter().any(|socket| socket.state == SocketState::Binding) {
             return false;
         }
-        let usable = || self.servers.iter().filter(|server| !matches!(server.resolution, Resolution::NotAsked(_)));
+        let usable =
+            || self.servers.iter().filter(|server| !matches!(server.resolution, Resolution::NotAsked(_)));
         let wants_relay = usable().any(|server| server.config.url.is_turn());
         let has_relay = s.locals.signalled().any(|c| c.public.kind == CandidateKind::Relay);
         let wants_srflx = self.probes.iter().next().is_some();

@@ -56,7 +56,8 @@ impl Gatherer {
         }
         let Some(probe) = self.probes.get(at) else { return };
         let (local, base) = (probe.path.local, probe.base);
-        let Some(rank) = self.sockets.iter().find(|socket| socket.local() == Some(local)).map(|s| s.rank) else {
+        let Some(rank) = self.sockets.iter().find(|socket| socket.local() == Some(local)).map(|s| s.rank)
+        else {
             return;
         };
         let origin = Origin {
@@ -76,7 +77,13 @@ impl Gatherer {
     }
 
     /// An address on a TURN server.
-    pub(super) fn publish_relay(&mut self, s: &mut Supplies<'_>, id: RelayId, relayed: SocketAddr, mapped: SocketAddr) {
+    pub(super) fn publish_relay(
+        &mut self,
+        s: &mut Supplies<'_>,
+        id: RelayId,
+        relayed: SocketAddr,
+        mapped: SocketAddr,
+    ) {
         // RFC 8445 §5.1.1.2: "If a relayed candidate is identical to a host candidate … MUST be discarded."
         if s.locals.bases().any(|base| base.address == relayed) {
             return s.relays.close(s.now, |relay| relay.id == id);
@@ -98,7 +105,8 @@ impl Gatherer {
         };
         let base = s.locals.add_base(relayed, Some(id), preference);
         let priority = candidate_priority(CandidateKind::Relay, preference);
-        let mut public = Candidate::new(CandidateKind::Relay, relayed, priority, &self.foundations.of(origin));
+        let mut public =
+            Candidate::new(CandidateKind::Relay, relayed, priority, &self.foundations.of(origin));
         let hide = s.config.policy == TransportPolicy::Relay;
         public.related = Some(if hide { hidden_address(relayed.ip()) } else { mapped });
         public.base = Some(relayed);

@@ -55,7 +55,12 @@ impl Gatherer {
     }
 
     /// A server's name is looked up, or cannot be.
-    pub(super) fn resolved(&mut self, s: &mut Supplies<'_>, name: &str, found: Result<&Vec<IpAddr>, &SocketError>) {
+    pub(super) fn resolved(
+        &mut self,
+        s: &mut Supplies<'_>,
+        name: &str,
+        found: Result<&Vec<IpAddr>, &SocketError>,
+    ) {
         for server in &mut self.servers {
             let url = &server.config.url;
             if url.host != name || !matches!(server.resolution, Resolution::Pending) {
@@ -118,7 +123,8 @@ impl Gatherer {
             }
             let running = s.relays.iter().filter(|relay| relay.spec.config.url == config.url);
             let running = running.filter(|relay| relay.state != RelayState::Over).count();
-            let asked = s.relays.iter().any(|r| r.spec.local == Some(local) && r.spec.config.url == config.url);
+            let asked =
+                s.relays.iter().any(|r| r.spec.local == Some(local) && r.spec.config.url == config.url);
             if config.url.is_turn() && !asked && running < s.config.max_allocations_per_server {
                 let family = self.relay_family(address);
                 let spec =
@@ -195,7 +201,9 @@ fn unasked(s: &Supplies<'_>, server: &Server) -> Option<&'static str> {
     match url.scheme {
         _ if s.config.lite => Some("a lite agent has host candidates only"),
         Scheme::Stuns => Some("over TLS it can only tell how it sees a TCP connection"),
-        Scheme::Stun if s.config.policy == TransportPolicy::Relay => Some("only relayed candidates are wanted"),
+        Scheme::Stun if s.config.policy == TransportPolicy::Relay => {
+            Some("only relayed candidates are wanted")
+        }
         Scheme::Stun | Scheme::Turn
             if s.config.address_policy == AddressPolicy::ProxyOnly && url.transport == Transport::Udp =>
         {

@@ -111,7 +111,9 @@ fn usable(config: &Config, interfaces: &[Interface]) -> Vec<Interface> {
     let hidden = |interface: &Interface| {
         !interface.temporary
             && usable.iter().any(|other| {
-                other.temporary && other.name == interface.name && same_prefix(other.address, interface.address)
+                other.temporary
+                    && other.name == interface.name
+                    && same_prefix(other.address, interface.address)
             })
     };
     let kept: Vec<Interface> = usable.iter().filter(|interface| !hidden(interface)).cloned().collect();
@@ -160,7 +162,8 @@ mod tests {
     fn a_temporary_address_hides_the_permanent_one_of_its_prefix() {
         let config = Config::new(Seed::from(1));
         let temporary = Interface { temporary: true, ..on("2001:db8::77") };
-        let interfaces = [on("2001:db8::1"), temporary, on("2001:db8:1::1"), on("fe80::1"), on("::ffff:10.0.0.1")];
+        let interfaces =
+            [on("2001:db8::1"), temporary, on("2001:db8:1::1"), on("fe80::1"), on("::ffff:10.0.0.1")];
         assert_eq!(addresses(&config, &interfaces), ["2001:db8::77", "2001:db8:1::1", "10.0.0.1"]);
     }
 
