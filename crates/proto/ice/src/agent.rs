@@ -236,10 +236,16 @@ impl Agent {
     /// Starts a new ICE session with new credentials (RFC 8445 §9); data stays on the old path until the new one
     /// is there. Call [`Agent::gather`] next, and give the other side the new credentials and candidates.
     pub fn restart(&mut self, now: Time) {
+        let fresh = Credentials::generate(&mut self.rng);
+        self.restart_with(now, fresh);
+    }
+
+    /// As [`Agent::restart`], with credentials that were drawn before. In JSEP an offer carries the new credentials,
+    /// but restarts nothing until it is applied, which may never happen.
+    pub fn restart_with(&mut self, now: Time, local: Credentials) {
         if self.state == State::Closed {
             return;
         }
-        let local = Credentials::generate(&mut self.rng);
         let mut old = self.begin(local);
         old.pause();
         if old.carrier(self.config.lite).is_some() || self.previous.is_none() {
