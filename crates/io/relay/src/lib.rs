@@ -1,1 +1,50 @@
-//! The data path of the STUN and TURN server: listeners and relay sockets around turn::Server.
+//! The data path of the STUN and TURN server: sockets, streams and a clock around [`turn::Server`].
+//!
+//! The machine decides everything: who gets a relayed address, who may send to whom, and when it ends. This
+//! crate gives it the world: it listens on UDP, TCP and TLS, opens the relay sockets that the machine asks
+//! for, hands it what arrives and sends what it writes.
+//!
+//! * **UDP** is received in bundles and sent in batches, one system call each (see the `udp` crate), by one task
+//!   that owns the machine: no locks between a packet's arrival and its departure.
+//! * **Streams** have a task each, where TLS and framing are done. What the machine writes for a stream goes into
+//!   a queue of limited size; when it is full, because the client does not read, datagrams are dropped, as a
+//!   network would. Nobody waits for anybody.
+//! * **Strangers** cost little: the number of connections is limited, in all and per source, and a connection
+//!   that does not come to the point is closed.
+//!
+//! ```no_run
+//! use sansio::Seed;
+//! use sterna_relay::{Relay, RelayConfig};
+//! use turn::{Auth, ServerConfig};
+//!
+//! # async fn example() -> Result<(), sterna_relay::Error> {
+//! let auth = Auth::shared_secret("what `openssl rand -hex 32` prints").expect("a strong secret");
+//! let relay_from: std::net::IpAddr = [192, 0, 2, 1].into();
+//! let server = ServerConfig::new("example.org", relay_from, auth, Seed(crypto::seed()));
+//! let relay = Relay::bind(RelayConfig {
+//!     udp: vec!["0.0.0.0:3478".parse().unwrap()],
+//!     tcp: vec!["0.0.0.0:3478".parse().unwrap()],
+//!     ..RelayConfig::new(server)
+//! })?;
+//! println!("listening on {:?}", relay.addresses());
+//! relay.run(async { tokio::signal::ctrl_c().await.unwrap() }).await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod acceptor;
+mod admission;
+mod clock;
+mod config;
+mod connection;
+mod error;
+mod journal;
+mod outgoing;
+mod ready;
+mod relay;
+mod shard;
+mod sockets;
+
+pub use config::{Limits, RelayConfig};
+pub use error::Error;
+pub use relay::Relay;

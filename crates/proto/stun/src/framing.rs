@@ -55,6 +55,11 @@ impl Deframer {
         Self { buffer: Vec::new(), start: 0, limit }
     }
 
+    /// Takes frames of at most `limit` bytes from now on: for a stream whose other end has become known.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Appends what was read from the stream. Take all frames out before the next push.
     pub fn push(&mut self, bytes: &[u8]) {
         let rest = self.buffer.len() - self.start;
@@ -197,6 +202,8 @@ mod tests {
         let mut deframer = Deframer::with_limit(1500);
         deframer.push(&channel_data(1497)[..4]);
         assert_eq!(deframer.next_frame(), Some(Err(FramingError::TooLong(1504))));
+        deframer.set_limit(1504);
+        assert_eq!(deframer.next_frame(), None);
     }
 
     #[test]

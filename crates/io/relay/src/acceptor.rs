@@ -1,0 +1,146 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sansio::{Path, Transport};
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::admission::Admission;
+use crate::connection::{self, StreamEvent};
+use crate::{Error, Limits};
+
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: i32 = 1024;
+/// How long to wait before accepting again when the system has no more to give (file descriptors, memory).
+const BREATHER: Duration = Duration::from_millis(100);
+/// How long connections may take to end when the server does.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Accepts the connections of one address.
+pub(crate) struct Acceptor {
+    listener: TcpListener,
+    local: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+/// What all acceptors share.
+#[derive(Clone)]
+pub(crate) struct Reception {
+    pub(crate) limits: Limits,
+    pub(crate) admission: Admission,
+    pub(crate) events: mpsc::Sender<StreamEvent>,
+    /// Turns true when the server ends.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Acceptor {
+    pub(crate) fn bind(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, Error> {
+        let tls = tls.map(TlsAcceptor::from);
+        let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
+        let failed = |source| Error::Bind { transport, address, source };
+        let listener = listen(address).map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, local, tls })
+    }
+
+    /// The address, with its real port.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        if self.tls.is_some() { Transport::Tls } else { Transport::Tcp }
+    }
+
+    /// Accepts until the server ends, and then gives the connections a moment to end, too.
+    pub(crate) async fn run(self, reception: Reception) {
+        let mut stop = reception.stop.clone();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, remote)) => self.accepted(stream, remote, &reception, &mut connections),
+                    Err(error) if is_of_the_connection(&error) => {}
+                    Err(error) => {
+                        warn!(local = %self.local, %error, "cannot accept connections for now");
+                        sleep(BREATHER).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+                () = stopped(&mut stop) => break,
+            }
+        }
+        drop(self.listener);
+        drop(reception);
+        let _ = timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await;
+    }
+
+    fn accepted(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        reception: &Reception,
+        connections: &mut JoinSet<()>,
+    ) {
+        let admitted = match reception.admission.admit(remote.ip()) {
+            Ok(admitted) => admitted,
+            Err(refused) => return debug!(%remote, ?refused, "connection refused: too many"),
+        };
+        let Ok(local) = stream.local_addr() else { return };
+        let path = Path::new(self.transport(), local, remote);
+        let (tls, limits, events) = (self.tls.clone(), reception.limits, reception.events.clone());
+        connections.spawn(async move {
+            let _admitted = admitted;
+            if let Err(error) = prepare(&stream) {
+                return debug!(%path, %error, "connection lost at its start");
+            }
+            let Some(tls) = tls else { return connection::serve(stream, path, limits, events).await };
+            match timeout(limits.handshake, tls.accept(stream)).await {
+                Ok(Ok(stream)) => connection::serve(stream, path, limits, events).await,
+                Ok(Err(error)) => debug!(%path, %error, "TLS handshake failed"),
+                Err(_) => debug!(%path, "TLS handshake took too long"),
+            }
+        });
+    }
+}
+
+/// Ready when the server ends, or is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Or a restart would have to wait for the last connections of the run before. (On Windows it means to
+    // share the port with whoever has it.)
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    // A client that vanished without a word is noticed although it may be silent.
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Whether `accept` failed because of the one connection that it would have returned.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused)
+}

@@ -1,0 +1,58 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use turn::ServerConfig;
+
+/// What a [`Relay`](crate::Relay) is told.
+#[derive(Clone, Debug)]
+pub struct RelayConfig {
+    /// Where to listen for datagrams. Port 0 lets the system choose.
+    pub udp: Vec<SocketAddr>,
+    /// Where to listen for TCP connections. Port 0 lets the system choose.
+    pub tcp: Vec<SocketAddr>,
+    /// Where to listen for TLS connections, and with which certificate. Port 0 lets the system choose.
+    pub tls: Vec<(SocketAddr, Arc<rustls::ServerConfig>)>,
+    /// What the machine is told. The listening addresses and the Unix time are filled in.
+    pub server: ServerConfig,
+    /// What connections may cost.
+    pub limits: Limits,
+}
+
+impl RelayConfig {
+    /// Listens nowhere yet.
+    pub fn new(server: ServerConfig) -> Self {
+        Self { udp: Vec::new(), tcp: Vec::new(), tls: Vec::new(), server, limits: Limits::default() }
+    }
+}
+
+/// What TCP and TLS connections may cost. (What UDP clients may cost the machine decides: [`turn::Quotas`].)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Connections of one address at a time; of an IPv6 address, its /64 counts.
+    pub connections_per_source: usize,
+    /// How long the TLS handshake may take, and after it the first message.
+    pub handshake: Duration,
+    /// How long a connection without an allocation may be silent, and one with an allocation may take for one
+    /// message.
+    pub idle: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub stalled: Duration,
+    /// Bytes that wait for one client to read them. What comes beyond is dropped.
+    pub queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_source: 200,
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            stalled: Duration::from_secs(30),
+            queue: 256 * 1024,
+        }
+    }
+}

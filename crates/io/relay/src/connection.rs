@@ -1,0 +1,180 @@
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sansio::Path;
+use stun::framing::{Deframer, FramingError, MAX_FRAME_BYTES};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::Limits;
+use crate::outgoing::Outgoing;
+
+/// Bytes read by one call.
+const READ_BYTES: usize = 16 * 1024;
+/// The longest message of a client without an allocation: it has nothing to send but requests.
+const STRANGERS_FRAME: usize = 2048;
+/// How long a connection that the server closes may take to write what is left.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A stream client, as the machine's task and the stream's task share it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// What is on its way to it.
+    pub(crate) outgoing: Outgoing,
+    /// Whether it has an allocation, and may therefore be silent.
+    pub(crate) allocated: AtomicBool,
+}
+
+/// What a stream tells the machine's task.
+#[derive(Debug)]
+pub(crate) enum StreamEvent {
+    /// There is a new one. Comes first.
+    Opened { path: Path, client: Arc<Client> },
+    /// Messages came.
+    Received { path: Path, frames: Frames },
+    /// It has ended. Comes last, before the system can give its port to another.
+    Closed { path: Path, end: End },
+}
+
+/// Why a stream has ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("closed by the client")]
+    Client,
+    #[error("closed by the server")]
+    Server,
+    #[error("broken: {0}")]
+    Broken(#[from] io::Error),
+    #[error("no message for {0:?}")]
+    Silent(Duration),
+    #[error("the client has not read for {0:?}")]
+    Stalled(Duration),
+    #[error(transparent)]
+    Garbage(#[from] FramingError),
+}
+
+/// Whole messages, one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Frames {
+    /// All that are complete. If something else comes after them, it is told beside them.
+    fn take(deframer: &mut Deframer) -> (Self, Option<FramingError>) {
+        let mut frames = Self::default();
+        while let Some(frame) = deframer.next_frame() {
+            match frame {
+                Ok(frame) => {
+                    frames.bytes.extend_from_slice(frame);
+                    frames.ends.push(frames.bytes.len());
+                }
+                Err(error) => return (frames, Some(error)),
+            }
+        }
+        (frames, None)
+    }
+
+    /// Hands them out.
+    pub(crate) fn for_each(mut self, mut deliver: impl FnMut(&mut [u8])) {
+        let mut start = 0;
+        for end in self.ends {
+            deliver(&mut self.bytes[start..end]);
+            start = end;
+        }
+    }
+}
+
+/// Carries messages between a stream and the machine's task until either has enough.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    path: Path,
+    limits: Limits,
+    events: mpsc::Sender<StreamEvent>,
+) {
+    let client =
+        Arc::new(Client { outgoing: Outgoing::new(limits.queue), allocated: AtomicBool::new(false) });
+    if events.send(StreamEvent::Opened { path, client: client.clone() }).await.is_err() {
+        return;
+    }
+    // The halves outlive the futures that use them, so that the stream is still open when its end is told.
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let end = {
+        let read = pin!(read(&mut reader, path, &client, limits, &events));
+        let write = pin!(write(&mut writer, &client.outgoing, limits));
+        tokio::select! {
+            end = read => end,
+            end = write => end,
+        }
+    };
+    let _ = events.send(StreamEvent::Closed { path, end }).await;
+}
+
+async fn read<S: AsyncRead>(
+    reader: &mut ReadHalf<S>,
+    path: Path,
+    client: &Client,
+    limits: Limits,
+    events: &mpsc::Sender<StreamEvent>,
+) -> End {
+    let mut deframer = Deframer::with_limit(STRANGERS_FRAME);
+    let mut buffer = vec![0; READ_BYTES];
+    let mut patience = limits.handshake;
+    let mut deadline = Instant::now() + patience;
+    loop {
+        let length = match timeout_at(deadline, reader.read(&mut buffer)).await {
+            Ok(Ok(0)) => return End::Client,
+            Ok(Ok(length)) => length,
+            Ok(Err(error)) => return End::Broken(error),
+            // Who has an allocation may be silent between two messages, but not within one.
+            Err(_) if deframer.buffered() == 0 && client.allocated.load(Ordering::Relaxed) => {
+                deadline = Instant::now() + patience;
+                continue;
+            }
+            Err(_) => return End::Silent(patience),
+        };
+        if client.allocated.load(Ordering::Relaxed) {
+            deframer.set_limit(MAX_FRAME_BYTES);
+        }
+        deframer.push(&buffer[..length]);
+        let (frames, garbage) = Frames::take(&mut deframer);
+        if !frames.ends.is_empty() {
+            patience = limits.idle;
+            deadline = Instant::now() + patience;
+            if events.send(StreamEvent::Received { path, frames }).await.is_err() {
+                // The server is going down; the writing side has the last word.
+                std::future::pending::<()>().await;
+            }
+        }
+        if let Some(error) = garbage {
+            return End::Garbage(error);
+        }
+    }
+}
+
+async fn write<S: AsyncWrite>(writer: &mut WriteHalf<S>, outgoing: &Outgoing, limits: Limits) -> End {
+    let mut bytes = Vec::new();
+    while outgoing.take(&mut bytes).await {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match timeout(limits.stalled, writer.write(rest)).await {
+                Ok(Ok(0)) => return End::Broken(io::ErrorKind::WriteZero.into()),
+                Ok(Ok(written)) => rest = &rest[written..],
+                Ok(Err(error)) => return End::Broken(error),
+                Err(_) => return End::Stalled(limits.stalled),
+            }
+        }
+        match timeout(limits.stalled, writer.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return End::Broken(error),
+            Err(_) => return End::Stalled(limits.stalled),
+        }
+    }
+    let _ = timeout(FAREWELL, writer.shutdown()).await;
+    End::Server
+}
