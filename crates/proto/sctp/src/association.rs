@@ -10,6 +10,7 @@ use crate::engine::{Engine, HIDDEN_WINDOW, Notice, Protocol};
 use crate::handshake::{Handshake, Progress};
 use crate::init::Init;
 use crate::packet::{self, Chunk, HEADER, Header, kind};
+use crate::turns::{Turns, quantum};
 use crate::{
     ChannelConfig, ChannelId, Config, Event, MessageKind, OpenError, Reliability, Role, SctpError, SendError,
 };
@@ -37,6 +38,7 @@ pub struct Association {
     readable: VecDeque<u16>,
     /// Messages on streams that belong to no channel yet.
     early: BTreeMap<u16, VecDeque<(Protocol, Bytes)>>,
+    turns: Turns,
     /// Channels whose buffered amount somebody waits for to fall.
     watched: BTreeSet<u16>,
     /// Whether buffered amounts may have fallen.
@@ -74,9 +76,11 @@ struct Channel {
     /// Whether the peer is known to know the channel: only then may messages go out of order (RFC 8832 §6).
     known: bool,
     closing: Closing,
-    /// Written before the terms were agreed.
-    pending: VecDeque<(Protocol, Bytes)>,
-    pending_bytes: usize,
+    /// What the engine has not got yet.
+    queue: VecDeque<(Protocol, Bytes)>,
+    queued: usize,
+    /// Bytes that may still be sent in this turn; negative after a message that was larger.
+    credit: i64,
     /// Bytes written to the engine, and how many of them were DCEP's, which came first.
     written: u64,
     control: u64,
@@ -105,8 +109,9 @@ impl Channel {
             open: false,
             incoming,
             closing: Closing::No,
-            pending: VecDeque::new(),
-            pending_bytes: 0,
+            queue: VecDeque::new(),
+            queued: 0,
+            credit: 0,
             written: 0,
             control: 0,
             reliability: None,
@@ -115,6 +120,13 @@ impl Channel {
             wants_room: false,
             paused: false,
         }
+    }
+}
+
+impl Channel {
+    /// Whether its messages are given up at some time.
+    fn is_hasty(&self) -> bool {
+        self.config.reliability != Reliability::Reliable
     }
 }
 
@@ -159,6 +171,7 @@ impl Association {
             channels: BTreeMap::new(),
             readable: VecDeque::new(),
             early: BTreeMap::new(),
+            turns: Turns::new(local.tsn),
             watched: BTreeSet::new(),
             acknowledged: false,
             read: 0,
@@ -271,12 +284,12 @@ impl Association {
     /// Bytes of messages that wait to be sent or acknowledged.
     pub fn buffered_amount(&mut self, id: ChannelId) -> usize {
         let Some(channel) = self.channels.get(&id.0) else { return 0 };
-        let Some(engine) = &mut self.engine else { return channel.pending_bytes };
+        let Some(engine) = &mut self.engine else { return channel.queued };
         let unacknowledged = engine.buffered(id.0);
         // DCEP's bytes were the first of the stream, and are the first to be acknowledged.
         let done = channel.written.saturating_sub(unacknowledged as u64);
         let control = channel.control.saturating_sub(done);
-        channel.pending_bytes + unacknowledged.saturating_sub(control as usize)
+        channel.queued + unacknowledged.saturating_sub(control as usize)
     }
 
     /// Sets the amount at which [`Event::BufferedAmountLow`] is due; 0 at first.
@@ -314,7 +327,7 @@ impl Association {
     pub fn close(&mut self, now: Time) {
         self.now = now;
         match self.stage {
-            Stage::Connecting if self.channels.values().all(|channel| channel.pending.is_empty()) => {
+            Stage::Connecting if self.channels.values().all(|channel| channel.queue.is_empty()) => {
                 self.abort(now);
             }
             Stage::Connecting | Stage::Up => {
@@ -383,7 +396,7 @@ impl Association {
             return;
         }
         if chunks.clone().all(|chunk| is_for_engine(chunk.kind())) {
-            self.feed(now, header, packet);
+            self.pass(now, header, packet);
         } else if packet::intact(packet) {
             self.sort_out(now, header, chunks);
         } else {
@@ -393,7 +406,7 @@ impl Association {
     }
 
     /// Gives the engine a packet that is all its own.
-    fn feed(&mut self, now: Time, header: Header, packet: &[u8]) {
+    fn pass(&mut self, now: Time, header: Header, packet: &[u8]) {
         if header.tag != self.local.tag {
             self.drops.misdirected += 1;
             return;
@@ -431,7 +444,7 @@ impl Association {
         }
         if !kept.is_empty() {
             let packet = packet::assemble(header, kept.iter().map(|chunk| chunk.bytes));
-            self.feed(now, header, &packet);
+            self.pass(now, header, &packet);
         }
     }
 
@@ -497,13 +510,12 @@ impl Association {
             return;
         }
         engine.open(id);
-        let pending = std::mem::take(&mut channel.pending);
-        channel.pending_bytes = 0;
+        self.turns.begin(id, channel.is_hasty());
         if channel.config.negotiated.is_none() && !channel.incoming {
             let open = dcep::Message::Open(channel.config.clone()).write();
-            self.write(id, Protocol::Dcep, open.into());
+            self.give(id, Protocol::Dcep, open.into());
         }
-        pending.into_iter().for_each(|(protocol, data)| self.write(id, protocol, data));
+        self.offer(id);
         self.announce(id);
     }
 
@@ -525,15 +537,67 @@ impl Association {
         }
     }
 
-    /// Hands a message to the engine, or keeps it until there is one.
+    /// Queues a message of the application.
     fn write(&mut self, id: u16, protocol: Protocol, data: Bytes) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        let length = data.len();
-        let Some(engine) = &mut self.engine else {
-            channel.pending.push_back((protocol, data));
-            channel.pending_bytes += length;
+        channel.queued += data.len();
+        channel.queue.push_back((protocol, data));
+        self.watched.insert(id);
+        self.offer(id);
+    }
+
+    /// Sees to it that what is queued on a channel gets to the engine, if there is one: in turn with the others, or
+    /// at once if its messages have a limit.
+    fn offer(&mut self, id: u16) {
+        let Some(channel) = self.channels.get(&id) else { return };
+        if self.engine.is_none() || channel.queue.is_empty() {
             return;
-        };
+        }
+        if channel.is_hasty() {
+            while let Some((protocol, data)) = self.next_of(id) {
+                self.give(id, protocol, data);
+            }
+        } else {
+            self.turns.join(id);
+        }
+    }
+
+    /// Takes the next message out of a channel's queue.
+    fn next_of(&mut self, id: u16) -> Option<(Protocol, Bytes)> {
+        let channel = self.channels.get_mut(&id)?;
+        let (protocol, data) = channel.queue.pop_front()?;
+        channel.queued -= data.len();
+        Some((protocol, data))
+    }
+
+    /// Gives the engine as much of the queues as it may hold.
+    fn feed(&mut self) {
+        while let Some(id) = self.turns.current() {
+            let Some(channel) = self.channels.get_mut(&id).filter(|channel| !channel.queue.is_empty()) else {
+                self.turns.leave();
+                continue;
+            };
+            if channel.credit <= 0 {
+                channel.credit += quantum(channel.config.priority);
+                self.turns.rotate();
+                continue;
+            }
+            if let Some((protocol, data)) = self.next_of(id) {
+                if let Some(channel) = self.channels.get_mut(&id) {
+                    channel.credit -= data.len() as i64;
+                    if channel.queue.is_empty() {
+                        channel.credit = channel.credit.min(0);
+                    }
+                }
+                self.give(id, protocol, data);
+            }
+        }
+    }
+
+    /// Gives a message to the engine.
+    fn give(&mut self, id: u16, protocol: Protocol, data: Bytes) {
+        let (Some(engine), Some(channel)) = (&mut self.engine, self.channels.get_mut(&id)) else { return };
+        let length = data.len();
         if protocol == Protocol::Dcep {
             channel.control += length as u64;
         } else {
@@ -545,8 +609,8 @@ impl Association {
         }
         if engine.write(id, protocol, data) {
             channel.written += length as u64;
+            self.turns.given(id, length);
         }
-        self.watched.insert(id);
     }
 
     /// Takes what the engine has to say.
@@ -601,7 +665,7 @@ impl Association {
                 channel.wants_room = false;
                 self.events.push_back(Event::Writable(ChannelId(id)));
             }
-            let done = buffered == 0 && all == 0 && channel.pending.is_empty();
+            let done = buffered == 0 && all == 0 && channel.queue.is_empty();
             if channel.closing == Closing::Draining && done {
                 if connected {
                     self.reset(id);
@@ -625,6 +689,7 @@ impl Association {
     fn is_drained(&mut self) -> bool {
         let ids: Vec<u16> = self.channels.keys().copied().collect();
         self.handshake.is_established()
+            && self.channels.values().all(|channel| channel.queue.is_empty())
             && ids.into_iter().all(|id| self.engine.as_mut().is_none_or(|engine| engine.buffered(id) == 0))
     }
 
@@ -751,7 +816,7 @@ impl Association {
             }
         };
         self.channels.insert(id, Channel::new(config, true));
-        self.write(id, Protocol::Dcep, dcep::Message::Ack.write().into());
+        self.give(id, Protocol::Dcep, dcep::Message::Ack.write().into());
         self.start(id);
     }
 
@@ -788,11 +853,15 @@ impl Association {
 
     /// Gets the engine's packets, if there are none.
     fn refill(&mut self, now: Time) {
+        self.feed();
         if let (Some(engine), Some(bundler)) = (&mut self.engine, &mut self.bundler)
             && bundler.is_empty()
         {
             let before = bundler.acknowledged();
-            engine.transmit(now, |packet| bundler.push(packet));
+            engine.transmit(now, |packet| {
+                self.turns.sent(&packet);
+                bundler.push(packet);
+            });
             if bundler.acknowledged() != before {
                 self.read = 0;
             }

@@ -378,3 +378,55 @@ fn a_slow_reader_is_served_without_pauses() {
         assert!(link.now - begin < Duration::from_secs(6), "{} messages", link.ends[1].messages().len());
     }
 }
+
+/// A link whose throughput the window limits, as that of a real one is limited by its rate.
+fn narrow(seed: u64) -> Link {
+    let mut link = Link::with(seed, FINE, |config| {
+        config.send_buffer = 64 << 20;
+        config.local_max_message_size = 16_384;
+        config.receive_window = 65_536;
+    });
+    link.run(LONG, Link::connected);
+    link.rest(Duration::from_secs(1));
+    link
+}
+
+#[test]
+fn a_short_message_does_not_wait_behind_a_long_transfer() {
+    let mut link = narrow(16);
+    let file = link.open(0, ChannelConfig::default());
+    let chat = link.open(0, ChannelConfig::default());
+    for number in 0..1000 {
+        link.send(0, file, &pattern(16_384, number));
+    }
+    link.rest(Duration::from_secs(1));
+    let before = link.now;
+    link.send(0, chat, b"quick");
+    link.run(LONG, |link| link.ends[1].messages().iter().any(|message| message.0 == chat.0));
+    // The 16 MB ahead take five seconds.
+    assert!(link.now - before < Duration::from_millis(150), "it took {:?}", link.now - before);
+    // A channel of the peer opens and is acknowledged in the midst of it.
+    let before = link.now;
+    let theirs = link.open(1, ChannelConfig { ordered: false, ..Default::default() });
+    link.send(1, theirs, b"question");
+    link.run(LONG, |link| link.ends[0].messages().iter().any(|message| message.0 == theirs.0));
+    link.send(0, theirs, b"answer");
+    link.run(LONG, |link| link.ends[1].messages().iter().any(|message| message.0 == theirs.0));
+    assert!(link.now - before < Duration::from_millis(200), "it took {:?}", link.now - before);
+}
+
+#[test]
+fn channels_share_by_their_priority() {
+    let mut link = narrow(17);
+    let ids = [128, 256, 1024].map(|priority| link.open(0, ChannelConfig { priority, ..Default::default() }));
+    for id in ids {
+        for number in 0..800 {
+            link.send(0, id, &pattern(4_096, number));
+        }
+    }
+    link.run(LONG, |link| link.ends[1].messages().len() >= 700);
+    let counts = ids.map(|id| link.ends[1].messages().iter().filter(|message| message.0 == id.0).count());
+    let ratio = |a: usize, b: usize| counts[a] as f64 / counts[b] as f64;
+    assert!((1.6..2.4).contains(&ratio(1, 0)), "{counts:?}");
+    assert!((3.4..4.6).contains(&ratio(2, 1)), "{counts:?}");
+}

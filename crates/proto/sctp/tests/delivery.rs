@@ -220,8 +220,11 @@ fn the_same_seed_gives_the_same_packets() {
         let mut link = Link::new(seed, storm(15));
         let ids: Vec<ChannelId> = (0..4)
             .map(|number: u8| {
-                let reliability =
-                    if number.is_multiple_of(2) { Reliability::Reliable } else { Reliability::MaxRetransmits(0) };
+                let reliability = if number.is_multiple_of(2) {
+                    Reliability::Reliable
+                } else {
+                    Reliability::MaxRetransmits(0)
+                };
                 link.open(number as usize % 2, ChannelConfig { reliability, ..Default::default() })
             })
             .collect();
