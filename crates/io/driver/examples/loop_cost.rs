@@ -72,7 +72,9 @@ impl Host for Only {
     fn machine(&mut self) -> &mut Flood {
         &mut self.0
     }
-    fn absorb(&mut self, _: Time, _: &mut Vec<Waker>) {}
+    fn absorb(&mut self, _: Time, _: &mut Vec<Waker>) -> bool {
+        false
+    }
     fn ended(&self) -> bool {
         false
     }

@@ -39,8 +39,14 @@ pub trait Host: Send + 'static {
 
     /// Drains the machine's events. Called once a turn, after the machine has written what it wants to send.
     ///
-    /// Tasks to wake go into `wakers`; they are woken once the mutex is released.
-    fn absorb(&mut self, now: Time, wakers: &mut Vec<Waker>);
+    /// Tasks to wake go into `wakers`; they are woken once the mutex is released. Returns whether the machine was
+    /// told to do something that needs another turn at once.
+    fn absorb(&mut self, now: Time, wakers: &mut Vec<Waker>) -> bool;
+
+    /// When the host, besides its machine, needs a turn.
+    fn deadline(&self) -> Option<Time> {
+        None
+    }
 
     /// Whether the engine should end, once what the machine wrote is sent.
     fn ended(&self) -> bool;
@@ -183,16 +189,16 @@ impl<H: Host> Engine<H> {
         }
         self.serve(now, host.machine());
         host.machine().poll_transmit(now, &mut out);
-        host.absorb(now, wakers);
+        let again = host.absorb(now, wakers);
         // What the events led to (a name to resolve, a socket to close) need not wait for the next turn.
         self.serve(now, host.machine());
-        let deadline = host.machine().poll_timeout();
+        let deadline = host.machine().poll_timeout().into_iter().chain(host.deadline()).min();
         let ended = host.ended();
         drop(host);
 
         // A machine that looks at the room before it writes is not refused anything.
         let full = out.refused || batches.room() < LARGEST_DATAGRAM;
-        self.unfinished = full || deadline.is_some_and(|at| at <= now);
+        self.unfinished = again || full || deadline.is_some_and(|at| at <= now);
         while let Some(batch) = batches.pop() {
             let batch = match batch.path.transport {
                 Transport::Udp => self.sockets.send(batch),

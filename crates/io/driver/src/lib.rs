@@ -1,19 +1,50 @@
 //! The tokio driver: sockets, a clock and an async API around Sterna's machines.
+//!
+//! Most people want [`PeerConnection`] and [`DataChannel`]: W3C's WebRTC API in Rust's spelling, without callbacks. The
+//! crate `sterna` re-exports them and explains them.
+//!
+//! Underneath is the [`engine`]: one task per connection, in which one loop gives a machine (any
+//! [`sansio::Machine`] that speaks in [`sansio::Path`]s) its datagrams, its clock and its turn. Handles and engine meet
+//! at one mutex; no message passes through a queue between tasks. The sockets are those of [`udp`], which send and
+//! receive many datagrams by one system call; streams to TURN servers by TCP and TLS, names by DNS and multicast DNS,
+//! and HTTP proxies are here as well.
 
+mod byte_stream;
 mod clock;
+mod configuration;
 mod connect;
+mod data_channel;
 pub mod engine;
+mod error;
+mod event;
 mod interfaces;
 mod mdns;
+mod message;
 mod multicast;
 mod network;
+mod peer_connection;
 mod proxy;
 mod sockets;
+mod state;
 mod streams;
 mod tls;
 mod wake;
 
+pub use byte_stream::ByteStream;
 pub use clock::Clock;
+pub use configuration::{Configuration, IceServer, IceTransportPolicy};
 pub use connect::Connector;
+pub use crypto::{Certificate, Fingerprint};
+pub use data_channel::DataChannel;
 pub use engine::{Engine, Host, Shared};
+pub use error::{Error, SendError};
+pub use event::PeerEvent;
+pub use ice::{CandidateKind, Report};
+pub use message::Message;
 pub use network::Network;
+pub use peer::{
+    CandidateError, ChannelState, ConnectionState, DataChannelInit, Failure, FailureCause, IceCandidateInit,
+    IceConnectionState, IceGatheringState, PathKind, PathSummary as PathInfo, SdpType, SessionDescription,
+    SignalingState, Stats,
+};
+pub use peer_connection::PeerConnection;

@@ -76,8 +76,9 @@ impl Host for Toys {
     fn machine(&mut self) -> &mut Toy {
         &mut self.toy
     }
-    fn absorb(&mut self, _: Time, _: &mut Vec<Waker>) {
+    fn absorb(&mut self, _: Time, _: &mut Vec<Waker>) -> bool {
         self.turns += 1;
+        false
     }
     fn ended(&self) -> bool {
         self.done

@@ -1,0 +1,204 @@
+use std::time::Duration;
+
+use crypto::Certificate;
+use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::Error;
+
+/// How a [`PeerConnection`](crate::PeerConnection) is made (`RTCConfiguration`, and what browsers decide themselves).
+///
+/// ```
+/// use sterna_driver::{Configuration, IceServer};
+///
+/// let configuration = Configuration {
+///     ice_servers: vec![
+///         IceServer::new("stun:stun.example.org"),
+///         IceServer::new("turn:turn.example.org?transport=tcp").with_credential("user", "secret"),
+///     ],
+///     ..Configuration::default()
+/// };
+/// # let _ = configuration;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// STUN and TURN servers, the preferred first (`iceServers`). Without any, only machines that reach each other
+    /// directly connect.
+    pub ice_servers: Vec<IceServer>,
+    /// Which paths may be taken (`iceTransportPolicy`).
+    pub ice_transport_policy: IceTransportPolicy,
+    /// Whether TURN servers are used. Without them no third party carries data, and some networks do not connect.
+    pub use_relay: bool,
+    /// Whether candidates are told one by one, by [`PeerEvent::IceCandidate`](crate::PeerEvent::IceCandidate).
+    ///
+    /// If not,
+    /// [`PeerConnection::set_local_description`](crate::PeerConnection::set_local_description) returns only when
+    /// all are known and stand in the description, so that one message each way is all the signalling there is.
+    pub trickle: bool,
+    /// Whether loopback addresses are candidates. Without this they are only on a machine that has no others.
+    pub include_loopback: bool,
+    /// Whether the addresses of this machine hide behind random `.local` names, as browsers do it. Others of the local
+    /// network find them by multicast DNS; everybody else learns only what STUN servers see.
+    pub mdns: bool,
+    /// Who we are to the other side. `None` makes a new certificate, which takes less than a millisecond; give the same
+    /// one to several connections to have one identity, and the same fingerprint, on all of them.
+    pub certificate: Option<Certificate>,
+    /// Certificate authorities, or self-signed certificates, of `turns:` servers that are trusted besides those that
+    /// the system trusts.
+    pub certificate_authorities: Vec<CertificateDer<'static>>,
+    /// Bytes that wait to be sent or acknowledged on one channel before `send` waits.
+    pub send_buffer: usize,
+    /// Bytes that wait on one channel for `recv` before the other side has to wait. What is on its way then comes on
+    /// top: up to 2 MiB a connection.
+    pub receive_buffer: usize,
+    /// The largest message that is accepted, in bytes.
+    pub max_message_size: u32,
+    /// The largest IP packet that surely gets through, in bytes: 1280 is what IPv6 guarantees.
+    pub mtu: usize,
+    /// How long closing, by [`PeerConnection::close`](crate::PeerConnection::close) or by dropping the last handle, may
+    /// take to deliver what was sent before.
+    pub close_timeout: Duration,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            ice_servers: Vec::new(),
+            ice_transport_policy: IceTransportPolicy::All,
+            use_relay: true,
+            trickle: true,
+            include_loopback: false,
+            mdns: false,
+            certificate: None,
+            certificate_authorities: Vec::new(),
+            send_buffer: 1 << 20,
+            receive_buffer: 1 << 20,
+            max_message_size: 262_144,
+            mtu: 1280,
+            close_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Configuration {
+    /// The servers as ICE wants them: one for each URL.
+    pub(crate) fn servers(&self) -> Result<Vec<ice::Server>, Error> {
+        let mut servers = Vec::new();
+        for server in &self.ice_servers {
+            for url in &server.urls {
+                let parsed: ice::ServerUrl =
+                    url.parse().map_err(|error| Error::Server { url: url.clone(), error })?;
+                if parsed.is_turn() && (server.username.is_none() || server.credential.is_none()) {
+                    return Err(Error::NoCredential { url: url.clone() });
+                }
+                if parsed.is_turn() && !self.use_relay {
+                    continue;
+                }
+                servers.push(ice::Server {
+                    url: parsed,
+                    username: server.username.clone().unwrap_or_default(),
+                    credential: server.credential.clone().unwrap_or_default(),
+                });
+            }
+        }
+        Ok(servers)
+    }
+}
+
+/// Which paths may be taken (`RTCIceTransportPolicy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IceTransportPolicy {
+    /// All.
+    #[default]
+    All,
+    /// Only relayed ones, so that neither side learns the other's addresses.
+    Relay,
+}
+
+/// A STUN or TURN server (`RTCIceServer`); its JSON is the browser's.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceServer {
+    /// Its URLs: `stun:host:port`, `turn:host:port?transport=udp|tcp`, `turns:host:port`.
+    #[serde(deserialize_with = "one_or_many")]
+    pub urls: Vec<String>,
+    /// For TURN: the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// For TURN: the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+impl IceServer {
+    /// A server with one URL and no credential.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { urls: vec![url.into()], ..Self::default() }
+    }
+
+    /// The same server, with a user and a password.
+    pub fn with_credential(self, username: impl Into<String>, credential: impl Into<String>) -> Self {
+        Self { username: Some(username.into()), credential: Some(credential.into()), ..self }
+    }
+}
+
+impl std::fmt::Debug for IceServer {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IceServer").field("urls", &self.urls).field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// `urls` may be a string or a list of them.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Urls {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Urls::deserialize(deserializer)? {
+        Urls::One(url) => vec![url],
+        Urls::Many(urls) => urls,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_of_servers_is_the_browsers() {
+        let one: IceServer = serde_json::from_str(r#"{"urls":"stun:a.example"}"#).unwrap();
+        assert_eq!(one, IceServer::new("stun:a.example"));
+        let json = r#"{"urls":["turn:a.example","turns:a.example"],"username":"u","credential":"p"}"#;
+        let many: IceServer = serde_json::from_str(json).unwrap();
+        assert_eq!(many.urls.len(), 2);
+        assert_eq!(serde_json::to_string(&many).unwrap(), json);
+        assert!(!format!("{many:?}").contains("credential"));
+    }
+
+    #[test]
+    fn servers_that_cannot_be_used_are_named() {
+        let with = |server| Configuration { ice_servers: vec![server], ..Configuration::default() }.servers();
+        let error = with(IceServer::new("turn.example.org")).unwrap_err();
+        assert!(error.to_string().contains("turn.example.org"), "{error}");
+        let error = with(IceServer::new("turn:turn.example.org")).unwrap_err();
+        assert!(error.to_string().contains("credential"), "{error}");
+    }
+
+    #[test]
+    fn relays_can_be_left_out() {
+        let configuration = Configuration {
+            ice_servers: vec![
+                IceServer::new("turn:a.example").with_credential("u", "p"),
+                IceServer::new("stun:a.example"),
+            ],
+            use_relay: false,
+            ..Configuration::default()
+        };
+        let servers = configuration.servers().unwrap();
+        assert_eq!(servers.len(), 1);
+        assert!(!servers[0].url.is_turn());
+    }
+}

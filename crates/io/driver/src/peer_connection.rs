@@ -1,0 +1,306 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, MutexGuard};
+use std::task::Poll;
+
+use crypto::Certificate;
+use peer::{
+    Connection, ConnectionState, DataChannelInit, IceCandidateInit, IceConnectionState, IceGatheringState, OfferOptions,
+    PathSummary, SessionDescription, SignalingState, Stats,
+};
+use sansio::{Seed, Time};
+
+use crate::interfaces::interfaces;
+use crate::state::{Settings, State, Told};
+use crate::{
+    Clock, Configuration, Connector, DataChannel, Engine, Error, IceTransportPolicy, Network, PeerEvent, Shared,
+};
+
+/// A connection to one other peer (`RTCPeerConnection`).
+///
+/// It is a handle: cheap to clone, and usable from any task. The work is done by a task of its own, which ends when the
+/// connection is closed: by [`PeerConnection::close`], by the other side, or by dropping the last handle together with
+/// the handles of all its channels. What was sent before is delivered first, as far as
+/// [`Configuration::close_timeout`] allows.
+///
+/// All futures are cancel-safe: dropping one loses nothing.
+#[derive(Clone)]
+pub struct PeerConnection {
+    handle: Arc<Handle>,
+}
+
+/// What keeps a connection alive: its clones are the handles of the connection and of its channels.
+pub(crate) struct Handle {
+    shared: Arc<Shared<State>>,
+    trickle: bool,
+}
+
+impl PeerConnection {
+    /// Makes a connection, and starts the task that runs it. Nothing is sent, and no socket opened, before a local
+    /// description is set.
+    ///
+    /// # Errors
+    /// Outside a tokio runtime, or if the URL of a server cannot be used.
+    pub fn new(configuration: Configuration) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let ice_servers = configuration.servers()?;
+        let certificate = match configuration.certificate {
+            Some(certificate) => certificate,
+            None => Certificate::generate().map_err(|error| Error::Certificate(error.to_string()))?,
+        };
+        let machine = peer::Configuration {
+            ice_servers,
+            ice_transport_policy: match configuration.ice_transport_policy {
+                IceTransportPolicy::All => ice::TransportPolicy::All,
+                IceTransportPolicy::Relay => ice::TransportPolicy::Relay,
+            },
+            interfaces: interfaces(),
+            mdns: configuration.mdns,
+            include_loopback: configuration.include_loopback,
+            mtu: configuration.mtu,
+            max_message_size: configuration.max_message_size,
+            send_buffer: configuration.send_buffer,
+            ..peer::Configuration::new(Seed(crypto::seed()), certificate)
+        };
+        let clock = Clock::start();
+        let settings = Settings {
+            trickle: configuration.trickle,
+            receive_buffer: configuration.receive_buffer,
+            close_timeout: configuration.close_timeout,
+        };
+        let shared = Shared::new(clock, State::new(Connection::new(clock.now(), machine), settings));
+        let network = Network::new(Connector::new(configuration.certificate_authorities));
+        runtime.spawn({
+            let _inside = runtime.enter();
+            Engine::new(shared.clone(), network)
+        });
+        Ok(Self { handle: Arc::new(Handle { shared, trickle: configuration.trickle }) })
+    }
+
+    /// Makes a channel (`createDataChannel`). Messages can be sent at once; they leave when the connection is there.
+    ///
+    /// # Errors
+    /// If the parameters contradict each other, or after closing.
+    #[doc(alias = "createDataChannel")]
+    pub fn create_data_channel(&self, label: &str, init: DataChannelInit) -> Result<DataChannel, Error> {
+        self.handle.act(|state, now| {
+            let id = state.connection.create_data_channel(now, label, init.clone())?;
+            state.add_channel(id);
+            Ok(DataChannel::new(self.handle.clone(), id, label.to_owned(), init))
+        })
+    }
+
+    /// Makes an offer (`createOffer`). It changes nothing until it is set as the local description.
+    ///
+    /// # Errors
+    /// While an offer of the other side awaits its answer, or after closing.
+    #[doc(alias = "createOffer")]
+    pub async fn create_offer(&self) -> Result<SessionDescription, Error> {
+        self.handle.act(|state, now| Ok(state.connection.create_offer(now, OfferOptions::default())?))
+    }
+
+    /// Makes the answer to the offer that was set as the remote description (`createAnswer`).
+    ///
+    /// # Errors
+    /// If there is no offer to answer, or after closing.
+    #[doc(alias = "createAnswer")]
+    pub async fn create_answer(&self) -> Result<SessionDescription, Error> {
+        self.handle.act(|state, now| Ok(state.connection.create_answer(now)?))
+    }
+
+    /// Applies an offer or an answer of ours (`setLocalDescription`), or, without one, makes and applies the one that
+    /// is due. Gathering of candidates begins. Returns what is to be sent to the other side: if
+    /// [`Configuration::trickle`] is off, only when all candidates are known and stand in it.
+    ///
+    /// # Errors
+    /// If the description does not fit the state, or is not the one that was made last; nothing has changed then.
+    #[doc(alias = "setLocalDescription")]
+    pub async fn set_local_description(
+        &self,
+        description: impl Into<Option<SessionDescription>>,
+    ) -> Result<SessionDescription, Error> {
+        let description = description.into();
+        let applied =
+            self.handle.act(|state, now| Ok::<_, Error>(state.connection.set_local_description(now, description)?))?;
+        if self.handle.trickle {
+            return Ok(applied);
+        }
+        self.gathering_complete().await?;
+        Ok(self.local_description().unwrap_or(applied))
+    }
+
+    /// Applies an offer or an answer of the other side (`setRemoteDescription`). An offer that meets one of ours takes
+    /// ours back first.
+    ///
+    /// # Errors
+    /// If it is malformed, does not fit the state, or contradicts an earlier one; nothing has changed then.
+    #[doc(alias = "setRemoteDescription")]
+    pub async fn set_remote_description(&self, description: SessionDescription) -> Result<(), Error> {
+        self.handle.act(|state, now| Ok(state.connection.set_remote_description(now, description)?))
+    }
+
+    /// Takes a candidate of the other side (`addIceCandidate`); `None` says that those were all. One that comes before
+    /// its description waits for it.
+    ///
+    /// # Errors
+    /// If it is malformed, or after closing.
+    #[doc(alias = "addIceCandidate")]
+    pub async fn add_ice_candidate(&self, candidate: impl Into<Option<IceCandidateInit>>) -> Result<(), Error> {
+        let candidate = candidate.into();
+        self.handle.act(|state, now| Ok(state.connection.add_ice_candidate(now, candidate)?))
+    }
+
+    /// Looks for a new path with the next offer (`restartIce`), for instance after the network has changed: the
+    /// addresses of this machine are listed anew. [`PeerEvent::NegotiationNeeded`] follows.
+    #[doc(alias = "restartIce")]
+    pub fn restart_ice(&self) {
+        let interfaces = interfaces();
+        self.handle.act(|state, now| {
+            state.connection.set_interfaces(now, interfaces);
+            state.connection.restart_ice(now);
+        });
+    }
+
+    /// Our description, in negotiation or in force, with the candidates so far (`localDescription`).
+    #[doc(alias = "localDescription")]
+    pub fn local_description(&self) -> Option<SessionDescription> {
+        self.handle.state().connection.local_description()
+    }
+
+    /// The other side's description, in negotiation or in force (`remoteDescription`).
+    #[doc(alias = "remoteDescription")]
+    pub fn remote_description(&self) -> Option<SessionDescription> {
+        self.handle.state().connection.remote_description()
+    }
+
+    /// Waits until all our candidates are known and stand in [`PeerConnection::local_description`].
+    ///
+    /// # Errors
+    /// If the connection is closed before.
+    pub async fn gathering_complete(&self) -> Result<(), Error> {
+        poll_fn(|cx| self.handle.state().poll_gathered(cx)).await
+    }
+
+    /// Waits until the connection is there, and tells which path it takes.
+    ///
+    /// # Errors
+    /// If it fails, [`Error::Failed`] with the cause, what to do about it, and the evidence; [`Error::Closed`] if it is
+    /// closed before.
+    pub async fn connected(&self) -> Result<PathSummary, Error> {
+        poll_fn(|cx| {
+            let mut state = self.handle.state();
+            match state.poll_connected(cx) {
+                Poll::Ready(Ok(())) => Poll::Ready(state.connection.path().ok_or(Error::Closed)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The next event; `None` once the connection is closed and all were told.
+    ///
+    /// Events wait until they are asked for, up to some thousands. They need not be: the connection works without.
+    pub async fn next_event(&self) -> Option<PeerEvent> {
+        let told = poll_fn(|cx| self.handle.state().poll_event(cx)).await?;
+        Some(match told {
+            Told::NegotiationNeeded => PeerEvent::NegotiationNeeded,
+            Told::Candidate(candidate) => PeerEvent::IceCandidate(candidate),
+            Told::CandidateError(error) => PeerEvent::IceCandidateError(error),
+            Told::Channel { id, label, init } => {
+                PeerEvent::DataChannel(DataChannel::new(self.handle.clone(), id, label, init))
+            }
+            Told::Connection(state) => PeerEvent::ConnectionStateChange(state),
+            Told::IceConnection(state) => PeerEvent::IceConnectionStateChange(state),
+            Told::IceGathering(state) => PeerEvent::IceGatheringStateChange(state),
+            Told::Signaling(state) => PeerEvent::SignalingStateChange(state),
+            Told::Path(path) => PeerEvent::PathChange(path),
+            Told::PeerClosed => PeerEvent::PeerClosed,
+            Told::Failed(failure) => PeerEvent::Failed(failure),
+        })
+    }
+
+    /// The path that data takes; `None` while there is none.
+    pub fn path(&self) -> Option<PathSummary> {
+        self.handle.state().connection.path()
+    }
+
+    /// What ICE has tried so far, and what came back; `None` before there was anything to do.
+    pub fn report(&self) -> Option<ice::Report> {
+        self.handle.state().connection.ice_report()
+    }
+
+    /// Statistics with the names of webrtc-stats (`getStats`).
+    #[doc(alias = "getStats")]
+    pub fn stats(&self) -> Vec<Stats> {
+        let now = self.handle.shared.now();
+        self.handle.state().connection.stats(now)
+    }
+
+    /// `connectionState`.
+    #[doc(alias = "connectionState")]
+    pub fn connection_state(&self) -> ConnectionState {
+        self.handle.state().connection.connection_state()
+    }
+
+    /// `iceConnectionState`.
+    #[doc(alias = "iceConnectionState")]
+    pub fn ice_connection_state(&self) -> IceConnectionState {
+        self.handle.state().connection.ice_connection_state()
+    }
+
+    /// `iceGatheringState`.
+    #[doc(alias = "iceGatheringState")]
+    pub fn ice_gathering_state(&self) -> IceGatheringState {
+        self.handle.state().connection.ice_gathering_state()
+    }
+
+    /// `signalingState`.
+    #[doc(alias = "signalingState")]
+    pub fn signaling_state(&self) -> SignalingState {
+        self.handle.state().connection.signaling_state()
+    }
+
+    /// Closes all channels, delivering what was sent on them, and then the connection; returns when it is done, or
+    /// [`Configuration::close_timeout`] is over. Without waiting for the result, closing goes on in the background.
+    pub async fn close(&self) {
+        self.handle.act(State::close);
+        poll_fn(|cx| self.handle.state().poll_gone(cx)).await;
+    }
+}
+
+impl fmt::Debug for PeerConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerConnection").field("state", &self.connection_state()).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// The state, to look at or to wait for.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.shared.now()
+    }
+
+    /// Does something that the engine has to know of.
+    pub(crate) fn act<T>(&self, act: impl FnOnce(&mut State, Time) -> T) -> T {
+        let now = self.shared.now();
+        let result = act(&mut self.shared.lock(), now);
+        self.shared.wake();
+        result
+    }
+
+    /// Has the engine take a turn.
+    pub(crate) fn wake(&self) {
+        self.shared.wake();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.act(State::close);
+    }
+}

@@ -1,0 +1,452 @@
+//! What the engine and the handles share: the machine, and what waits for its holders.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use peer::{
+    ChannelId, Connection, ConnectionState, DataChannelInit, Event, Failure, IceCandidateInit, IceConnectionState, IceGatheringState,
+    MessageKind, SignalingState,
+};
+use sansio::{Machine, Time};
+
+use crate::wake::Waiting;
+use crate::{Error, Host, Message, SendError};
+
+/// Events that nobody has asked for before the oldest are forgotten.
+const MAX_EVENTS: usize = 4096;
+/// Messages that wait on one channel, however small they are, before the other side has to wait.
+const MAX_MESSAGES: usize = 8192;
+
+/// The host of one connection.
+pub(crate) struct State {
+    pub(crate) connection: Connection,
+    settings: Settings,
+    events: VecDeque<Told>,
+    channels: BTreeMap<ChannelId, Inbox>,
+    /// Tasks that wait for the next event.
+    listeners: Waiting,
+    /// Tasks that wait for a state of the connection.
+    watchers: Waiting,
+    failure: Option<Box<Failure>>,
+    /// When closing gives up on delivering what was sent before.
+    closing: Option<Time>,
+    /// The connection broke off, or was closed by the other side: what was not delivered by then never will be.
+    severed: bool,
+    /// The engine is gone.
+    gone: bool,
+}
+
+/// What the state has to know of the configuration.
+pub(crate) struct Settings {
+    pub(crate) trickle: bool,
+    pub(crate) receive_buffer: usize,
+    pub(crate) close_timeout: Duration,
+}
+
+/// An event without handles, which would keep the connection alive from within.
+#[derive(Debug)]
+pub(crate) enum Told {
+    NegotiationNeeded,
+    Candidate(Option<IceCandidateInit>),
+    CandidateError(peer::CandidateError),
+    Channel { id: ChannelId, label: String, init: DataChannelInit },
+    Connection(ConnectionState),
+    IceConnection(IceConnectionState),
+    IceGathering(IceGatheringState),
+    Signaling(SignalingState),
+    Path(Box<peer::PathSummary>),
+    PeerClosed,
+    Failed(Box<Failure>),
+}
+
+/// One channel, as its handle sees it.
+#[derive(Debug, Default)]
+struct Inbox {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    /// Reading is stopped until some of the messages are taken.
+    stopped: bool,
+    /// The handle is gone: what comes is of no interest.
+    ignored: bool,
+    opened: bool,
+    /// Closed, and whether all that was sent on it is delivered.
+    closed: Option<bool>,
+    readers: Waiting,
+    writers: Waiting,
+}
+
+impl State {
+    pub(crate) fn new(connection: Connection, settings: Settings) -> Self {
+        Self {
+            connection,
+            settings,
+            events: VecDeque::new(),
+            channels: BTreeMap::new(),
+            listeners: Waiting::default(),
+            watchers: Waiting::default(),
+            failure: None,
+            closing: None,
+            severed: false,
+            gone: false,
+        }
+    }
+
+    /// Starts to keep messages for a channel that was just made.
+    pub(crate) fn add_channel(&mut self, id: ChannelId) {
+        self.channels.insert(id, Inbox::default());
+    }
+
+    /// The next event; `None` when there will be no more.
+    pub(crate) fn poll_event(&mut self, cx: &Context<'_>) -> Poll<Option<Told>> {
+        if let Some(told) = self.events.pop_front() {
+            return Poll::Ready(Some(told));
+        }
+        if self.gone {
+            return Poll::Ready(None);
+        }
+        self.listeners.register(cx);
+        Poll::Pending
+    }
+
+    /// Waits for the connection.
+    pub(crate) fn poll_connected(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        match self.connection.connection_state() {
+            ConnectionState::Connected => Poll::Ready(Ok(())),
+            _ if self.failure.is_some() => Poll::Ready(Err(self.error())),
+            ConnectionState::Closed => Poll::Ready(Err(Error::Closed)),
+            _ if self.is_over() => Poll::Ready(Err(Error::Closed)),
+            _ => {
+                self.watchers.register(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Waits until all candidates are known.
+    pub(crate) fn poll_gathered(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        if self.connection.ice_gathering_state() == IceGatheringState::Complete {
+            return Poll::Ready(Ok(()));
+        }
+        if self.is_over() || self.connection.connection_state() == ConnectionState::Closed {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        self.watchers.register(cx);
+        Poll::Pending
+    }
+
+    /// Waits until the engine has ended.
+    pub(crate) fn poll_gone(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.gone {
+            return Poll::Ready(());
+        }
+        self.watchers.register(cx);
+        Poll::Pending
+    }
+
+    /// Closes all channels, and then the connection, once what was sent on them is delivered or time is up.
+    pub(crate) fn close(&mut self, now: Time) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.closing = Some(now + self.settings.close_timeout);
+        for id in self.channels.keys().copied().collect::<Vec<_>>() {
+            self.close_channel(now, id);
+        }
+        // What still comes is taken and forgotten, so that it holds nothing up.
+        for (id, inbox) in &mut self.channels {
+            if std::mem::take(&mut inbox.stopped) {
+                self.connection.set_reading(now, *id, true);
+            }
+        }
+        self.finish(now);
+    }
+
+    /// Sends a message, or waits for room.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &Context<'_>,
+        now: Time,
+        id: ChannelId,
+        kind: MessageKind,
+        data: &[u8],
+    ) -> Poll<Result<(), SendError>> {
+        match self.try_send(now, id, kind, data) {
+            Err(SendError::Full | SendError::NotOpen) => {}
+            result => return Poll::Ready(result),
+        }
+        match self.channels.get_mut(&id) {
+            Some(inbox) => {
+                inbox.writers.register(cx);
+                Poll::Pending
+            }
+            None => Poll::Ready(Err(SendError::Closed)),
+        }
+    }
+
+    /// Sends a message if there is room.
+    pub(crate) fn try_send(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        kind: MessageKind,
+        data: &[u8],
+    ) -> Result<(), SendError> {
+        if let Some(failure) = &self.failure {
+            return Err(SendError::Failed(failure.clone()));
+        }
+        if self.closing.is_some() || self.is_over() {
+            return Err(SendError::Closed);
+        }
+        self.connection.send(now, id, kind, data).map_err(|error| match error {
+            peer::SendError::NotOpen => SendError::NotOpen,
+            peer::SendError::Full => SendError::Full,
+            peer::SendError::TooLarge { limit } => SendError::TooLarge { limit },
+            _ => SendError::Closed,
+        })
+    }
+
+    /// The next message; `None` when there will be no more. Whether the engine has to know that there is room again.
+    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>, now: Time, id: ChannelId) -> (Poll<Option<Message>>, bool) {
+        let over = self.is_over() || self.failure.is_some();
+        let Some(inbox) = self.channels.get_mut(&id) else { return (Poll::Ready(None), false) };
+        if let Some(message) = inbox.messages.pop_front() {
+            inbox.bytes -= message.len();
+            let resume = inbox.stopped
+                && inbox.bytes <= self.settings.receive_buffer / 2
+                && inbox.messages.len() <= MAX_MESSAGES / 2;
+            if resume {
+                inbox.stopped = false;
+                self.connection.set_reading(now, id, true);
+            }
+            return (Poll::Ready(Some(message)), resume);
+        }
+        if inbox.closed.is_some() || over {
+            return (Poll::Ready(None), false);
+        }
+        inbox.readers.register(cx);
+        (Poll::Pending, false)
+    }
+
+    /// Why a channel that has ended did so: `Ok` if it was closed in an orderly way.
+    pub(crate) fn verdict(&self, id: ChannelId) -> Result<(), SendError> {
+        match (self.channels.get(&id).and_then(|inbox| inbox.closed), &self.failure) {
+            (Some(true), _) => Ok(()),
+            (_, Some(failure)) => Err(SendError::Failed(failure.clone())),
+            _ => Err(SendError::Closed),
+        }
+    }
+
+    /// Waits until the channel is open.
+    pub(crate) fn poll_opened(&mut self, cx: &Context<'_>, id: ChannelId) -> Poll<Result<(), SendError>> {
+        let over = self.is_over() || self.failure.is_some();
+        match self.channels.get_mut(&id) {
+            Some(inbox) if inbox.closed.is_none() && !over => {
+                if inbox.opened {
+                    return Poll::Ready(Ok(()));
+                }
+                inbox.writers.register(cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(Err(self.verdict(id).err().unwrap_or(SendError::Closed))),
+        }
+    }
+
+    /// Closes a channel once all that was sent on it is delivered.
+    pub(crate) fn close_channel(&mut self, now: Time, id: ChannelId) {
+        if self.channels.get(&id).is_some_and(|inbox| inbox.closed.is_none()) {
+            self.connection.close_channel(now, id);
+        }
+    }
+
+    /// Waits until a channel that is closing is closed.
+    pub(crate) fn poll_channel_closed(&mut self, cx: &Context<'_>, id: ChannelId) -> Poll<Result<(), SendError>> {
+        let over = self.is_over() || self.failure.is_some();
+        match self.channels.get_mut(&id) {
+            Some(inbox) if inbox.closed.is_none() && !over => {
+                inbox.writers.register(cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(self.verdict(id)),
+        }
+    }
+
+    /// The handle of a channel is gone.
+    pub(crate) fn forget_channel(&mut self, now: Time, id: ChannelId) {
+        self.close_channel(now, id);
+        let Some(inbox) = self.channels.get_mut(&id) else { return };
+        if inbox.closed.is_some() || self.gone {
+            self.channels.remove(&id);
+            return;
+        }
+        let stopped = inbox.stopped;
+        *inbox = Inbox { ignored: true, ..Inbox::default() };
+        if stopped {
+            self.connection.set_reading(now, id, true);
+        }
+    }
+
+    fn error(&self) -> Error {
+        self.failure.clone().map_or(Error::Closed, Error::Failed)
+    }
+
+    /// Whether nothing will come any more.
+    fn is_over(&self) -> bool {
+        self.gone || self.severed
+    }
+
+    /// Closes the connection for good if closing has waited for all that it waits for. Whether it did.
+    fn finish(&mut self, now: Time) -> bool {
+        let Some(deadline) = self.closing else { return false };
+        if self.connection.connection_state() == ConnectionState::Closed {
+            return false;
+        }
+        let connected =
+            matches!(self.connection.connection_state(), ConnectionState::Connected | ConnectionState::Disconnected);
+        let undelivered = connected && self.connection.channels().next().is_some();
+        if undelivered && now < deadline && !self.severed {
+            return false;
+        }
+        self.severed |= undelivered;
+        self.connection.close(now);
+        true
+    }
+
+    fn tell(&mut self, told: Told) {
+        if self.events.len() == MAX_EVENTS {
+            if let Some(Told::Channel { id, .. }) = self.events.pop_front() {
+                self.channels.remove(&id);
+            }
+            tracing::warn!("nobody asks for this connection's events; the oldest is forgotten");
+        }
+        self.events.push_back(told);
+    }
+
+    fn handle(&mut self, now: Time, event: Event, wakers: &mut Vec<Waker>) {
+        match event {
+            Event::MessageReceived { id, kind, data } => return self.receive(now, id, kind, data, wakers),
+            Event::Writable(id) => return self.with(id, |inbox| inbox.writers.drain_into(wakers)),
+            Event::BufferedAmountLow(_) => return,
+            Event::ChannelOpened { id, incoming } => {
+                let inbox = self.channels.entry(id).or_default();
+                inbox.opened = true;
+                inbox.writers.drain_into(wakers);
+                if incoming && let Some(channel) = self.connection.channel(id) {
+                    let (label, init) = (channel.label.clone(), channel.init.clone());
+                    self.tell(Told::Channel { id, label, init });
+                }
+            }
+            Event::ChannelClosed(id) => {
+                let delivered = !self.severed && self.failure.is_none();
+                if self.channels.get(&id).is_some_and(|inbox| inbox.ignored) {
+                    self.channels.remove(&id);
+                }
+                self.with(id, |inbox| {
+                    inbox.closed.get_or_insert(delivered);
+                    inbox.readers.drain_into(wakers);
+                    inbox.writers.drain_into(wakers);
+                });
+                return;
+            }
+            Event::NegotiationNeeded => self.tell(Told::NegotiationNeeded),
+            Event::SignalingStateChanged(state) => self.tell(Told::Signaling(state)),
+            Event::IceGatheringStateChanged(state) => self.tell(Told::IceGathering(state)),
+            Event::CandidateGathered(candidate) => {
+                if self.settings.trickle {
+                    let candidate = Some(candidate).filter(|candidate| !candidate.is_end_of_candidates());
+                    self.tell(Told::Candidate(candidate));
+                }
+            }
+            Event::CandidateFailed(error) => self.tell(Told::CandidateError(error)),
+            Event::IceConnectionStateChanged(state) => self.tell(Told::IceConnection(state)),
+            Event::ConnectionStateChanged(state) => {
+                if state == ConnectionState::Connected {
+                    self.failure = None; // an ICE restart has healed it
+                }
+                self.tell(Told::Connection(state));
+            }
+            Event::PathChanged(path) => self.tell(Told::Path(path)),
+            Event::PeerClosed => {
+                self.severed = true;
+                self.wake_channels(wakers);
+                self.tell(Told::PeerClosed);
+            }
+            Event::Failed(failure) => {
+                self.failure = Some(failure.clone());
+                self.wake_channels(wakers);
+                self.tell(Told::Failed(failure));
+            }
+            _ => return,
+        }
+        self.listeners.drain_into(wakers);
+        self.watchers.drain_into(wakers);
+    }
+
+    fn receive(&mut self, now: Time, id: ChannelId, kind: MessageKind, data: Bytes, wakers: &mut Vec<Waker>) {
+        let Some(inbox) = self.channels.get_mut(&id) else { return };
+        if inbox.ignored || self.closing.is_some() {
+            return;
+        }
+        inbox.bytes += data.len();
+        inbox.messages.push_back(Message::new(kind, data));
+        inbox.readers.drain_into(wakers);
+        if !inbox.stopped
+            && (inbox.bytes >= self.settings.receive_buffer || inbox.messages.len() >= MAX_MESSAGES)
+        {
+            inbox.stopped = true;
+            self.connection.set_reading(now, id, false);
+        }
+    }
+
+    fn with(&mut self, id: ChannelId, act: impl FnOnce(&mut Inbox)) {
+        if let Some(inbox) = self.channels.get_mut(&id) {
+            act(inbox);
+        }
+    }
+
+    fn wake_channels(&mut self, wakers: &mut Vec<Waker>) {
+        for inbox in self.channels.values_mut() {
+            inbox.readers.drain_into(wakers);
+            inbox.writers.drain_into(wakers);
+        }
+    }
+}
+
+impl Host for State {
+    type Machine = Connection;
+
+    fn machine(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    fn absorb(&mut self, now: Time, wakers: &mut Vec<Waker>) -> bool {
+        while let Some(event) = self.connection.poll_event() {
+            self.handle(now, event, wakers);
+        }
+        // The other side is gone: nothing is left to do but to say goodbye to our servers.
+        if self.severed && self.connection.connection_state() != ConnectionState::Closed {
+            self.closing.get_or_insert(now);
+        }
+        let finished = self.finish(now);
+        while let Some(event) = self.connection.poll_event() {
+            self.handle(now, event, wakers);
+        }
+        finished
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.closing.filter(|_| self.connection.connection_state() != ConnectionState::Closed)
+    }
+
+    fn ended(&self) -> bool {
+        self.connection.is_finished()
+    }
+
+    fn abandon(&mut self, wakers: &mut Vec<Waker>) {
+        self.gone = true;
+        self.listeners.drain_into(wakers);
+        self.watchers.drain_into(wakers);
+        self.wake_channels(wakers);
+    }
+}
