@@ -170,6 +170,9 @@ impl Drop for DataChannel {
 
 impl fmt::Debug for DataChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataChannel").field("label", &self.label).field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("DataChannel")
+            .field("label", &self.label)
+            .field("id", &self.id())
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 use peer::{
-    CandidateError, ConnectionState, Failure, IceCandidateInit, IceConnectionState, IceGatheringState, PathSummary,
-    SignalingState,
+    CandidateError, ConnectionState, Failure, IceCandidateInit, IceConnectionState, IceGatheringState,
+    PathSummary, SignalingState,
 };
 
 use crate::DataChannel;

@@ -5,15 +5,16 @@ use std::task::Poll;
 
 use crypto::Certificate;
 use peer::{
-    Connection, ConnectionState, DataChannelInit, IceCandidateInit, IceConnectionState, IceGatheringState, OfferOptions,
-    PathSummary, SessionDescription, SignalingState, Stats,
+    Connection, ConnectionState, DataChannelInit, IceCandidateInit, IceConnectionState, IceGatheringState,
+    OfferOptions, PathSummary, SessionDescription, SignalingState, Stats,
 };
 use sansio::{Seed, Time};
 
 use crate::interfaces::interfaces;
 use crate::state::{Settings, State, Told};
 use crate::{
-    Clock, Configuration, Connector, DataChannel, Engine, Error, IceTransportPolicy, Network, PeerEvent, Shared,
+    Clock, Configuration, Connector, DataChannel, Engine, Error, IceTransportPolicy, Network, PeerEvent,
+    Shared,
 };
 
 /// A connection to one other peer (`RTCPeerConnection`).
@@ -120,8 +121,9 @@ impl PeerConnection {
         description: impl Into<Option<SessionDescription>>,
     ) -> Result<SessionDescription, Error> {
         let description = description.into();
-        let applied =
-            self.handle.act(|state, now| Ok::<_, Error>(state.connection.set_local_description(now, description)?))?;
+        let applied = self
+            .handle
+            .act(|state, now| Ok::<_, Error>(state.connection.set_local_description(now, description)?))?;
         if self.handle.trickle {
             return Ok(applied);
         }
@@ -145,7 +147,10 @@ impl PeerConnection {
     /// # Errors
     /// If it is malformed, or after closing.
     #[doc(alias = "addIceCandidate")]
-    pub async fn add_ice_candidate(&self, candidate: impl Into<Option<IceCandidateInit>>) -> Result<(), Error> {
+    pub async fn add_ice_candidate(
+        &self,
+        candidate: impl Into<Option<IceCandidateInit>>,
+    ) -> Result<(), Error> {
         let candidate = candidate.into();
         self.handle.act(|state, now| Ok(state.connection.add_ice_candidate(now, candidate)?))
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peer::{
-    ChannelId, Connection, ConnectionState, DataChannelInit, Event, Failure, IceCandidateInit, IceConnectionState, IceGatheringState,
-    MessageKind, SignalingState,
+    ChannelId, Connection, ConnectionState, DataChannelInit, Event, Failure, IceCandidateInit,
+    IceConnectionState, IceGatheringState, MessageKind, SignalingState,
 };
 use sansio::{Machine, Time};
 
@@ -208,7 +208,12 @@ impl State {
     }
 
     /// The next message; `None` when there will be no more. Whether the engine has to know that there is room again.
-    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>, now: Time, id: ChannelId) -> (Poll<Option<Message>>, bool) {
+    pub(crate) fn poll_recv(
+        &mut self,
+        cx: &Context<'_>,
+        now: Time,
+        id: ChannelId,
+    ) -> (Poll<Option<Message>>, bool) {
         let over = self.is_over() || self.failure.is_some();
         let Some(inbox) = self.channels.get_mut(&id) else { return (Poll::Ready(None), false) };
         if let Some(message) = inbox.messages.pop_front() {
@@ -261,7 +266,11 @@ impl State {
     }
 
     /// Waits until a channel that is closing is closed.
-    pub(crate) fn poll_channel_closed(&mut self, cx: &Context<'_>, id: ChannelId) -> Poll<Result<(), SendError>> {
+    pub(crate) fn poll_channel_closed(
+        &mut self,
+        cx: &Context<'_>,
+        id: ChannelId,
+    ) -> Poll<Result<(), SendError>> {
         let over = self.is_over() || self.failure.is_some();
         match self.channels.get_mut(&id) {
             Some(inbox) if inbox.closed.is_none() && !over => {
@@ -302,8 +311,10 @@ impl State {
         if self.connection.connection_state() == ConnectionState::Closed {
             return false;
         }
-        let connected =
-            matches!(self.connection.connection_state(), ConnectionState::Connected | ConnectionState::Disconnected);
+        let connected = matches!(
+            self.connection.connection_state(),
+            ConnectionState::Connected | ConnectionState::Disconnected
+        );
         let undelivered = connected && self.connection.channels().next().is_some();
         if undelivered && now < deadline && !self.severed {
             return false;
