@@ -41,6 +41,9 @@ pub struct Agent {
     session: Session,
     /// The session before the last restart, whose path serves until the new one has its own.
     previous: Option<Session>,
+    /// The session that the last restart replaced, if it had no path and `previous` is an older one that has: only
+    /// [`Agent::undo_restart`] wants it.
+    replaced: Option<Session>,
     /// Candidates of a session of the other side that we have not been told of yet.
     future: Vec<Candidate>,
     gatherer: Gatherer,
@@ -80,6 +83,7 @@ impl Agent {
             remote_ta: None,
             session: Session::new(&config, &mut rng),
             previous: None,
+            replaced: None,
             future: Vec::new(),
             gatherer: Gatherer::new(),
             locals: Locals::default(),
@@ -123,6 +127,7 @@ impl Agent {
             let local = self.session.local.clone();
             self.begin(local);
         }
+        self.replaced = None;
         let ufrag = remote.ufrag.clone();
         let (mut ctx, session, _) = self.context(now);
         session.set_remote(&mut ctx, remote);
@@ -250,6 +255,9 @@ impl Agent {
         old.pause();
         if old.carrier(self.config.lite).is_some() || self.previous.is_none() {
             self.previous = Some(old);
+            self.replaced = None;
+        } else {
+            self.replaced = Some(old);
         }
         let keep =
             self.previous.as_ref().and_then(|past| past.carrier(self.config.lite)).map(|pair| pair.route);
@@ -273,7 +281,8 @@ impl Agent {
         if self.session.remote.is_some() {
             return;
         }
-        if let Some(previous) = self.previous.take_if(|previous| !previous.retired) {
+        let undone = self.replaced.take();
+        if let Some(previous) = undone.or_else(|| self.previous.take_if(|previous| !previous.retired)) {
             self.generation += 1;
             self.told = previous.selected;
             self.locals.set_ufrag(&previous.local.ufrag);
