@@ -298,6 +298,7 @@ impl Connection {
             pwd: credentials.pwd,
             fingerprint: self.fingerprint.clone(),
             max_message_size: self.configuration.max_message_size,
+            pacing: self.transport.agent().map_or(0, |agent| agent.pacing().as_millis()),
         }
     }
 

@@ -99,6 +99,8 @@ pub(crate) struct LocalTransport {
     /// `sha-256 AB:CD:…`
     pub(crate) fingerprint: String,
     pub(crate) max_message_size: u32,
+    /// Milliseconds between two checks.
+    pub(crate) pacing: u128,
     pub(crate) candidates: LocalCandidates,
 }
 

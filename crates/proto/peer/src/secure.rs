@@ -101,7 +101,9 @@ impl Secure {
         if let Some(dtls) = &mut self.dtls {
             dtls.handle_timeout(now);
         }
-        self.sctp.handle_timeout(now);
+        if self.state == DtlsState::Connected {
+            self.sctp.handle_timeout(now);
+        }
         self.drain();
     }
 
@@ -121,7 +123,8 @@ impl Secure {
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let dtls = self.dtls.as_ref().and_then(dtls::Endpoint::poll_timeout);
-        [dtls, self.sctp.poll_timeout()].into_iter().flatten().min()
+        let sctp = self.sctp.poll_timeout().filter(|_| self.state == DtlsState::Connected);
+        [dtls, sctp].into_iter().flatten().min()
     }
 
     fn drain(&mut self) {

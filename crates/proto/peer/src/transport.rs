@@ -19,6 +19,9 @@ pub(crate) struct Transport {
     /// Agents of offers that were taken back and of closed connections: they still say goodbye to their servers.
     leaving: VecDeque<(u32, ice::Agent)>,
     secure: Option<Secure>,
+    /// Whether ICE had a path when it was last asked. Without one the clocks of DTLS and SCTP stand still: nothing
+    /// that they could send would leave, and no attempt of theirs shall count.
+    has_path: bool,
     sockets: Sockets,
     next_serial: u32,
     demux: Demux,
@@ -180,8 +183,11 @@ impl Transport {
             }
         };
         (ice.agreed, ice.restarting) = (true, false);
-        let Remote { credentials, lite, candidates, end_of_candidates, .. } = agreement.remote;
+        let Remote { credentials, lite, pacing, candidates, end_of_candidates, .. } = agreement.remote;
         ice.agent.set_remote_lite(now, lite);
+        if let Some(pacing) = pacing {
+            ice.agent.set_remote_pacing(now, pacing);
+        }
         if ice.agent.remote_credentials() != Some(&credentials) {
             ice.agent.set_remote_credentials(now, credentials);
         }
@@ -246,7 +252,7 @@ impl Transport {
         if let Some(ice) = &mut self.ice {
             ice.agent.handle_timeout(now);
         }
-        if let Some(secure) = &mut self.secure {
+        if let Some(secure) = self.secure.as_mut().filter(|_| self.has_path) {
             secure.handle_timeout(now);
         }
         self.dismiss();
@@ -260,9 +266,9 @@ impl Transport {
             {
                 secure.begin(now, pair.rtt);
             }
-            if let Some(secure) = &mut self.secure
-                && let Some(mut lane) = ice.agent.lane(out)
-            {
+            let lane = ice.agent.lane(out);
+            self.has_path = lane.is_some();
+            if let (Some(secure), Some(mut lane)) = (&mut self.secure, lane) {
                 let mut lane = Counted { lane: &mut lane, traffic: &mut self.traffic };
                 secure.poll_transmit(now, &mut lane, self.closing);
             }
@@ -279,7 +285,7 @@ impl Transport {
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let leaving = self.leaving.iter().filter_map(|(_, agent)| agent.poll_timeout());
         let ice = self.agent().and_then(Machine::poll_timeout);
-        let secure = self.secure.as_ref().and_then(Secure::poll_timeout);
+        let secure = self.secure.as_ref().filter(|_| self.has_path).and_then(Secure::poll_timeout);
         leaving.chain(ice).chain(secure).min()
     }
 
@@ -333,6 +339,7 @@ impl Transport {
     /// Lets the agent go.
     fn retire(&mut self, now: Time) {
         let Some(mut ice) = self.ice.take() else { return };
+        self.has_path = false;
         ice.agent.close(now);
         if self.leaving.len() == MAX_LEAVING {
             self.leaving.pop_front();

@@ -119,7 +119,7 @@ pub(crate) fn flaw(name: &str, value: &str) -> Option<&'static str> {
         "sctpmap" => {
             value.split(' ').next().is_some_and(|port| is_number(port) && port.parse::<u16>().is_ok())
         }
-        "max-message-size" => is_number(value),
+        "max-message-size" | "ice-pacing" => is_number(value),
         _ => true,
     };
     if well_formed { None } else { Some(expectation(name)) }
@@ -134,6 +134,7 @@ fn expectation(name: &str) -> &'static str {
         "sctp-port" => "a port from 0 to 65535",
         "sctpmap" => "a port, a protocol and a number of streams",
         "max-message-size" => "a number of bytes",
+        "ice-pacing" => "a number of milliseconds",
         _ => "a token",
     }
 }

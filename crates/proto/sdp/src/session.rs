@@ -54,6 +54,11 @@ impl Session {
         self.lines.has("ice-lite")
     }
 
+    /// `a=ice-pacing`: the pause between checks that is wished for, in milliseconds (RFC 8839 §5.5).
+    pub fn ice_pacing(&self) -> Option<u64> {
+        self.lines.attribute("ice-pacing").map(|ms| ms.parse().unwrap_or(u64::MAX))
+    }
+
     /// The values of `a=msid-semantic`, as they stand.
     pub fn msid_semantic(&self) -> Option<&str> {
         self.lines.attribute("msid-semantic")

@@ -127,6 +127,7 @@ fn others() {
     let session = vector("janus-ice-lite-data-offer");
     assert!(session.is_ice_lite());
     let session = vector("rfc8839-example");
+    assert_eq!(session.ice_pacing(), Some(50));
     let audio = session.section(0).unwrap();
     assert_eq!((audio.ice_ufrag(), audio.connection()), (Some("8hhY"), Some("IN IP4 192.0.2.3")));
     assert!(!audio.is_data() && audio.sctp_port().is_none());

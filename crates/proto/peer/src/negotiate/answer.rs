@@ -27,10 +27,12 @@ pub(super) fn answer(
         };
         session.media.push(media);
     }
-    let Some(data) = accepted.and_then(|(remote, ..)| offer.section(remote.index)) else { return session };
+    let Some((remote, transport, _)) = accepted else { return session };
+    let Some(data) = offer.section(remote.index) else { return session };
     if let (Some(_), Some(mid)) = (data.bundle(), data.mid()) {
         session.lines.push_attribute("group", &format!("BUNDLE {mid}"));
     }
+    session.lines.push_attribute("ice-pacing", &transport.pacing.to_string());
     let options: Vec<_> =
         OPTIONS.into_iter().filter(|it| data.ice_options().any(|offered| offered == *it)).collect();
     if !options.is_empty() {

@@ -50,6 +50,7 @@ impl Outline<'_> {
         }
         if !bundled.is_empty() {
             session.lines.push_attribute("group", &format!("BUNDLE {}", bundled.join(" ")));
+            session.lines.push_attribute("ice-pacing", &self.transport.pacing.to_string());
         }
         session.lines.push_attribute("ice-options", "trickle ice2");
         session

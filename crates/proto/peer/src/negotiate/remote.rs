@@ -1,7 +1,12 @@
+use std::time::Duration;
+
 use crypto::{Fingerprint, FingerprintAlgorithm};
 use sdp::{Section, Session, Setup};
 
 use crate::DescriptionError;
+
+/// A peer that wants longer pauses does not want to be connected to.
+const MAX_PACING_MS: u64 = 1000;
 
 /// The other end of the transport that carries data channels, as a description tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +16,8 @@ pub(crate) struct Remote {
     pub(crate) mid: Option<String>,
     pub(crate) credentials: ice::Credentials,
     pub(crate) lite: bool,
+    /// The pause between checks that it wishes for.
+    pub(crate) pacing: Option<Duration>,
     /// Those with a hash function that proves something.
     pub(crate) fingerprints: Vec<Fingerprint>,
     tls_id: Option<String>,
@@ -48,6 +55,7 @@ impl Remote {
             mid: data.mid().map(String::from),
             credentials: ice::Credentials::new(ufrag, pwd).map_err(|_| DescriptionError::NoIceCredentials)?,
             lite: session.is_ice_lite(),
+            pacing: session.ice_pacing().map(|ms| Duration::from_millis(ms.min(MAX_PACING_MS))),
             fingerprints,
             tls_id: pick("tls-id").map(String::from),
             setup: data.setup().or_else(|| tagged.setup()).ok_or(DescriptionError::Setup)?,
