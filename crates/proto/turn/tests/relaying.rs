@@ -176,7 +176,7 @@ fn nothing_passes_without_a_permission() {
         writer.xor_address(stun::kind::XOR_PEER_ADDRESS, peer).raw(stun::kind::DATA, b"uninvited");
     });
     let path = world.clients[at].path;
-    world.to_server(path.reversed(), send);
+    world.hand_to_server(path.reversed(), send);
     assert!(world.sent_to_peers.is_empty());
     assert_eq!(world.server.counters().dropped(Drop::NoPermission), 2);
 }

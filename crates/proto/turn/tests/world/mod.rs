@@ -67,8 +67,11 @@ pub struct World {
     /// Whether the server is off: it takes nothing and says nothing.
     pub server_is_off: bool,
     /// Drops the packets of a client, in their order, for which it returns `true`.
-    pub lose: Box<dyn FnMut(&[u8]) -> bool>,
+    pub lose: Loss,
 }
+
+/// Decides about packets, one after another.
+pub type Loss = Box<dyn FnMut(&[u8]) -> bool>;
 
 pub struct Host {
     pub client: Client,
@@ -182,7 +185,7 @@ impl World {
                 let sender = self.clients.iter_mut().find(|host| host.path == path).expect("a client's path");
                 sender.sent.push(bytes.clone());
                 if !(self.lose)(&bytes) {
-                    self.to_server(path.reversed(), bytes);
+                    self.hand_to_server(path.reversed(), bytes);
                 }
             }
             moved |= self.serve();
@@ -196,7 +199,7 @@ impl World {
     }
 
     /// Hands one packet to the server; `path` as the server sees it.
-    pub fn to_server(&mut self, path: Path, mut bytes: Vec<u8>) {
+    pub fn hand_to_server(&mut self, path: Path, mut bytes: Vec<u8>) {
         if self.server_is_off {
             return;
         }
@@ -292,20 +295,20 @@ impl World {
         };
         for (path, bytes) in drain(&mut out) {
             self.clients[at].sent.push(bytes.clone());
-            self.to_server(path.reversed(), bytes);
+            self.hand_to_server(path.reversed(), bytes);
         }
         sent
     }
 
     /// A peer sends `data` to a relayed address.
     pub fn peer_sends(&mut self, peer: SocketAddr, relayed: SocketAddr, data: &[u8]) {
-        self.to_server(Path::udp(relayed, peer), data.to_vec());
+        self.hand_to_server(Path::udp(relayed, peer), data.to_vec());
     }
 
     /// A request or indication made by hand; the answer, if there is one.
     pub fn ask(&mut self, path: Path, bytes: &[u8]) -> Option<Vec<u8>> {
         self.answers.clear();
-        self.to_server(path.reversed(), bytes.to_vec());
+        self.hand_to_server(path.reversed(), bytes.to_vec());
         assert!(self.answers.len() <= 1, "one question, {} answers", self.answers.len());
         let (to, answer) = self.answers.pop_front()?;
         assert_eq!(to, path.reversed(), "the answer goes where the question came from");
