@@ -1,0 +1,189 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Connects any two machines, through whatever NATs and firewalls stand between them.
+#[derive(Debug, Parser)]
+#[command(name = "sterna", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 server, 4 code, 5 no connection, \
+    6 other side gone or unwilling, 7 file, 8 checksum, 130 interrupted.\n\
+    Environment: STERNA_SERVER, STERNA_CODE, NO_COLOR, RUST_LOG, SSLKEYLOGFILE.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Print one JSON object a line, for programs (docs/json.md)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Say only what matters
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server: web page, signalling, STUN and TURN in one process
+    Serve(Serve),
+    /// Send files and folders to whoever has the code
+    Send(Send),
+    /// Receive what somebody sends
+    #[command(visible_alias = "recv")]
+    Receive(Receive),
+    /// Connect standard input and output of two machines
+    Pipe(Pipe),
+    /// Carry TCP connections and UDP datagrams to another machine
+    Forward(Forward),
+}
+
+/// How to find the other side.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Reach {
+    /// The server that introduces the two sides
+    #[arg(long, value_name = "URL", env = "STERNA_SERVER", default_value = "http://127.0.0.1:8080")]
+    pub(crate) server: String,
+
+    /// Trust this certificate authority (PEM) as well
+    #[arg(long, value_name = "FILE", env = "STERNA_CA")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Connect only through the server's relay
+    #[arg(long, conflicts_with = "no_relay")]
+    pub(crate) relay_only: bool,
+
+    /// Never connect through a relay
+    #[arg(long)]
+    pub(crate) no_relay: bool,
+
+    /// Tell the other side all candidates at once instead of one by one
+    #[arg(long)]
+    pub(crate) no_trickle: bool,
+}
+
+/// A code or a link.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CodeArg {
+    /// The code or link that the other side shows; better given by STERNA_CODE or at the prompt, where
+    /// other users of this machine cannot see it
+    #[arg(value_name = "CODE", env = "STERNA_CODE", hide_env_values = true)]
+    pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDR", env = "STERNA_LISTEN")]
+    pub(crate) listen: Option<IpAddr>,
+
+    /// The port of the page and of signalling [default: 8080]
+    #[arg(long, value_name = "PORT", env = "STERNA_HTTP")]
+    pub(crate) http: Option<u16>,
+
+    /// The port of STUN and TURN, on UDP and TCP [default: 3478]
+    #[arg(long, value_name = "PORT", env = "STERNA_STUN")]
+    pub(crate) stun: Option<u16>,
+
+    /// The port of TURN over TLS, where there is a certificate [default: 5349]
+    #[arg(long, value_name = "PORT", env = "STERNA_STUN_TLS")]
+    pub(crate) stun_tls: Option<u16>,
+
+    /// The address under which others reach this server, if it is not its own
+    #[arg(long, value_name = "IP", env = "STERNA_PUBLIC_IP")]
+    pub(crate) public_ip: Option<IpAddr>,
+
+    /// Use TLS: a certificate chain and its key in PEM files, or `self-signed`
+    #[arg(long, value_name = "CERT,KEY|self-signed", env = "STERNA_TLS")]
+    pub(crate) tls: Option<String>,
+
+    /// Relay to these addresses although they are private (for tests)
+    #[arg(long, value_name = "CIDR", env = "STERNA_ALLOW_PEER", value_delimiter = ',')]
+    pub(crate) allow_peer: Vec<String>,
+
+    /// The ports that relayed addresses get [default: 49152-65535]
+    #[arg(long, value_name = "MIN-MAX", env = "STERNA_RELAY_PORTS")]
+    pub(crate) relay_ports: Option<String>,
+
+    /// A file of these settings, in TOML
+    #[arg(long, value_name = "FILE", env = "STERNA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Files and folders
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Receive {
+    #[command(flatten)]
+    pub(crate) code: CodeArg,
+
+    /// The folder to put the files in
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
+
+    /// Accept without asking
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+
+    /// Replace files that exist
+    #[arg(long, conflicts_with = "rename")]
+    pub(crate) overwrite: bool,
+
+    /// Give new files another name where one exists
+    #[arg(long)]
+    pub(crate) rename: bool,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pipe {
+    #[command(flatten)]
+    pub(crate) code: CodeArg,
+
+    /// Go on until the inputs of both sides have ended
+    #[arg(long)]
+    pub(crate) both: bool,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Forward {
+    #[command(flatten)]
+    pub(crate) code: CodeArg,
+
+    /// Listen here and connect there, as seen from the other side: [ADDR:]PORT:HOST:PORT, with /udp at the end
+    /// for datagrams
+    #[arg(short = 'L', long = "local", value_name = "SPEC")]
+    pub(crate) local: Vec<String>,
+
+    /// Let the other side connect to this from here (default: any port of this machine's loopback)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) allow: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

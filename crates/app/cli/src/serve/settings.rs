@@ -1,0 +1,146 @@
+//! What `sterna serve` is told: by flags and environment first, then by the file, then by default.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::args::Serve;
+use crate::failure::{Failure, Kind};
+
+/// Everything `sterna serve` needs to know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) listen: IpAddr,
+    pub(crate) http: u16,
+    pub(crate) stun: u16,
+    pub(crate) stun_tls: u16,
+    pub(crate) public_ip: Option<IpAddr>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) allow_peer: Vec<String>,
+    pub(crate) relay_ports: RangeInclusive<u16>,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tls {
+    SelfSigned,
+    Files { certificate: PathBuf, key: PathBuf },
+}
+
+/// The settings file. Its keys are the flags.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    listen: Option<IpAddr>,
+    http: Option<u16>,
+    stun: Option<u16>,
+    stun_tls: Option<u16>,
+    public_ip: Option<IpAddr>,
+    tls: Option<String>,
+    #[serde(default)]
+    allow_peer: Vec<String>,
+    relay_ports: Option<String>,
+}
+
+impl Settings {
+    pub(crate) fn gather(args: Serve) -> Result<Self, Failure> {
+        let file = args.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        let relay_ports = args.relay_ports.or(file.relay_ports);
+        let settings = Self {
+            listen: args.listen.or(file.listen).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            http: args.http.or(file.http).unwrap_or(8080),
+            stun: args.stun.or(file.stun).unwrap_or(3478),
+            stun_tls: args.stun_tls.or(file.stun_tls).unwrap_or(5349),
+            public_ip: args.public_ip.or(file.public_ip),
+            tls: args.tls.or(file.tls).as_deref().map(Tls::parse).transpose()?,
+            allow_peer: if args.allow_peer.is_empty() { file.allow_peer } else { args.allow_peer },
+            relay_ports: relay_ports.as_deref().map_or(Ok(49152..=65535), port_range)?,
+        };
+        if settings.public_ip.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
+            let message =
+                "--public-ip is the address that others use to reach this server, such as 198.51.100.7";
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Ok(settings)
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+        toml::from_str(&text)
+            .map_err(|error| Failure::new(Kind::Usage, format!("{}: {error}", path.display())))
+    }
+}
+
+impl Tls {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        if text == "self-signed" {
+            return Ok(Self::SelfSigned);
+        }
+        match text.split_once(',') {
+            Some((certificate, key)) if !certificate.is_empty() && !key.is_empty() => {
+                Ok(Self::Files { certificate: certificate.into(), key: key.into() })
+            }
+            _ => {
+                let message = format!("--tls {text} is neither CERT,KEY (two PEM files) nor self-signed");
+                Err(Failure::new(Kind::Usage, message))
+            }
+        }
+    }
+}
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, Failure> {
+    let ends = text.split_once('-').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
+    match ends {
+        Some((low, high)) if low >= 1024 && low <= high => Ok(low..=high),
+        _ => {
+            let message =
+                format!("--relay-ports {text} is no range of ports from 1024 up, such as 49152-65535");
+            Err(Failure::new(Kind::Usage, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn gather(arguments: &[&str]) -> Result<Settings, Failure> {
+        let cli = crate::args::Cli::try_parse_from(["sterna", "serve"].iter().chain(arguments)).unwrap();
+        let crate::args::Command::Serve(args) = cli.command else { unreachable!() };
+        Settings::gather(args)
+    }
+
+    #[test]
+    fn nothing_listens_beyond_loopback_unless_asked() {
+        let settings = gather(&[]).unwrap();
+        assert!(settings.listen.is_loopback());
+        assert_eq!((settings.http, settings.stun, settings.relay_ports), (8080, 3478, 49152..=65535));
+        assert!(settings.allow_peer.is_empty());
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let scratch = crate::transfer::scratch::Scratch::new("settings");
+        let path = scratch.write("s.toml", b"http = 1\nstun = 2\npublic-ip = \"198.51.100.7\"\n");
+        let settings = gather(&["--config", path.to_str().unwrap(), "--http", "3"]).unwrap();
+        assert_eq!((settings.http, settings.stun), (3, 2));
+        assert_eq!(settings.public_ip, Some("198.51.100.7".parse().unwrap()));
+        let path = scratch.write("s.toml", b"htp = 1\n");
+        let failure = gather(&["--config", path.to_str().unwrap()]).unwrap_err();
+        assert!(failure.message.contains("htp") && failure.message.contains("expected"), "{failure}");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_an_example() {
+        for arguments in
+            [["--tls", "x"], ["--relay-ports", "9-5"], ["--relay-ports", "80-90"], ["--public-ip", "0.0.0.0"]]
+        {
+            assert_eq!(gather(&arguments).unwrap_err().kind, Kind::Usage, "{arguments:?}");
+        }
+    }
+}

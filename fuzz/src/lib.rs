@@ -1,0 +1,30 @@
+//! Fuzz targets: each a plain function of bytes that must neither panic nor hang, whatever the bytes.
+//!
+//! Fuzz one with `STERNA_FUZZ=stun cargo fuzz run --features libfuzzer any corpus/stun`. What a fuzzer finds goes into
+//! `corpus/NAME/`; `cargo test` replays all of it.
+
+mod machines;
+mod parsers;
+mod scenario;
+
+/// A fuzz target.
+pub type Target = fn(&[u8]);
+
+/// All targets, each with the name of its corpus.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("candidate", parsers::candidate),
+    ("description", machines::description),
+    ("dtls", machines::dtls),
+    ("framing", parsers::framing),
+    ("scenario", scenario::association),
+    ("sctp", machines::sctp),
+    ("sdp", parsers::sdp),
+    ("server-url", parsers::server_url),
+    ("stun", parsers::stun),
+    ("turn-server", machines::turn_server),
+];
+
+/// The target called `name`.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
+}

@@ -1,0 +1,103 @@
+//! Machines that get any bytes from strangers.
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use sansio::{Batches, Datagram, Machine, Path, Seed, SocketOp, SocketReply, Time};
+
+/// The datagrams in `data`: each with its length, in two bytes, in front.
+fn datagrams(data: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let (length, body) = rest.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_be_bytes(*length)).min(body.len());
+        let (datagram, left) = body.split_at(length);
+        rest = left;
+        Some(datagram.to_vec())
+    })
+}
+
+/// A TURN server never answers with more than four times what strangers send (plus one minimal message each).
+pub(crate) fn turn_server(data: &[u8]) {
+    let listen: SocketAddr = ([5, 5, 5, 5], 3478).into();
+    let auth = turn::Auth::shared_secret("b7c1e0b1b7a94bd29ab1").expect("the secret is long enough");
+    let config = turn::ServerConfig::new("fuzz", listen.ip(), auth, Seed::from(1));
+    let mut server = turn::Server::new(config).expect("the settings are sound");
+    let mut now = Time::ZERO;
+    for (number, mut datagram) in datagrams(data).enumerate() {
+        let from = Path::udp(listen, ([5, 5, 9, (number % 3) as u8], 4000).into());
+        let mut out = Batches::new(1 << 20);
+        let length = datagram.len();
+        server.handle_datagram(now, Datagram { from, payload: &mut datagram }, &mut out);
+        server.poll_transmit(now, &mut out);
+        while let Some(SocketOp::Bind { ticket, local }) = server.poll_socket() {
+            server.handle_socket(now, SocketReply::Bound { ticket, local });
+        }
+        while server.poll_event().is_some() {}
+        assert!(out.used() <= 4 * length, "{} bytes for {length}", out.used());
+        now += Duration::from_millis(10);
+        server.handle_timeout(now);
+        assert!(server.poll_timeout().is_none_or(|at| at > now));
+    }
+    assert_eq!(server.allocations(), 0, "nobody has the secret");
+}
+
+/// An SCTP association that is set up, and then hears anything.
+pub(crate) fn sctp(data: &[u8]) {
+    let mut association = sctp::Association::new(Time::ZERO, sctp::Config::new(sctp::Role::Server, Seed::from(1)));
+    let mut now = Time::ZERO;
+    for packet in datagrams(data) {
+        association.handle_packet(now, &packet);
+        let mut out = Lane(Batches::new(1 << 20));
+        association.poll_transmit(now, &mut out);
+        while association.poll_event().is_some() {}
+        now += Duration::from_millis(10);
+        association.handle_timeout(now);
+    }
+}
+
+/// An outbox for machines that have no addresses.
+pub(crate) struct Lane(pub(crate) Batches);
+
+impl sansio::Outbox<()> for Lane {
+    fn room(&self) -> usize {
+        self.0.room()
+    }
+    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.0.send(Path::udp(([5, 5, 5, 5], 1).into(), ([5, 5, 5, 6], 1).into()), max, fill)
+    }
+}
+
+static CERTIFICATE: LazyLock<crypto::Certificate> =
+    LazyLock::new(|| crypto::Certificate::generate().expect("a certificate can be made"));
+
+/// A DTLS server that hears anything: it delivers nothing.
+pub(crate) fn dtls(data: &[u8]) {
+    let certificate = CERTIFICATE.clone();
+    let fingerprints = vec![certificate.fingerprint()];
+    let config = dtls::Config::new(dtls::Role::Server, certificate, fingerprints, Seed::from(1));
+    let Ok(mut endpoint) = dtls::Endpoint::new(Time::ZERO, config) else { return };
+    let mut now = Time::ZERO;
+    for mut datagram in datagrams(data) {
+        endpoint.open(now, &mut datagram, &mut |_| panic!("nobody has shaken hands"));
+        endpoint.poll_transmit(now, &mut Lane(Batches::new(1 << 20)));
+        while endpoint.poll_event().is_some() {}
+        now += Duration::from_millis(10);
+        endpoint.handle_timeout(now);
+    }
+}
+
+/// Whatever description the other side sends, the answer to it can be read.
+pub(crate) fn description(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut connection = peer::Connection::new(Time::ZERO, peer::Configuration::new(Seed::from(1), CERTIFICATE.clone()));
+    let offer = peer::SessionDescription::offer(text);
+    if connection.set_remote_description(Time::ZERO, offer).is_err() {
+        return;
+    }
+    if let Ok(answer) = connection.create_answer(Time::ZERO) {
+        sdp::Session::parse(&answer.sdp).expect("what we print we can read");
+        connection.set_local_description(Time::ZERO, Some(answer)).expect("our own answer is sound");
+    }
+}

@@ -1,0 +1,63 @@
+//! Parsers on any bytes. What prints must read back as the same.
+
+/// An ICE candidate line.
+pub(crate) fn candidate(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(candidate) = text.parse::<ice::Candidate>() {
+        let printed = candidate.to_string();
+        let again: ice::Candidate = printed.parse().expect("what we print we can read");
+        assert_eq!(again.to_string(), printed);
+    }
+}
+
+/// A `stun:` or `turn:` URL.
+pub(crate) fn server_url(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(url) = text.parse::<ice::ServerUrl>() {
+        assert_eq!(url.to_string().parse::<ice::ServerUrl>().expect("what we print we can read"), url);
+    }
+}
+
+/// A session description.
+pub(crate) fn sdp(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(session) = sdp::Session::parse(text) {
+        let again = sdp::Session::parse(&session.to_string()).expect("what we print we can read");
+        assert_eq!(again, session);
+    }
+}
+
+/// Everything that can be read from a STUN message.
+pub(crate) fn stun(data: &[u8]) {
+    stun::classify(data);
+    let Ok(message) = stun::Message::parse(data) else { return };
+    for attribute in message.attributes() {
+        assert!(attribute.value.len() <= data.len());
+        let _ = (message.xor_address(attribute.kind), message.address(attribute.kind));
+        let _ = (message.u32(attribute.kind), message.u64(attribute.kind), message.string(attribute.kind));
+    }
+    let _ = (message.check_fingerprint(), message.check_integrity(&stun::Key::short_term("password")));
+    let _ = (message.error_code(), message.unknown_attributes(), message.unknown_comprehension_required(&[]));
+    if let Some(algorithms) = message.password_algorithms() {
+        algorithms.supported().for_each(drop);
+    }
+}
+
+/// A stream cut into pieces: the same frames come out wherever it is cut.
+pub(crate) fn framing(data: &[u8]) {
+    let frames = |piece: usize| {
+        let mut deframer = stun::framing::Deframer::new();
+        let mut frames = Vec::new();
+        for bytes in data.chunks(piece.max(1)) {
+            deframer.push(bytes);
+            while let Some(frame) = deframer.next_frame() {
+                match frame {
+                    Ok(frame) => frames.push(frame.to_vec()),
+                    Err(_) => return frames,
+                }
+            }
+        }
+        frames
+    };
+    assert_eq!(frames(1), frames(data.len()));
+}

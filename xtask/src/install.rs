@@ -1,0 +1,100 @@
+//! Installs the third-party programs that the tests talk to. What is there already is left alone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A Debian package and a file that tells whether it is there.
+const DEBIAN: &[(&str, &str)] = &[
+    ("chromium", "/usr/bin/chromium"),
+    ("coturn", "/usr/bin/turnserver"),
+    ("nftables", "/usr/sbin/nft"),
+    ("iproute2", "/usr/sbin/ip"),
+];
+
+/// Cargo subcommands: name, package and extra arguments of `cargo install`.
+const CARGO: &[(&str, &[&str])] =
+    &[("cargo-nextest", &["--locked"]), ("cargo-deny", &["--locked", "--no-default-features"])];
+
+/// The Python packages that the interop tests use.
+const PYTHON: &[&str] = &["aiortc==1.16.0"];
+
+/// Installs everything. Says what it does; a failed step names the command that failed.
+pub(crate) fn everything() -> Result<(), String> {
+    debian()?;
+    cargo()?;
+    python()?;
+    npm()
+}
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+}
+
+/// Where the Python packages are.
+pub(crate) fn python_environment() -> PathBuf {
+    root().join("target/python")
+}
+
+fn debian() -> Result<(), String> {
+    let missing: Vec<_> =
+        DEBIAN.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !Path::new("/usr/bin/apt-get").exists() {
+        println!("xtask: this is no Debian; the tests that need {} will be skipped", missing.join(", "));
+        return Ok(());
+    }
+    let lock = ["-o", "DPkg::Lock::Timeout=300"];
+    run(Command::new("apt-get").args(["update", "-q"]).args(lock))?;
+    let mut install = Command::new("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    run(install.args(["install", "-y", "-q", "--no-install-recommends"]).args(lock).args(missing))
+}
+
+fn cargo() -> Result<(), String> {
+    for (name, arguments) in CARGO {
+        let there = Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+        if !there {
+            run(Command::new("cargo").args(["install", name]).args(*arguments))?;
+        }
+    }
+    Ok(())
+}
+
+fn python() -> Result<(), String> {
+    let environment = python_environment();
+    let stamp = environment.join("installed");
+    let wanted = PYTHON.join("\n");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    run(Command::new(environment.join("bin/pip")).args(["install", "--quiet"]).args(PYTHON))?;
+    std::fs::write(&stamp, wanted).map_err(|error| format!("cannot write {}: {error}", stamp.display()))
+}
+
+fn npm() -> Result<(), String> {
+    let folder = root().join("crates/lab/interop");
+    if !folder.join("package-lock.json").exists() {
+        return Ok(());
+    }
+    let lock = std::fs::read(folder.join("package-lock.json")).unwrap_or_default();
+    let stamp = folder.join("node_modules/.installed");
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
+    std::fs::write(&stamp, lock).map_err(|error| format!("cannot write {}: {error}", stamp.display()))
+}
+
+/// Runs a command and waits for it.
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
+    println!("xtask: {command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} ended with {status}")),
+        Err(error) => Err(format!("cannot run {command:?}: {error}")),
+    }
+}
