@@ -33,8 +33,9 @@ impl Connection {
         if self.transport.dtls_state() == DtlsState::Closed && !self.peer_closed && !self.is_closed() {
             self.drain_channels();
             self.peer_closed = true;
-            self.close_channels();
+            // Before the channels' ends, so that these are not taken for orderly ones.
             self.events.push_back(Event::PeerClosed);
+            self.close_channels();
             self.transport.close(now);
         }
         if news || self.transport.dtls_state() != self.told.dtls {
