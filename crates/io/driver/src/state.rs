@@ -307,21 +307,30 @@ impl State {
 
     /// Closes the connection for good if closing has waited for all that it waits for. Whether it did.
     fn finish(&mut self, now: Time) -> bool {
-        let Some(deadline) = self.closing else { return false };
-        if self.connection.connection_state() == ConnectionState::Closed {
-            return false;
-        }
-        let connected = matches!(
-            self.connection.connection_state(),
-            ConnectionState::Connected | ConnectionState::Disconnected
-        );
-        let undelivered = connected && self.connection.channels().next().is_some();
+        let Some(deadline) = self.closing.filter(|_| !self.is_closed()) else { return false };
+        let undelivered = match self.connection.connection_state() {
+            // Channels go once what was sent on them is acknowledged.
+            ConnectionState::Connected | ConnectionState::Disconnected => {
+                self.connection.channels().next().is_some()
+            }
+            // There may have been something to send, but perhaps nobody to send it to.
+            ConnectionState::Connecting => {
+                let ids: Vec<ChannelId> = self.connection.channels().map(|(id, _)| id).collect();
+                ids.into_iter().any(|id| self.connection.buffered_amount(id) > 0)
+            }
+            _ => false,
+        };
         if undelivered && now < deadline && !self.severed {
             return false;
         }
         self.severed |= undelivered;
         self.connection.close(now);
         true
+    }
+
+    /// Whether the connection is closed for good.
+    fn is_closed(&self) -> bool {
+        self.connection.signaling_state() == SignalingState::Closed
     }
 
     fn tell(&mut self, told: Told) {
@@ -361,7 +370,11 @@ impl State {
                 return;
             }
             Event::NegotiationNeeded => self.tell(Told::NegotiationNeeded),
-            Event::SignalingStateChanged(state) => self.tell(Told::Signaling(state)),
+            Event::SignalingStateChanged(state) => {
+                // As soon as the other side is known, messages are taken.
+                self.wake_channels(wakers);
+                self.tell(Told::Signaling(state));
+            }
             Event::IceGatheringStateChanged(state) => self.tell(Told::IceGathering(state)),
             Event::CandidateGathered(candidate) => {
                 if self.settings.trickle {
@@ -436,7 +449,7 @@ impl Host for State {
             self.handle(now, event, wakers);
         }
         // The other side is gone: nothing is left to do but to say goodbye to our servers.
-        if self.severed && self.connection.connection_state() != ConnectionState::Closed {
+        if self.severed && !self.is_closed() {
             self.closing.get_or_insert(now);
         }
         let finished = self.finish(now);
@@ -447,7 +460,7 @@ impl Host for State {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.closing.filter(|_| self.connection.connection_state() != ConnectionState::Closed)
+        self.closing.filter(|_| !self.is_closed())
     }
 
     fn ended(&self) -> bool {
