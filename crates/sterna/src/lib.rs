@@ -70,17 +70,18 @@
 //! are at [`machine`].
 
 pub use driver::{
-    ByteStream, CandidateError, CandidateKind, Certificate, ChannelState, Configuration, ConnectionState, DataChannel,
-    DataChannelInit, Error, Failure, FailureCause, Fingerprint, IceCandidateInit, IceConnectionState,
-    IceGatheringState, IceServer, IceTransportPolicy, Message, PathInfo, PathKind, PeerConnection, PeerEvent, Report,
-    SdpType, SendError, SessionDescription, SignalingState, Stats,
+    ByteStream, CandidateError, CandidateKind, Certificate, CertificateDer, ChannelState, Configuration,
+    ConnectionState, DataChannel, DataChannelInit, Error, Failure, FailureCause, Fingerprint,
+    IceCandidateInit, IceConnectionState, IceGatheringState, IceServer, IceTransportPolicy, Message,
+    PathInfo, PathKind, PeerConnection, PeerEvent, Report, SdpType, SendError, SessionDescription,
+    SignalingState, Stats,
 };
 
 /// What most programs need, for `use sterna::prelude::*`.
 pub mod prelude {
     pub use driver::{
-        Configuration, DataChannel, DataChannelInit, IceCandidateInit, IceServer, Message, PeerConnection, PeerEvent,
-        SessionDescription,
+        Configuration, DataChannel, DataChannelInit, IceCandidateInit, IceServer, Message, PeerConnection,
+        PeerEvent, SessionDescription,
     };
 }
 

@@ -48,3 +48,4 @@ pub use peer::{
     SignalingState, Stats,
 };
 pub use peer_connection::PeerConnection;
+pub use rustls_pki_types::CertificateDer;
