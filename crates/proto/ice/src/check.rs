@@ -50,6 +50,13 @@ pub(crate) enum Purpose {
     Consent,
 }
 
+/// How often a check is sent. RFC 8489 §6.2.1 has few repetitions with ever longer pauses, lest requests pile up
+/// at somebody who does not want them. Who is to be nominated has shown that he does: he is asked in the same
+/// time, but more often.
+fn attempts(purpose: Purpose, timings: &Timings) -> u32 {
+    if purpose == Purpose::Nomination { timings.rc * 3 } else { timings.rc }
+}
+
 /// What is due for a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -96,6 +103,7 @@ impl Checks {
         Some(match check.purpose {
             // RFC 7675 §5.1: "transmitted once only"; and "All outstanding … MUST be discarded when consent expires".
             Purpose::Consent => now + timings.consent_timeout,
+            Purpose::Nomination => now + check.rto * (1 << (check.attempts - 1).min(2)),
             _ if check.attempts < timings.rc => now + check.rto * (1 << (check.attempts - 1).min(16)),
             _ => now + check.rto * timings.rm,
         })
@@ -108,7 +116,7 @@ impl Checks {
             self.table.remove(&id);
             return Due::Forgotten;
         }
-        if check.attempts < timings.rc {
+        if check.attempts < attempts(check.purpose, timings) {
             self.ready.push_back(id);
             return Due::Repeated;
         }

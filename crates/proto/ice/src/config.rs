@@ -25,6 +25,8 @@ pub struct Config {
     /// Whether loopback addresses are candidates. RFC 8445 §5.1.1.1 forbids them, so without this they are
     /// used only on a machine that has no other address at all.
     pub include_loopback: bool,
+    /// Whether candidates are told to the other side one by one (RFC 8838), so that nobody waits for the last.
+    pub trickle: bool,
     /// STUN and TURN servers, the preferred first. At most 32 are used.
     pub servers: Vec<Server>,
     /// The most candidate pairs that are checked (RFC 8445 §6.1.2.5).
@@ -129,8 +131,11 @@ pub struct Timings {
     pub rm: u32,
     /// How long to wait for the other side before failing, even when nothing is left to try (RFC 8863 §4).
     pub patience: Duration,
-    /// After how long gathering ends without the servers that have not answered.
+    /// After how long gathering ends without the servers that have not answered, when trickling: nobody waits
+    /// for that.
     pub gathering: Duration,
+    /// The same when the other side gets all candidates at once, and waits for them.
+    pub gathering_at_once: Duration,
     /// After how long gathering ends without the servers that have not answered, counted from when every
     /// address has a reflexive candidate of some server and, if TURN servers are configured, there is a relayed one.
     pub gathering_grace: Duration,
@@ -160,6 +165,7 @@ impl Config {
             address_policy: AddressPolicy::default(),
             mdns: false,
             include_loopback: false,
+            trickle: true,
             servers: Vec::new(),
             max_pairs: 100,
             max_remote_candidates: 100,
@@ -180,7 +186,8 @@ impl Default for Timings {
             rm: 16,
             // RFC 8863 §4: "When using default values … this amounts to 39.5 seconds".
             patience: Duration::from_millis(39_500),
-            gathering: Duration::from_secs(5),
+            gathering: Duration::from_secs(20),
+            gathering_at_once: Duration::from_secs(5),
             gathering_grace: Duration::from_millis(250),
             better_direct: Duration::from_millis(400),
             better_than_relayed: Duration::from_secs(2),

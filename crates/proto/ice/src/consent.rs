@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::check::Purpose;
-use crate::pair::PairId;
+use crate::pair::{PairId, Valid};
 use crate::session::{Context, Session, SessionTimer};
 
 /// RFC 7675 §5.1: "Implementations MUST NOT set the period between checks to less than 4 seconds."
@@ -11,6 +11,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(4);
 impl Session {
     /// Watches the pair that carries data, if it has become another one.
     pub(crate) fn watch_carrier(&mut self, ctx: &mut Context<'_>) {
+        self.drop_stale(ctx);
         let carrier = self.carrier(ctx.config.lite).map(|pair| (pair.id, pair.valid));
         if carrier.map(|(id, _)| id) == self.watched {
             return;
@@ -26,7 +27,11 @@ impl Session {
         watch.into_iter().for_each(|timer| self.timers.stop(timer));
         let Some((id, Some(valid))) = carrier else { return };
         self.heard = valid.consented;
-        self.timers.set(SessionTimer::Liveness, self.heard + ctx.config.timings.disconnected);
+        let silent_at = self.heard + ctx.config.timings.disconnected;
+        self.silent = silent_at <= ctx.now;
+        if !self.silent {
+            self.timers.set(SessionTimer::Liveness, silent_at);
+        }
         if ctx.config.lite {
             self.timers.set(SessionTimer::Keepalive, ctx.now + ctx.config.timings.keepalive);
         } else {
@@ -35,12 +40,31 @@ impl Session {
         }
     }
 
+    /// A pair that did not carry data was not watched. If its consent is too old, "an endpoint MUST regain consent
+    /// before it resumes sending" (RFC 7675 §5.1): it is checked again.
+    fn drop_stale(&mut self, ctx: &Context<'_>) {
+        let stale = |valid: Valid| valid.consented + ctx.config.timings.consent_timeout <= ctx.now;
+        while let Some(pair) = self.carrier(ctx.config.lite)
+            && !ctx.config.lite
+            && pair.valid.is_some_and(stale)
+        {
+            let id = pair.id;
+            if let Some(pair) = self.list.get_mut(id) {
+                pair.valid = None;
+            }
+            self.list.trigger(id);
+        }
+    }
+
     /// The other side has answered on a pair: it consents for another while.
     pub(crate) fn consented(&mut self, ctx: &Context<'_>, id: PairId) {
         let Some(valid) = self.list.get(id).and_then(|pair| pair.valid) else { return };
         if self.watched == Some(id) && !ctx.config.lite {
-            self.timers
-                .set(SessionTimer::ConsentExpiry, valid.consented + ctx.config.timings.consent_timeout);
+            let timings = &ctx.config.timings;
+            let doubt = valid.consented + timings.disconnected;
+            self.timers.set(SessionTimer::ConsentExpiry, valid.consented + timings.consent_timeout);
+            // A pair that takes over may have been asked long ago.
+            self.timers.set(SessionTimer::Doubt, doubt.max(ctx.now + Duration::from_nanos(1)));
         }
     }
 
@@ -58,6 +82,14 @@ impl Session {
         let Some(id) = self.watched else { return };
         self.queue_check(ctx, id, Purpose::Consent, ctx.config.timings.rto);
         self.set_consent_timer(ctx);
+    }
+
+    /// Consent checks go unanswered. They are rare and each is sent but once, so on a path that loses much a few
+    /// unlucky ones would end a connection that works: an ordinary connectivity check, with its repetitions,
+    /// asks more insistently. It costs six packets at most before consent expires.
+    pub(crate) fn doubt(&mut self, ctx: &mut Context<'_>) {
+        let Some(id) = self.watched else { return };
+        self.queue_check(ctx, id, Purpose::Connectivity, ctx.config.timings.rto);
     }
 
     /// RFC 7675 §5.1: "each interval MUST be randomized from between 0.8 and 1.2 times the basic period".

@@ -120,7 +120,9 @@ impl Gatherer {
         self.tell_again(s);
         self.find_servers(s);
         self.ask_servers(s);
-        self.timers.set(GatherTimer::Complete, s.now + s.config.timings.gathering);
+        let timings = &s.config.timings;
+        let patience = if s.config.trickle { timings.gathering } else { timings.gathering_at_once };
+        self.timers.set(GatherTimer::Complete, s.now + patience);
         self.advance(s);
     }
 
@@ -244,7 +246,7 @@ impl Gatherer {
 
     /// Stops asking.
     pub(crate) fn stop(&mut self) {
-        self.probes.clear();
+        self.probes.stop();
         self.queue.clear();
         self.timers.clear();
     }

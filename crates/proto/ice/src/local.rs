@@ -9,12 +9,16 @@ use crate::{Candidate, CandidateAddress, CandidateKind, hidden_address};
 
 /// How many peer-reflexive candidates of our own are remembered; more only lack a name in reports.
 const MAX_PRFLX: usize = 32;
+/// How many candidates of bases that are gone are remembered.
+const MAX_GONE: usize = 64;
 
 /// Our side: where packets can leave from, and what the other side is told about it.
 #[derive(Debug, Default)]
 pub(crate) struct Locals {
     bases: Vec<Base>,
     candidates: Vec<LocalCandidate>,
+    /// Those of bases that are gone, for people.
+    gone: Vec<LocalCandidate>,
     next: u32,
 }
 
@@ -75,7 +79,9 @@ impl Locals {
     /// Takes a base away, with its candidates.
     pub(crate) fn remove_base(&mut self, id: BaseId) {
         self.bases.retain(|base| base.id != id);
-        self.candidates.retain(|candidate| candidate.base != id);
+        self.gone.extend(self.candidates.extract_if(.., |candidate| candidate.base == id));
+        let excess = self.gone.len().saturating_sub(MAX_GONE);
+        self.gone.drain(..excess);
     }
 
     /// The base with this name.
@@ -156,9 +162,14 @@ impl Locals {
 
     /// What people are told about a packet from `base` that the other side saw come from `address`.
     pub(crate) fn describe(&self, base: BaseId, address: Option<SocketAddr>) -> Option<Candidate> {
-        let of_base = || self.candidates.iter().filter(|candidate| candidate.base == base);
-        let exact = address.and_then(|address| of_base().find(|candidate| candidate.address == address));
-        exact.or_else(|| self.pairing(base)).map(|candidate| candidate.public.clone())
+        let all = || self.candidates.iter().chain(&self.gone).filter(|candidate| candidate.base == base);
+        let exact = address.and_then(|address| all().find(|candidate| candidate.address == address));
+        let best = || {
+            all().max_by_key(|candidate| {
+                (candidate.public.kind != CandidateKind::Prflx, candidate.public.priority)
+            })
+        };
+        exact.or_else(best).map(|candidate| candidate.public.clone())
     }
 
     /// The default candidate: the one that works for a peer without ICE most likely (RFC 8839 §4.1.1.2),

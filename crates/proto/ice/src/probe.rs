@@ -5,7 +5,6 @@ use sansio::{Outbox, Path, Rng, Time, Timers, Transport};
 use stun::{Class, HEADER_BYTES, Message, MessageWriter, Method, TransactionId};
 
 use crate::Timings;
-use crate::local::BaseId;
 use crate::report::{ServerOutcome, ServerReport, ServerRequest};
 use crate::route::plain;
 
@@ -22,7 +21,6 @@ pub(crate) struct Probe {
     /// The place of the server in the configuration.
     pub(crate) server: usize,
     pub(crate) url: String,
-    pub(crate) base: BaseId,
     pub(crate) path: Path,
     pub(crate) outcome: ServerOutcome,
     id: Option<TransactionId>,
@@ -65,21 +63,13 @@ impl Probe {
 
 impl Probes {
     /// Notes a question, unless it is there already. Returns its place if it is new.
-    pub(crate) fn add(
-        &mut self,
-        now: Time,
-        server: usize,
-        url: String,
-        base: BaseId,
-        path: Path,
-    ) -> Option<usize> {
+    pub(crate) fn add(&mut self, now: Time, server: usize, url: String, path: Path) -> Option<usize> {
         if self.list.iter().any(|probe| probe.server == server && probe.path == path) {
             return None;
         }
         self.list.push(Probe {
             server,
             url,
-            base,
             path,
             outcome: ServerOutcome::Pending,
             id: None,
@@ -115,6 +105,15 @@ impl Probes {
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.timers.clear();
+    }
+
+    /// Stops asking. What was learnt is kept for the report.
+    pub(crate) fn stop(&mut self) {
+        self.timers.clear();
+        for probe in &mut self.list {
+            probe.due = false;
+            probe.id = None;
+        }
     }
 
     /// Takes an answer. `None` if it is to none of them.
@@ -221,7 +220,6 @@ mod tests {
     use stun::kind;
 
     use super::*;
-    use crate::local::Locals;
 
     #[test]
     fn a_probe_is_repeated_until_answered_and_then_kept_alive() {
@@ -229,9 +227,8 @@ mod tests {
         let mut rng = Rng::new(Seed::from(1));
         let mut probes = Probes::default();
         let path = Path::udp("10.0.0.1:5".parse().unwrap(), "192.0.2.1:3478".parse().unwrap());
-        let base = Locals::default().add_base(path.local, None, 0);
-        let at = probes.add(Time::ZERO, 0, "stun:x".to_owned(), base, path).unwrap();
-        assert_eq!(probes.add(Time::ZERO, 0, "stun:x".to_owned(), base, path), None);
+        let at = probes.add(Time::ZERO, 0, "stun:x".to_owned(), path).unwrap();
+        assert_eq!(probes.add(Time::ZERO, 0, "stun:x".to_owned(), path), None);
         probes.start(&mut rng, at);
         let mut out = Batches::new(1000);
         probes.poll_transmit(Time::ZERO, &mut out, &timings);
@@ -270,8 +267,7 @@ mod tests {
         let mut rng = Rng::new(Seed::from(1));
         let mut probes = Probes::default();
         let path = Path::udp("10.0.0.1:5".parse().unwrap(), "192.0.2.1:3478".parse().unwrap());
-        let base = Locals::default().add_base(path.local, None, 0);
-        probes.add(Time::ZERO, 0, "stun:x".to_owned(), base, path);
+        probes.add(Time::ZERO, 0, "stun:x".to_owned(), path);
         probes.start(&mut rng, 0);
         let mut now = Time::ZERO;
         let mut out = Batches::new(1000);

@@ -19,11 +19,11 @@ impl Session {
         if self.end.is_some() {
             return;
         }
+        self.watch_carrier(ctx);
         if !ctx.config.lite && self.remote.is_some() {
             self.consider_nomination(ctx);
             self.start_checks(ctx);
         }
-        self.watch_carrier(ctx);
         self.consider_failure(ctx);
     }
 
@@ -36,6 +36,7 @@ impl Session {
                 SessionTimer::Check(id) => self.check_due(ctx, id),
                 SessionTimer::Patience => self.impatient = true,
                 SessionTimer::Consent => self.ask_for_consent(ctx),
+                SessionTimer::Doubt => self.doubt(ctx),
                 SessionTimer::ConsentExpiry => self.consent_expired(ctx),
                 SessionTimer::Liveness => self.silent = true,
                 SessionTimer::Keepalive => {

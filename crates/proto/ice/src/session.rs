@@ -86,6 +86,8 @@ pub(crate) enum SessionTimer {
     Patience,
     /// The next consent check.
     Consent,
+    /// No consent check was answered for a while.
+    Doubt,
     /// Consent is lost.
     ConsentExpiry,
     /// The other side was not heard for long.
@@ -347,7 +349,7 @@ impl Session {
     pub(crate) fn carrier(&self, lite: bool) -> Option<&Pair> {
         match self.selected {
             Some(id) => self.list.get(id).filter(|pair| pair.valid.is_some()),
-            None if lite => None,
+            None if lite || self.end.is_some() => None,
             None => self.list.best_valid(),
         }
     }

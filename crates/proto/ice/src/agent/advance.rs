@@ -103,6 +103,10 @@ impl Agent {
         }
         if state != self.state {
             tracing::debug!(from = %self.state, to = %state, "state");
+            if state == State::Completed && matches!(self.state, State::New | State::Checking) {
+                // Nobody who waits for `Connected` waits in vain.
+                self.events.push_back(Event::StateChanged(State::Connected));
+            }
             self.state = state;
             self.events.push_back(Event::StateChanged(state));
             if state == State::Failed {

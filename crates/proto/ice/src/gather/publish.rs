@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use sansio::{SocketOp, Transport};
+use sansio::{Path, SocketOp, Transport};
 
 use super::socket::SocketState;
 use super::{Gatherer, Supplies, hides_addresses};
@@ -8,6 +8,7 @@ use crate::foundation::Origin;
 use crate::local::{BaseId, LocalCandidate};
 use crate::priority::{candidate_priority, local_preference};
 use crate::relay::RelayId;
+use crate::route::plain;
 use crate::{
     AddressPolicy, Candidate, CandidateAddress, CandidateKind, Event, GatheringState, TransportPolicy,
     hidden_address,
@@ -51,27 +52,40 @@ impl Gatherer {
     pub(super) fn publish_srflx(&mut self, s: &mut Supplies<'_>, at: usize, mapped: SocketAddr) {
         // RFC 8838 §13: "an agent MUST NOT convey any more candidates after … end-of-candidates". The other
         // side will learn it as peer-reflexive.
-        if self.state != GatheringState::Gathering {
+        if let Some(probe) = self.probes.get(at) {
+            let (path, server, url) = (probe.path, probe.server, probe.url.clone());
+            self.publish_mapped(s, path, server, url, mapped);
+        }
+    }
+
+    /// The same, whatever the question was.
+    fn publish_mapped(
+        &mut self,
+        s: &mut Supplies<'_>,
+        path: Path,
+        server: usize,
+        url: String,
+        mapped: SocketAddr,
+    ) {
+        if self.state != GatheringState::Gathering || s.config.policy == TransportPolicy::Relay {
             return;
         }
-        let Some(probe) = self.probes.get(at) else { return };
-        let (local, base) = (probe.path.local, probe.base);
-        let Some(rank) = self.sockets.iter().find(|socket| socket.local() == Some(local)).map(|s| s.rank)
-        else {
-            return;
-        };
+        let local = path.local;
+        let Some(socket) = self.sockets.iter().find(|socket| socket.local() == Some(local)) else { return };
+        let SocketState::Bound { base, .. } = socket.state else { return };
+        let rank = socket.rank;
         let origin = Origin {
             kind: CandidateKind::Srflx,
             base: local.ip(),
-            server: Some(probe.path.remote.ip()),
+            server: Some(path.remote.ip()),
             transport: Transport::Udp,
         };
-        let priority = candidate_priority(CandidateKind::Srflx, local_preference(0, rank, probe.server));
+        let priority = candidate_priority(CandidateKind::Srflx, local_preference(0, rank, server));
         let mut public = Candidate::new(CandidateKind::Srflx, mapped, priority, &self.foundations.of(origin));
         let hide = hides_addresses(s.config);
         public.related = Some(if hide { hidden_address(mapped.ip()) } else { local });
         public.base = Some(local).filter(|_| !hide);
-        public.url = Some(probe.url.clone());
+        public.url = Some(url);
         // RFC 8445 §5.1.3: without a NAT it is the host candidate again.
         self.publish(s, LocalCandidate { base, address: mapped, public });
     }
@@ -90,6 +104,11 @@ impl Gatherer {
         }
         let Some(relay) = s.relays.get(id) else { return };
         let spec = relay.spec.clone();
+        if let (Some(local), Transport::Udp) = (spec.local, relay.transport()) {
+            // "A successful Allocate response will provide the agent with a server-reflexive candidate" too.
+            let url = spec.config.url.to_string();
+            self.publish_mapped(s, Path::udp(local, spec.address), spec.server, url, plain(mapped));
+        }
         let transport = spec.config.url.transport;
         let class = match transport {
             Transport::Udp => 0,

@@ -107,18 +107,18 @@ impl Gatherer {
             .sockets
             .iter()
             .filter_map(|socket| match socket.state {
-                SocketState::Bound { local, base } if local.is_ipv4() == address.is_ipv4() => {
-                    Some((socket.rank, local, base))
+                SocketState::Bound { local, .. } if local.is_ipv4() == address.is_ipv4() => {
+                    Some((socket.rank, local))
                 }
                 _ => None,
             })
-            .filter(|(_, local, _)| local.ip().is_loopback() == address.ip().is_loopback())
+            .filter(|(_, local)| local.ip().is_loopback() == address.ip().is_loopback())
             .collect();
         sockets.sort_unstable_by_key(|(rank, ..)| *rank);
-        for (rank, local, base) in sockets {
+        for (rank, local) in sockets {
             let path = Path::udp(local, address);
             if s.config.policy == TransportPolicy::All {
-                let new = self.probes.add(s.now, server, config.url.to_string(), base, path);
+                let new = self.probes.add(s.now, server, config.url.to_string(), path);
                 self.queue.extend(new.map(Question::Probe));
             }
             let running = s.relays.iter().filter(|relay| relay.spec.config.url == config.url);
