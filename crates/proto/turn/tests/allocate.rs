@@ -311,14 +311,36 @@ fn ports_that_others_have_taken_are_passed_over() {
 }
 
 #[test]
-fn when_all_ports_are_taken_the_answer_is_508() {
+fn when_all_ports_are_taken_the_answer_is_508_and_costs_no_quota() {
+    let mut config = world::server_config();
+    config.ports = 50_000..=50_001;
+    config.quotas = Quotas { per_user: 3, ..Quotas::default() };
+    let mut world = World::with(config);
+    let first = world.allocated("alice", 1000);
+    world.allocated("alice", 1001);
+    let mut raw = Raw::challenged(&mut world, client_path(1002), credentials("alice"));
+    for _ in 0..5 {
+        assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Err(508));
+    }
+    let now = world.now;
+    world.client(first).close(now);
+    world.settle();
+    assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Ok(()));
+}
+
+#[test]
+fn a_port_that_was_taken_once_is_tried_again_later() {
     let mut config = world::server_config();
     config.ports = 50_000..=50_001;
     let mut world = World::with(config);
-    world.allocated("alice", 1000);
+    let mut raw = Raw::challenged(&mut world, client_path(1000), credentials("alice"));
+    for _ in 0..5 {
+        world.failing_binds = 8;
+        assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Err(508));
+    }
+    world.failing_binds = 0;
     world.allocated("alice", 1001);
-    let mut raw = Raw::challenged(&mut world, client_path(1002), credentials("alice"));
-    assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Err(508));
+    world.allocated("alice", 1002);
 }
 
 #[test]

@@ -200,6 +200,16 @@ fn the_servers_own_addresses_and_ports_are_not_peers() {
 }
 
 #[test]
+fn an_address_that_is_only_listened_on_gets_no_permission() {
+    let mut config = world::server_config();
+    config.listening.push(address("192.0.2.200:3478"));
+    let mut world = World::with(config);
+    let mut raw = allocated(&mut world, 1000, Family::Ipv4);
+    assert_eq!(raw.permit(&mut world, address("192.0.2.200:22")), Err(403));
+    assert_eq!(raw.permit(&mut world, address("192.0.2.201:22")), Ok(()));
+}
+
+#[test]
 fn where_tests_allow_loopback_the_servers_own_port_stays_shut() {
     for listening in ["127.0.0.1:3478", "0.0.0.0:3478"] {
         let mut config = world::server_config();
