@@ -1,0 +1,46 @@
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// One end of a connection, of whatever make, without I/O.
+pub trait Contender: Send {
+    /// Takes a datagram from the other end.
+    fn handle(&mut self, now: Instant, datagram: &mut [u8]);
+    /// Does what is due, takes in what was received, and sends what wants to be sent.
+    fn poll(&mut self, now: Instant, send: &mut dyn FnMut(&[u8]));
+    /// When it wants to be polled next if nothing arrives.
+    fn timeout(&mut self) -> Option<Instant>;
+    /// Whether the channel can be written to.
+    fn is_open(&self) -> bool;
+    /// Writes a message; `false`: there is no room.
+    fn write(&mut self, now: Instant, message: &[u8]) -> bool;
+    /// Messages and bytes received so far.
+    fn received(&self) -> Received;
+}
+
+/// What arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    pub messages: u64,
+    pub bytes: u64,
+}
+
+impl Received {
+    pub fn count(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
+/// A make of WebRTC stack.
+#[derive(Clone, Copy)]
+pub struct Make {
+    pub name: &'static str,
+    /// Two ends that know each other's descriptions, the first of which opens one reliable channel in band. They find each
+    /// other at these addresses.
+    pub pair: fn([SocketAddr; 2]) -> [Box<dyn Contender>; 2],
+    /// What it leaves out.
+    pub note: &'static str,
+}
+
+/// Bytes that may wait to be sent, for all makes.
+pub const BUFFER: usize = 1 << 20;
