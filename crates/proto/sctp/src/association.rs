@@ -15,6 +15,7 @@ use crate::engine::{Engine, Protocol};
 use crate::handshake::Handshake;
 use crate::init::Init;
 use crate::packet;
+use crate::reset::Answers;
 use crate::turns::Turns;
 use crate::{ChannelConfig, ChannelId, Config, Event, MessageKind, OpenError, SctpError, SendError};
 
@@ -31,6 +32,8 @@ pub struct Association {
     /// There once the terms are agreed.
     engine: Option<Engine>,
     bundler: Option<Bundler>,
+    /// What the peer says to our stream resets.
+    answers: Answers,
     stage: Stage,
     channels: BTreeMap<u16, Slot>,
     /// Streams that may have something to read, in the order in which they got it.
@@ -103,6 +106,7 @@ impl Association {
             local,
             engine: None,
             bundler: None,
+            answers: Answers::default(),
             stage: Stage::Connecting,
             channels: BTreeMap::new(),
             readable: VecDeque::new(),

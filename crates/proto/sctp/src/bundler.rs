@@ -7,6 +7,7 @@ use bytes::Bytes;
 use sansio::Outbox;
 
 use crate::packet::{self, Chunk, HEADER, Header, Writer, kind, u16_at, u32_at};
+use crate::reset::Answers;
 
 /// Bytes of a SACK chunk before its gap blocks, and of one gap block (RFC 9260 §3.3.4).
 const SACK: usize = 16;
@@ -33,11 +34,14 @@ pub(crate) struct Bundler {
     hidden: u32,
     packets: VecDeque<Bytes>,
     acknowledged: Option<Acknowledged>,
+    /// What we say to the peer's stream resets.
+    answers: Answers,
 }
 
 impl Bundler {
     pub(crate) fn new(header: Header, mtu: usize, hidden: u32) -> Self {
-        Self { header, mtu, hidden, packets: VecDeque::new(), acknowledged: None }
+        let (packets, answers) = (VecDeque::new(), Answers::default());
+        Self { header, mtu, hidden, packets, acknowledged: None, answers }
     }
 
     pub(crate) fn acknowledged(&self) -> Option<Acknowledged> {
@@ -58,6 +62,18 @@ impl Bundler {
             }
             Some(&kind::FORWARD_TSN) => self.packets.push_back(self.sorted(packet)),
             _ => self.packets.push_back(packet),
+        }
+    }
+
+    /// All that the engine has to say now was pushed.
+    pub(crate) fn complete(&mut self) {
+        let resets = |packet: &Bytes| packet.get(HEADER) == Some(&kind::RE_CONFIG);
+        for packet in self.packets.iter().filter(|packet| resets(packet)) {
+            chunks(packet).for_each(|chunk| self.answers.learn(&chunk));
+        }
+        for packet in self.packets.iter_mut().filter(|packet| resets(packet)) {
+            let corrected: Vec<_> = chunks(packet).map(|chunk| self.answers.correct(&chunk)).collect();
+            *packet = packet::assemble(self.header, corrected.iter().map(|chunk| &chunk[..])).into();
         }
     }
 

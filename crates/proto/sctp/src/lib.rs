@@ -71,6 +71,7 @@ mod handshake;
 mod init;
 mod instant;
 mod packet;
+mod reset;
 mod turns;
 
 pub use association::{Association, Drops};

@@ -1,5 +1,7 @@
 //! What comes from the peer: packets taken apart, channels accepted, messages read.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use sansio::Time;
 
@@ -33,10 +35,14 @@ impl Association {
     /// Takes the chunks of a packet apart: those of the handshake and ABORT are ours, what the engine does not
     /// understand or takes amiss is left out (RFC 9260 §3.2), and the rest is the engine's.
     pub(super) fn sort_out(&mut self, now: Time, header: Header, chunks: packet::Chunks<'_>) {
-        let mut kept: Vec<Chunk<'_>> = Vec::new();
+        for chunk in chunks.clone().filter(|chunk| chunk.kind() == kind::RE_CONFIG) {
+            self.answers.learn(chunk.bytes);
+        }
+        let mut kept: Vec<Cow<'_, [u8]>> = Vec::new();
         for chunk in chunks {
             match chunk.kind() {
-                kind if is_for_engine(kind) => kept.push(chunk),
+                kind::RE_CONFIG => kept.push(Cow::Owned(self.answers.correct(chunk.bytes))),
+                kind if is_for_engine(kind) => kept.push(Cow::Borrowed(chunk.bytes)),
                 kind::INIT | kind::INIT_ACK | kind::COOKIE_ECHO | kind::COOKIE_ACK => {
                     let progress = self.handshake.handle(header.tag, chunk.kind(), chunk.value());
                     self.progress(progress);
@@ -54,7 +60,7 @@ impl Association {
             }
         }
         if !kept.is_empty() {
-            let packet = packet::assemble(header, kept.iter().map(|chunk| chunk.bytes));
+            let packet = packet::assemble(header, kept.iter().map(|chunk| &**chunk));
             self.pass(now, header, &packet);
         }
     }
@@ -220,7 +226,6 @@ pub(super) fn is_for_engine(kind: u8) -> bool {
             | kind::SHUTDOWN
             | kind::SHUTDOWN_ACK
             | kind::SHUTDOWN_COMPLETE
-            | kind::RE_CONFIG
             | kind::FORWARD_TSN
     )
 }

@@ -112,6 +112,7 @@ impl Association {
                 self.turns.sent(&packet);
                 bundler.push(packet);
             });
+            bundler.complete();
             if bundler.acknowledged() != before {
                 self.read = 0;
             }
