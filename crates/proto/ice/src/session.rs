@@ -348,6 +348,7 @@ impl Session {
     /// (RFC 8445 §12.1). A lite agent waits for the selection (RFC 8445 §12.1.1).
     pub(crate) fn carrier(&self, lite: bool) -> Option<&Pair> {
         match self.selected {
+            _ if self.retired => None,
             Some(id) => self.list.get(id).filter(|pair| pair.valid.is_some()),
             None if lite || self.end.is_some() => None,
             None => self.list.best_valid(),
