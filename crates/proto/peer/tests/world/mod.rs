@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use netsim::{HostId, Link, NatBehaviour, Net, SegmentId};
-use sansio::Seed;
 use sterna_peer::{
     ChannelId, Configuration, Connection, ConnectionState, DataChannelInit, Event, Failure, IceCandidateInit,
     MessageKind, PathKind, SessionDescription, SignalingState,
@@ -65,6 +64,8 @@ impl Side {
 #[derive(Clone, Copy)]
 pub struct Signalling {
     pub delay: Duration,
+    /// That of candidates: they may overtake descriptions.
+    pub candidate_delay: Duration,
     pub trickle: bool,
     /// Changes what is sent.
     pub tamper: fn(usize, Mail) -> Option<Mail>,
@@ -72,7 +73,8 @@ pub struct Signalling {
 
 impl Default for Signalling {
     fn default() -> Self {
-        Self { delay: Duration::from_millis(20), trickle: true, tamper: |_, mail| Some(mail) }
+        let delay = Duration::from_millis(20);
+        Self { delay, candidate_delay: delay, trickle: true, tamper: |_, mail| Some(mail) }
     }
 }
 
@@ -185,13 +187,17 @@ impl World {
         [A, B]
             .map(|side| {
                 let connection = self.connection(side);
+                let states = (connection.signaling_state(), connection.ice_connection_state());
+                let channels: Vec<_> = connection
+                    .channels()
+                    .map(|(id, it)| (id, it.init.id, it.state, it.messages_received))
+                    .collect();
+                let events: String =
+                    sides[side].events.iter().map(|event| format!("\n  {}", brief(event))).collect();
+                let errors = &sides[side].errors;
                 format!(
-                    "{side}: {} {} {} errors {:?} events {:#?}",
-                    connection.signaling_state(),
-                    connection.ice_connection_state(),
-                    connection.connection_state(),
-                    sides[side].errors,
-                    sides[side].events
+                    "side {side}: {states:?} {} {channels:?} {errors:?}{events}",
+                    connection.connection_state()
                 )
             })
             .join("\n")
@@ -215,6 +221,18 @@ impl World {
 
     pub fn kinds(&self) -> [PathKind; 2] {
         [A, B].map(|side| self.connection(side).path().expect("there is a path").kind)
+    }
+}
+
+fn brief(event: &Event) -> String {
+    match event {
+        Event::MessageReceived { id, data, .. } => format!("{id:?}: {} bytes", data.len()),
+        Event::CandidateGathered(candidate) => {
+            format!("{:?} {}", candidate.username_fragment, candidate.candidate)
+        }
+        Event::PathChanged(path) => path.to_string(),
+        Event::Failed(failure) => failure.to_string(),
+        other => format!("{other:?}"),
     }
 }
 
@@ -298,7 +316,11 @@ fn post(
 ) {
     let Some(mail) = (signalling.tamper)(from, mail) else { return };
     let sides = Rc::clone(sides);
-    net.after(signalling.delay, move |net| deliver(net, hosts, &sides, signalling, 1 - from, mail));
+    let delay = match mail {
+        Mail::Description(_) => signalling.delay,
+        Mail::Candidate(_) => signalling.candidate_delay,
+    };
+    net.after(delay, move |net| deliver(net, hosts, &sides, signalling, 1 - from, mail));
 }
 
 /// Perfect negotiation (W3C webrtc-pc §10.7): B is polite.
@@ -337,6 +359,10 @@ fn deliver(
     }
 }
 
-pub fn seed(number: u64) -> Seed {
-    Seed::from(number)
+/// `count` seeds; more with `STERNA_SEEDS=times`, which starts elsewhere too.
+pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    match std::env::var("STERNA_SEEDS").ok().and_then(|times| times.parse::<u64>().ok()) {
+        Some(times) => 1_000_000..1_000_000 + count * times,
+        None => 0..count,
+    }
 }
