@@ -274,9 +274,13 @@ impl Relays {
         self.list.retain(|_, relay| relay.state != RelayState::Over);
     }
 
-    /// The streams that are open.
-    pub(crate) fn paths(&self) -> Vec<Path> {
-        self.by_path.keys().filter(|path| path.transport != Transport::Udp).copied().collect()
+    /// Forgets all allocations as they are. Returns the streams that can be closed.
+    pub(crate) fn abandon(&mut self, now: Time) -> Vec<Path> {
+        let ids: Vec<RelayId> = self.list.keys().copied().collect();
+        for id in ids {
+            self.over(now, id, ServerOutcome::NotAsked("given back".to_owned()));
+        }
+        self.take_disused()
     }
 
     /// The streams that can be closed.

@@ -144,6 +144,11 @@ impl Session {
         match pair.state {
             PairState::Succeeded if use_candidate => return self.select(ctx, id),
             PairState::Succeeded => return,
+            // A peer that checks for ever does not keep a hopeless check alive for ever.
+            PairState::InProgress if self.impatient => {
+                pair.nominate_on_success |= use_candidate;
+                return;
+            }
             PairState::InProgress => {
                 self.checks.cancel(|check| check.pair == id);
             }

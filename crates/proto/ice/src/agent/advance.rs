@@ -166,7 +166,6 @@ impl Agent {
         // Early calls do nothing; this also keeps a machine that is over quiet.
         self.relays.handle_timeout(now);
         if self.state == State::Closed {
-            while self.relays.poll_news(now).is_some() {}
             return;
         }
         let alive = self.state != State::Completed;
@@ -215,7 +214,8 @@ impl Agent {
         if self.closing {
             self.closing = false;
             self.gatherer.close();
-            for path in self.relays.paths() {
+            // Farewells are said once: their answers would find the sockets closed.
+            for path in self.relays.abandon(now) {
                 self.gatherer.ops.push_back(sansio::SocketOp::Disconnect { path });
             }
         }

@@ -130,6 +130,7 @@ pub struct World {
     pub net: Net,
     pub hosts: [HostId; 2],
     pub nets: [SegmentId; 2],
+    pub server: HostId,
     /// How long signalling takes one way.
     pub delay: Duration,
     /// Changes candidates on their way, or keeps them back.
@@ -200,7 +201,7 @@ pub fn interfaces(net: &Net, host: HostId) -> Vec<Interface> {
 impl World {
     pub fn new(plan: Plan) -> Self {
         let mut net = Net::new(plan.seed);
-        add_server(&mut net, "server.example");
+        let server_host = add_server(&mut net, "server.example");
         let mut network = |name: &str, side: usize| {
             let network = net.add_network(Net::INTERNET, name, plan.behaviours[side]);
             net.set_link(
@@ -223,7 +224,14 @@ impl World {
             peer.agent.set_remote_pacing(net.now(), Duration::from_millis(5));
             net.start(hosts[side], peer);
         }
-        Self { net, hosts, nets, delay: Duration::from_millis(20), filter: |_, candidate| Some(candidate) }
+        Self {
+            net,
+            hosts,
+            nets,
+            server: server_host,
+            delay: Duration::from_millis(20),
+            filter: |_, candidate| Some(candidate),
+        }
     }
 
     pub fn peer(&self, side: usize) -> &Peer {
