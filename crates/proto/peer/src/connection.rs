@@ -24,6 +24,8 @@ pub struct Connection {
     pub(crate) negotiation: Negotiation,
     pub(crate) channels: Channels,
     pub(crate) transport: Transport,
+    /// What the ids in statistics are made with.
+    pub(crate) stats_salt: [u8; 16],
     events: VecDeque<Event>,
     /// The states that were told last.
     told: States,
@@ -55,6 +57,7 @@ impl Connection {
             configuration,
             // "MUST be representable by a 64-bit signed integer" (RFC 9429 §5.2.1).
             negotiation: Negotiation::new(rng.next_u64() >> 2),
+            stats_salt: rng.bytes(),
             rng,
             channels: Channels::default(),
             transport: Transport::default(),

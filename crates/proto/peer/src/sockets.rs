@@ -58,6 +58,21 @@ impl Sockets {
         Some((owner, reply))
     }
 
+    /// Gets rid of a socket that nobody wants any more.
+    pub(crate) fn give_back(&mut self, reply: &SocketReply) -> Option<SocketOp> {
+        match reply {
+            SocketReply::Bound { local, .. } => {
+                self.owners.remove(&(Transport::Udp, *local));
+                Some(SocketOp::Unbind { local: *local })
+            }
+            SocketReply::Connected { path, .. } => {
+                self.owners.remove(&(path.transport, path.local));
+                Some(SocketOp::Disconnect { path: *path })
+            }
+            _ => None,
+        }
+    }
+
     /// Whose socket a packet came to.
     pub(crate) fn owner(&self, path: Path) -> Option<u32> {
         self.owners.get(&(path.transport, path.local)).copied()

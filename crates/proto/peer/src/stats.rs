@@ -183,6 +183,9 @@ pub(crate) fn collect(connection: &Connection, now: Time) -> Vec<Stats> {
         });
         all.push(stats(format!("D{}", id.0), of));
     }
+    let salt = connection.stats_salt;
+    let pair_id = |pair: &PairReport| pair_id(&salt, pair);
+    let candidate_id = |candidate: &Candidate, local: bool| candidate_id(&salt, candidate, local);
     let Some(agent) = connection.transport.agent() else { return all };
     let report = agent.report();
     let selected = agent.selected();
@@ -203,7 +206,11 @@ pub(crate) fn collect(connection: &Connection, now: Time) -> Vec<Stats> {
         dtls_role: secure.map_or("unknown", |secure| if secure.client { "client" } else { "server" }),
         tls_version: secure.and_then(|secure| secure.connected).map(|(version, _)| version.tls_version()),
         dtls_cipher: secure.and_then(|secure| secure.connected).map(|(_, cipher)| cipher.name()),
-        selected_candidate_pair_id: report.pairs.iter().find(|pair| is_selected(pair)).map(pair_id),
+        selected_candidate_pair_id: report
+            .pairs
+            .iter()
+            .find(|pair| is_selected(pair))
+            .map(|pair| pair_id(pair)),
     });
     all.push(stats(TRANSPORT.into(), of));
     // A valid pair's local candidate may be peer-reflexive, and then it is in no other list.
@@ -261,14 +268,14 @@ fn candidate_stats(candidate: &Candidate) -> CandidateStats {
     }
 }
 
-/// Stable, and the same for equal candidates: what tells them apart, without telling the address.
-fn candidate_id(candidate: &Candidate, local: bool) -> String {
+/// The same for equal candidates, and telling nothing about them: without the salt, all addresses could be tried.
+fn candidate_id(salt: &[u8; 16], candidate: &Candidate, local: bool) -> String {
     let side = if local { 'L' } else { 'R' };
     let text = format!("{} {} {}", candidate.address, candidate.kind.as_str(), candidate.transport);
-    let digest = crypto::sha256(&[text.as_bytes()]);
+    let digest = crypto::sha256(&[salt, text.as_bytes()]);
     format!("{side}{}", digest[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-fn pair_id(pair: &PairReport) -> String {
-    format!("CP{}_{}", candidate_id(&pair.local, true), candidate_id(&pair.remote, false))
+fn pair_id(salt: &[u8; 16], pair: &PairReport) -> String {
+    format!("CP{}_{}", candidate_id(salt, &pair.local, true), candidate_id(salt, &pair.remote, false))
 }

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use sansio::{Datagram, Machine, Outbox, Rng, SocketOp, SocketReply, Time};
+use sansio::{Datagram, Full, Machine, Outbox, Rng, SocketOp, SocketReply, Time};
 
 use crate::demux::Demux;
 use crate::description::LocalCandidates;
@@ -23,6 +23,8 @@ pub(crate) struct Transport {
     /// that they could send would leave, and no attempt of theirs shall count.
     has_path: bool,
     sockets: Sockets,
+    /// What leaving agents want of sockets: it outlives them.
+    wishes: VecDeque<SocketOp>,
     next_serial: u32,
     demux: Demux,
     pub(crate) traffic: Traffic,
@@ -223,7 +225,7 @@ impl Transport {
 
     /// Whether nothing is left to be sent or waited for.
     pub(crate) fn is_finished(&self) -> bool {
-        !self.closing && self.ice.is_none() && self.leaving.is_empty()
+        !self.closing && self.ice.is_none() && self.leaving.is_empty() && self.wishes.is_empty()
     }
 
     pub(crate) fn open(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
@@ -306,14 +308,11 @@ impl Transport {
     }
 
     pub(crate) fn poll_socket(&mut self) -> Option<SocketOp> {
-        let leaving = self.leaving.iter_mut().map(|(serial, agent)| (*serial, agent));
-        let current = self.ice.as_mut().map(|ice| (ice.serial, &mut ice.agent));
-        let wish = leaving.chain(current).find_map(|(serial, agent)| Some((serial, agent.poll_socket()?)));
-        let Some((serial, op)) = wish else {
-            self.dismiss();
-            return None;
-        };
-        Some(self.sockets.ask(serial, op))
+        if let Some(op) = self.wishes.pop_front() {
+            return Some(op);
+        }
+        let ice = self.ice.as_mut()?;
+        Some(self.sockets.ask(ice.serial, ice.agent.poll_socket()?))
     }
 
     pub(crate) fn handle_socket(&mut self, now: Time, reply: SocketReply) {
@@ -322,6 +321,10 @@ impl Transport {
             ice.agent.handle_socket(now, reply);
         } else if let Some((_, agent)) = self.leaving.iter_mut().find(|(serial, _)| *serial == owner) {
             agent.handle_socket(now, reply);
+            self.dismiss();
+        } else {
+            // The one who asked is gone.
+            self.wishes.extend(self.sockets.give_back(&reply));
         }
     }
 
@@ -341,16 +344,27 @@ impl Transport {
         let Some(mut ice) = self.ice.take() else { return };
         self.has_path = false;
         ice.agent.close(now);
-        if self.leaving.len() == MAX_LEAVING {
-            self.leaving.pop_front();
-        }
         self.leaving.push_back((ice.serial, ice.agent));
+        if self.leaving.len() > MAX_LEAVING {
+            // Its servers will notice by themselves. Its sockets are ours to close.
+            let Some((serial, mut agent)) = self.leaving.pop_front() else { return };
+            agent.poll_transmit(now, &mut Full);
+            collect(&mut self.wishes, &mut self.sockets, serial, &mut agent);
+        }
     }
 
     /// Drops agents that have said goodbye.
     fn dismiss(&mut self) {
+        for (serial, agent) in &mut self.leaving {
+            collect(&mut self.wishes, &mut self.sockets, *serial, agent);
+        }
         self.leaving.retain(|(_, agent)| agent.poll_timeout().is_some());
     }
+}
+
+/// Takes an agent's wishes for sockets.
+fn collect(wishes: &mut VecDeque<SocketOp>, sockets: &mut Sockets, serial: u32, agent: &mut ice::Agent) {
+    wishes.extend(std::iter::from_fn(|| agent.poll_socket()).map(|op| sockets.ask(serial, op)));
 }
 
 /// What cannot be read is of no use and does no harm: "An implementation MUST ignore" (RFC 8839 §5.1).
