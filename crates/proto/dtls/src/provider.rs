@@ -7,20 +7,24 @@
 
 use dimpl::CryptoError;
 use dimpl::crypto::{
-    Aad, Buf, Cipher, CryptoProvider, Dtls12CipherSuite, HashAlgorithm, Nonce, SupportedDtls12CipherSuite,
-    TmpBuf, aws_lc_rs,
+    Aad, Buf, Cipher, CryptoProvider, Dtls12CipherSuite, HashAlgorithm, NamedGroup, Nonce,
+    SupportedDtls12CipherSuite, TmpBuf, aws_lc_rs,
 };
 
-/// Both have the explicit nonce. RFC 8827 §6.5 demands the first; ChaCha20-Poly1305 is left out, so that every
-/// protected record of DTLS 1.2 has one.
-const SUITES: &[&dyn SupportedDtls12CipherSuite] = &[
-    &Sequential(Dtls12CipherSuite::ECDHE_ECDSA_AES128_GCM_SHA256),
-    &Sequential(Dtls12CipherSuite::ECDHE_ECDSA_AES256_GCM_SHA384),
-];
+/// The suite that RFC 8827 §6.5 demands of everybody. ChaCha20-Poly1305 is left out, so that every protected record of
+/// DTLS 1.2 has an explicit nonce. AES-256 is left out, because the engine tests all that it is given whenever it is
+/// made, which with SHA-384 and P-384 takes longer than the handshake.
+const SUITES: &[&dyn SupportedDtls12CipherSuite] =
+    &[&Sequential(Dtls12CipherSuite::ECDHE_ECDSA_AES128_GCM_SHA256)];
 
-/// The engine's provider with these suites.
+/// The engine's provider with this suite, and with X25519 and P-256, which everybody has, without P-384.
 pub(crate) fn provider() -> CryptoProvider {
-    CryptoProvider { cipher_suites: SUITES, ..aws_lc_rs::default_provider() }
+    let original = aws_lc_rs::default_provider();
+    let groups = original.kx_groups;
+    let first_two = groups.get(..2).filter(|two| {
+        two.iter().all(|group| matches!(group.name(), NamedGroup::X25519 | NamedGroup::Secp256r1))
+    });
+    CryptoProvider { cipher_suites: SUITES, kx_groups: first_two.unwrap_or(groups), ..original }
 }
 
 #[derive(Debug)]
@@ -29,7 +33,7 @@ struct Sequential(Dtls12CipherSuite);
 impl Sequential {
     fn original(&self) -> &'static dyn SupportedDtls12CipherSuite {
         let suites = aws_lc_rs::default_provider().cipher_suites;
-        *suites.iter().find(|suite| suite.suite() == self.0).expect("the engine has both suites")
+        *suites.iter().find(|suite| suite.suite() == self.0).expect("the engine has this suite")
     }
 }
 
