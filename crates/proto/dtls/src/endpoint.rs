@@ -1,23 +1,20 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crypto::{Certificate, Fingerprint, FingerprintAlgorithm};
-use dimpl::{Dtls, DtlsCertificate, Output};
-use sansio::{Outbox, Rng, Seed, Time};
+use dimpl::{Dtls, Output};
+use sansio::{Outbox, Rng, Time};
 
+use crate::engine::{Settings, engine, srtp_keys};
 use crate::hello::Hellos;
 use crate::instant::{instant, time};
 use crate::lane::Lane;
 use crate::provider::provider;
 use crate::record::{self, plain_alert};
 use crate::{
-    CipherSuite, Config, ConfigError, Connected, DtlsError, Event, Role, SrtpKeys, SrtpProfile, Version,
-    Versions,
+    CipherSuite, Config, ConfigError, Connected, DtlsError, Event, Role, SrtpKeys, Version, Versions,
 };
 
-/// Transmissions of a flight before it is given up, which the deadline of the handshake forestalls.
-const RETRIES: usize = 12;
 /// What a handshake may receive in all. An honest one receives a few thousand bytes.
 const MOST_RECEIVED: usize = 256 * 1024;
 /// Datagrams that wait to be sent. More is a flight sent again while the first could not leave.
@@ -63,14 +60,6 @@ pub struct Endpoint {
     told: Time,
     events: VecDeque<Event>,
     drops: Drops,
-}
-
-/// What the engine is made with.
-#[derive(Clone, Copy, Debug)]
-struct Settings {
-    mtu: usize,
-    retransmission: Duration,
-    handshake_timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -543,49 +532,4 @@ impl Endpoint {
         let error = self.described(error);
         self.finish(Event::Failed(error));
     }
-}
-
-/// A new engine, with the time told.
-fn engine(
-    now: Time,
-    role: Role,
-    versions: Versions,
-    certificate: &Certificate,
-    settings: Settings,
-    seed: Seed,
-) -> Result<Dtls, ConfigError> {
-    let config = dimpl::Config::builder()
-        .with_crypto_provider(provider())
-        .mtu(settings.mtu)
-        // ICE has verified the peer's address; a cookie would cost a round trip and verify it again.
-        .use_server_cookie(false)
-        .flight_start_rto(settings.retransmission)
-        .flight_retries(RETRIES)
-        .handshake_timeout(settings.handshake_timeout)
-        .dangerously_set_rng_seed(Rng::new(seed).next_u64())
-        .build()
-        .map_err(|error| ConfigError::Engine(format!("{error:?}")))?;
-    let identity = DtlsCertificate {
-        certificate: certificate.der.clone(),
-        private_key: certificate.private_key_der.clone(),
-    };
-    let new = match versions {
-        Versions::Auto => Dtls::new_auto,
-        Versions::Dtls12 => Dtls::new_12,
-        Versions::Dtls13 => Dtls::new_13,
-    };
-    let mut engine = new(Arc::new(config), identity, instant(now));
-    engine.set_active(role == Role::Client);
-    engine.handle_timeout(instant(now)).map_err(|error| ConfigError::Engine(format!("{error:?}")))?;
-    Ok(engine)
-}
-
-fn srtp_keys(material: &[u8], profile: dimpl::SrtpProfile) -> Option<SrtpKeys> {
-    let profile = match profile {
-        dimpl::SrtpProfile::AES128_CM_SHA1_80 => SrtpProfile::Aes128CmSha1_80,
-        dimpl::SrtpProfile::AEAD_AES_128_GCM => SrtpProfile::Aes128Gcm,
-        dimpl::SrtpProfile::AEAD_AES_256_GCM => SrtpProfile::Aes256Gcm,
-        _ => return None,
-    };
-    Some(SrtpKeys { profile, material: material.to_vec() })
 }

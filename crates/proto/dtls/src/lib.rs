@@ -62,6 +62,7 @@
 
 mod config;
 mod endpoint;
+mod engine;
 mod event;
 mod hello;
 mod instant;

@@ -55,7 +55,9 @@ pub(crate) fn sift(datagram: &mut [u8], welcome: &[u8]) -> Kept {
         };
         let record = &rest[..length];
         if is_welcome(record, welcome) {
-            datagram.copy_within(at..at + length, kept.length);
+            if at != kept.length {
+                datagram.copy_within(at..at + length, kept.length);
+            }
             kept.length += length;
         } else {
             if record[0] == ALERT && record.get(HEADER) == Some(&FATAL) {

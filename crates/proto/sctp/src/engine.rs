@@ -178,9 +178,8 @@ impl Engine {
 
     /// The next message of a stream. Copies its fragments into one piece.
     pub(crate) fn read(&mut self, stream: u16) -> Option<(Protocol, Bytes)> {
-        let message = self.association.stream(stream).ok()?.read().ok()??;
-        let mut data = vec![0; message.len()];
-        message.read(&mut data).ok()?;
+        let mut message = self.association.stream(stream).ok()?.read().ok()??;
+        let data = message.next(message.len())?.bytes;
         let protocol = match message.ppi {
             PayloadProtocolIdentifier::Dcep => Protocol::Dcep,
             PayloadProtocolIdentifier::String => Protocol::Text,
@@ -189,7 +188,7 @@ impl Engine {
             PayloadProtocolIdentifier::BinaryEmpty => Protocol::BinaryEmpty,
             PayloadProtocolIdentifier::Unknown => Protocol::Unknown,
         };
-        Some((protocol, data.into()))
+        Some((protocol, data))
     }
 
     /// Bytes that were written to a stream and are not acknowledged yet.
