@@ -21,6 +21,9 @@ use crate::qr;
 /// How long a connection that works may wait for its first channel.
 const CHANNEL_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long the last bytes may take to arrive.
+const GOODBYE: Duration = Duration::from_secs(3);
+
 /// What the two sides want of each other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Purpose {
@@ -117,9 +120,10 @@ impl Session {
 
     /// Says good bye: what was sent is delivered first.
     pub(crate) async fn close(&self) {
-        // What could not be delivered any more has been told as a failure before.
-        let _ = self.channel.close().await;
-        self.connection.close().await;
+        // What could not be delivered any more has been told as a failure before. A side that does not read any
+        // more must not keep us.
+        let _ = tokio::time::timeout(GOODBYE, self.channel.close()).await;
+        let _ = tokio::time::timeout(GOODBYE, self.connection.close()).await;
         self.negotiation.abort();
     }
 }

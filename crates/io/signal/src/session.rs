@@ -334,8 +334,10 @@ impl Host {
                 met = second.meet(hello) => met,
             },
         };
-        code.take_if(|door| door.shut);
-        link.take_if(|door| door.shut);
+        // The other side must hear that its guess was wrong, even if this process ends now.
+        for door in [code.take_if(|door| door.shut), link.take_if(|door| door.shut)].into_iter().flatten() {
+            door.client.close().await;
+        }
         met
     }
 
