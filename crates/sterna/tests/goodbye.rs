@@ -35,7 +35,8 @@ async fn both_sides_may_close_at_once() {
         ours.send_text("last words").await.unwrap();
         theirs.send_text("mine too").await.unwrap();
         let both = async { tokio::join!(ours.close(), theirs.close()) };
-        let both = timeout(LONG, both).await.unwrap_or_else(|_| panic!("round {round}: a close that does not end"));
+        let both =
+            timeout(LONG, both).await.unwrap_or_else(|_| panic!("round {round}: a close that does not end"));
         both.0.unwrap();
         both.1.unwrap();
         timeout(LONG, async { tokio::join!(here.close(), there.close()) }).await.unwrap();
@@ -55,7 +56,11 @@ async fn one_side_may_leave_while_the_other_says_goodbye() {
             here.close().await;
         };
         let both = async { tokio::join!(leave, theirs.close()) };
-        timeout(LONG, both).await.unwrap_or_else(|_| panic!("round {round}: a close that does not end")).1.ok();
+        timeout(LONG, both)
+            .await
+            .unwrap_or_else(|_| panic!("round {round}: a close that does not end"))
+            .1
+            .ok();
         timeout(LONG, there.close()).await.unwrap();
     }
 }

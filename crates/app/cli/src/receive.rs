@@ -46,8 +46,8 @@ pub(crate) async fn run(args: Receive, output: Output) -> Result<(), Failure> {
         })
         .await;
     meter.end();
-    if let Err(failure) = &result {
-        send::cancel(&session.channel, &failure.message).await;
+    if result.as_ref().is_err_and(|failure| failure.kind == Kind::Interrupted) {
+        send::cancel(&session.channel).await;
     }
     session.close().await;
     let (name, summary) = result?;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::args::Send;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::output::{Output, human_bytes, round};
 use crate::session::{self, Purpose};
 use crate::transfer::manifest::Manifest;
@@ -20,8 +20,8 @@ pub(crate) async fn run(args: Send, output: Output) -> Result<(), Failure> {
     let mut meter = output.meter("sending");
     let result = session.guard(send::send(&session.channel, &manifest, &mut meter)).await;
     meter.end();
-    if let Err(failure) = &result {
-        send::cancel(&session.channel, &failure.message).await;
+    if result.as_ref().is_err_and(|failure| failure.kind == Kind::Interrupted) {
+        send::cancel(&session.channel).await;
     }
     session.close().await;
     let summary = result?;

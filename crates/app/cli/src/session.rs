@@ -1,15 +1,16 @@
 //! From a code to a connection: what `send`, `receive`, `pipe` and `forward` have in common.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use signal::{
-    ConnectError, ConnectOptions, Door, ErrorCode, Hello, Host, Invitation, MeetError, Payload, SignalError,
+    ConnectError, ConnectOptions, Door, ErrorCode, Gone, Hello, Host, Invitation, MeetError, Payload,
+    SessionError, SignalError,
 };
 use sterna::{
-    Configuration, ConnectionState, DataChannel, DataChannelInit, IceConnectionState, IceTransportPolicy,
-    PathInfo, PeerConnection, PeerEvent, SdpType, SessionDescription,
+    Configuration, ConnectionState, DataChannel, DataChannelInit, IceTransportPolicy, PathInfo,
+    PeerConnection, PeerEvent, SdpType, SessionDescription,
 };
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -21,6 +22,8 @@ use crate::qr;
 /// How long a connection that works may wait for its first channel.
 const CHANNEL_PATIENCE: Duration = Duration::from_secs(20);
 
+/// A peer whose signalling is gone and that is silent for so long is gone as well.
+const SILENCE: Duration = Duration::from_secs(8);
 /// How long the last bytes may take to arrive.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -122,8 +125,10 @@ impl Session {
     pub(crate) async fn close(&self) {
         // What could not be delivered any more has been told as a failure before. A side that does not read any
         // more must not keep us.
-        let _ = tokio::time::timeout(GOODBYE, self.channel.close()).await;
-        let _ = tokio::time::timeout(GOODBYE, self.connection.close()).await;
+        let ended = matches!(&*self.health.borrow(), Health::Ended(_));
+        let patience = if ended { Duration::from_millis(200) } else { GOODBYE };
+        let _ = tokio::time::timeout(patience, self.channel.close()).await;
+        let _ = tokio::time::timeout(patience, self.connection.close()).await;
         self.negotiation.abort();
     }
 }
@@ -324,6 +329,8 @@ impl Negotiation {
         }
         let mut signalling = true;
         let mut gone = None;
+        let mut pulse = Pulse::default();
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 event = self.connection.next_event() => match event {
@@ -338,17 +345,17 @@ impl Negotiation {
                         gone = Some(error);
                     }
                 },
+                _ = tick.tick(), if gone.is_some() => {}
             }
-            let connected = matches!(&*self.tell.borrow(), Health::Connected(_));
-            if let Some(error) = &gone {
-                if !connected {
-                    let message =
-                        format!("the other side or the server left before there was a connection: {error}");
-                    return Err(Failure::new(Kind::Peer, message));
-                }
-                if self.connection.ice_connection_state() == IceConnectionState::Disconnected {
-                    return Err(crate::transfer::wire::vanished());
-                }
+            let Some(error) = &gone else { continue };
+            if !matches!(&*self.tell.borrow(), Health::Connected(_)) {
+                let message =
+                    format!("the other side or the server left before there was a connection: {error}");
+                return Err(Failure::new(Kind::Peer, message));
+            }
+            let left = matches!(error, SessionError::Gone(Gone::Left | Gone::Lost));
+            if left && pulse.is_lost(&self.connection) {
+                return Err(crate::transfer::wire::vanished());
             }
         }
     }
@@ -421,6 +428,28 @@ impl Negotiation {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Signs of life of a peer whose signalling has gone. A live one answers a consent check every few seconds
+/// (RFC 7675), so we need not wait the half minute after which ICE has to give up.
+#[derive(Default)]
+struct Pulse {
+    signs: u64,
+    since: Option<Instant>,
+}
+
+impl Pulse {
+    fn is_lost(&mut self, connection: &PeerConnection) -> bool {
+        let pairs = connection.report().map(|report| report.pairs).unwrap_or_default();
+        let signs = pairs
+            .iter()
+            .map(|pair| u64::from(pair.responses_received) + u64::from(pair.requests_received))
+            .sum();
+        if self.since.is_none() || signs != self.signs {
+            (self.signs, self.since) = (signs, Some(Instant::now()));
+        }
+        self.since.is_some_and(|since| since.elapsed() >= SILENCE)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
@@ -55,10 +56,10 @@ pub(crate) async fn send(
     result
 }
 
-/// Tells the other side that it ends here.
-pub(crate) async fn cancel(wire: &impl Wire, reason: &str) {
-    let message = Control::Cancel { id: String::new(), reason: reason.to_owned() };
-    let _ = wire.send(Frame::Text(message.to_json())).await;
+/// Tells the other side that somebody has stopped us. Does not wait long: the channel may be full.
+pub(crate) async fn cancel(wire: &impl Wire) {
+    let message = Control::Cancel { id: String::new(), reason: "it was interrupted".to_owned() };
+    let _ = tokio::time::timeout(Duration::from_secs(1), wire.send(Frame::Text(message.to_json()))).await;
 }
 
 struct Sending<'a, W> {
