@@ -1,0 +1,89 @@
+//! The page in headless Chromium: page to page, and page to the command line. The scenarios are in `browser/`.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+
+fn chromium() -> Option<&'static str> {
+    ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+}
+
+/// Whether `npm ci` was run here.
+fn packages() -> bool {
+    Path::new(FOLDER).join("node_modules/playwright-core").exists()
+}
+
+/// `sterna serve` on free ports of this machine.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(program: &Path) -> Self {
+        let arguments = ["--json", "serve", "--http", "0", "--stun", "0", "--stun-tls", "0", "--allow-peer", "127.0.0.0/8"];
+        let mut process =
+            Command::new(program).args(arguments).stdout(Stdio::piped()).spawn().expect("the server starts");
+        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let listening = lines.by_ref().map_while(Result::ok).find(|line| line.contains("\"listening\""));
+        let listening: serde_json::Value =
+            serde_json::from_str(&listening.expect("the server says where it listens")).expect("JSON");
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, url: listening["http"].as_str().expect("a URL").trim_end_matches('/').to_owned() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn scenario(name: &str) {
+    let Some(sterna) = sterna_interop::sterna() else { return sterna_interop::missing("the sterna program") };
+    let Some(chromium) = chromium() else { return sterna_interop::missing("chromium") };
+    if !packages() {
+        return sterna_interop::missing("playwright-core (npm)");
+    }
+    let server = Server::start(&sterna);
+    let mut node = Command::new("node");
+    node.arg(format!("browser/{name}.mjs")).current_dir(FOLDER);
+    node.env("SERVER", &server.url).env("STERNA_BIN", &sterna).env("CHROMIUM", chromium);
+    let output = node.output().expect("node starts");
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name}: {}", output.status);
+}
+
+#[test]
+fn two_pages_call_chat_and_exchange_files() {
+    scenario("call");
+}
+
+#[test]
+fn every_way_into_a_room() {
+    scenario("rooms");
+}
+
+#[test]
+fn files_between_page_and_command_line() {
+    scenario("transfer");
+}
+
+#[test]
+fn the_pages_types_are_right() {
+    if !packages() {
+        return sterna_interop::missing("typescript (npm)");
+    }
+    let output = Command::new("node")
+        .args(["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"])
+        .current_dir(FOLDER)
+        .output()
+        .expect("node starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
