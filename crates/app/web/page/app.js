@@ -53,6 +53,8 @@ const peers = new Set();
 /** @type {Shared[]} */
 const shares = [];
 let signalling = "connecting";
+/** How we were connected to whom we were last connected to. */
+let lastPath = "";
 /** Whether a command line waits at the link, so that no camera is needed. */
 let transferOnly = false;
 
@@ -88,7 +90,7 @@ function readAddress() {
   const given = found && !("error" in found) ? found : null;
   const secret = given?.kind === "link";
   byId("room-field", HTMLElement).hidden = secret;
-  byId("or", HTMLElement).hidden = secret;
+  byId("new-room", HTMLElement).hidden = secret;
   byId("invited", HTMLElement).hidden = !secret;
   byId("lobby-title", HTMLElement).textContent = secret ? "You are invited" : "Meet someone, directly";
   byId("join", HTMLElement).textContent = "Join";
@@ -256,6 +258,7 @@ function meet(member) {
 /** @param {Peer} peer */
 function part(peer) {
   peers.delete(peer);
+  lastPath = peer.connection.path ? peer.connection.pathLine : "";
   peer.tile?.element.remove();
   if (room && peer.connection.isPage) say("event", `${peer.name} left.`);
   drawPeers();
@@ -276,6 +279,7 @@ function leave() {
   const left = room;
   room = null;
   for (const { connection } of [...peers]) connection.close();
+  lastPath = "";
   left?.close();
   devices.stop();
   shares.length = 0;
@@ -429,7 +433,8 @@ function drawStatus() {
     return several ? `${name}: ${line}` : line;
   });
   const server = `signalling ${signalling === "lost" ? "lost, trying again" : signalling}`;
-  setText("path", path.join("\n") || "not connected yet");
+  const none = lastPath ? `the other side has left (it was ${lastPath})` : "not connected yet";
+  setText("path", path.join("\n") || none);
   setText("state", several ? [server, ...stages].join("\n") : [server, ...stages].join(" · "));
 }
 

@@ -100,6 +100,8 @@ export class Room {
   #members = new Map();
   #delay = FIRST_DELAY;
   #entered = false;
+  /** Whether somebody went away when we had shown our proof. */
+  #guessed = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** @type {((servers: RTCIceServer[]) => void)[]} */
@@ -161,6 +163,7 @@ export class Room {
         this.#meet(message.peer, "host");
         break;
       case "peer-left":
+        this.#guessed ||= this.#members.get(message.peer)?.unproved ?? false;
         this.#members.get(message.peer)?.gone(message.reason);
         this.#members.delete(message.peer);
         break;
@@ -172,8 +175,8 @@ export class Room {
         for (const resolve of this.#awaiting.splice(0)) resolve(this.iceServers);
         break;
       case "room-closed": {
-        // A host that was shown the wrong words closes the room in place of a hello.
-        const guessed = [...this.#members.values()].some((member) => member.unproved);
+        // A host that was shown the wrong words closes the room, or leaves it, in place of a hello.
+        const guessed = this.#guessed || [...this.#members.values()].some((member) => member.unproved);
         this.#end(
           guessed && this.#invitation.kind === "code"
             ? new SealError("wrong-key", "The code is wrong. It worked for one try only: ask for a new one.")

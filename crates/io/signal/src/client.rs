@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Messages that wait for the network before [`Peer::send`] gives up.
@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// It lives until the client and all its [`Peer`]s are dropped.
 #[derive(Debug)]
 pub struct Client {
-    out: mpsc::Sender<FromClient>,
+    out: mpsc::Sender<Order>,
     control: mpsc::UnboundedReceiver<Control>,
     /// What came while an answer was awaited.
     early: VecDeque<Event>,
@@ -92,7 +92,7 @@ pub enum Gone {
 #[derive(Debug)]
 pub struct Peer {
     id: String,
-    out: mpsc::Sender<FromClient>,
+    out: mpsc::Sender<Order>,
     inbox: mpsc::Receiver<String>,
     gone: Arc<OnceLock<Gone>>,
 }
@@ -127,6 +127,14 @@ impl Client {
     /// Ends the room for everybody in it: the code dies.
     pub fn close_room(&self) -> Result<(), SignalError> {
         send(&self.out, FromClient::CloseRoom)
+    }
+
+    /// Returns when all that was said before is on its way to the server, or cannot be.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.out.try_send(Order::Flush(done)).is_ok() {
+            let _ = tokio::time::timeout(Duration::from_secs(2), flushed).await;
+        }
     }
 
     /// Asks for `iceServers` with fresh credentials; [`Client::ice_servers`] has them when they have come.
@@ -221,11 +229,19 @@ impl Peer {
     }
 }
 
-fn send(out: &mpsc::Sender<FromClient>, message: FromClient) -> Result<(), SignalError> {
-    out.try_send(message).map_err(|error| match error {
+fn send(out: &mpsc::Sender<Order>, message: FromClient) -> Result<(), SignalError> {
+    out.try_send(Order::Say(message)).map_err(|error| match error {
         mpsc::error::TrySendError::Full(_) => SignalError::Stuck,
         mpsc::error::TrySendError::Closed(_) => SignalError::ServerLost,
     })
+}
+
+/// What the handles tell the pump.
+#[derive(Debug)]
+enum Order {
+    Say(FromClient),
+    /// Answer when everything before this has been written.
+    Flush(oneshot::Sender<()>),
 }
 
 /// What the pump tells the client.
@@ -241,7 +257,7 @@ enum Control {
 struct Pump {
     events: mpsc::UnboundedSender<Control>,
     /// For new peers; weak, so that the connection ends with the last handle.
-    out: mpsc::WeakSender<FromClient>,
+    out: mpsc::WeakSender<Order>,
     peers: BTreeMap<String, Inbox>,
 }
 
@@ -251,7 +267,7 @@ struct Inbox {
 }
 
 impl Pump {
-    async fn run(mut self, mut socket: Socket, mut outbox: mpsc::Receiver<FromClient>) {
+    async fn run(mut self, mut socket: Socket, mut outbox: mpsc::Receiver<Order>) {
         let mut heard = tokio::time::Instant::now();
         loop {
             tokio::select! {
@@ -272,6 +288,13 @@ impl Pump {
                         // The last handle is gone: an orderly end.
                         let _ = tokio::time::timeout(Duration::from_secs(2), socket.close(None)).await;
                         break;
+                    };
+                    let message = match message {
+                        Order::Say(message) => message,
+                        Order::Flush(done) => {
+                            let _ = done.send(());
+                            continue;
+                        }
                     };
                     let text = serde_json::to_string(&message).expect("our own messages are JSON");
                     let sent = tokio::time::timeout(SILENCE, socket.send(Message::Text(text.into()))).await;

@@ -173,6 +173,15 @@ impl Door {
     ///
     /// Call it once more on the same door for the next guest.
     pub async fn meet(&mut self, hello: &Hello) -> Result<Session, MeetError> {
+        let met = self.meet_next(hello).await;
+        if met.is_err() && self.shut {
+            // The program may end now, and the other side should still hear that the door was shut.
+            self.client.flush().await;
+        }
+        met
+    }
+
+    async fn meet_next(&mut self, hello: &Hello) -> Result<Session, MeetError> {
         loop {
             if self.shut {
                 return Err(MeetError::Shut);
@@ -259,9 +268,12 @@ impl Door {
         let pending = self.pending.take().expect("the caller looked");
         match gone {
             Gone::ServerLost => Err(SignalError::ServerLost.into()),
-            // We showed our proof and the host shut the door.
-            Gone::RoomClosed if pending.role == Role::Guest && matches!(pending.step, Step::Proof(_)) => {
-                Err(self.wrong())
+            // We showed our proof, and the host shut the door or went away in place of showing its own.
+            _ if pending.role == Role::Guest
+                && self.code().is_some()
+                && matches!(pending.step, Step::Proof(_)) =>
+            {
+                Err(self.fail(MeetError::WrongCode))
             }
             Gone::RoomClosed => Err(self.fail(MeetError::Gone)),
             _ if pending.role == Role::Guest && self.code().is_some() => Err(self.fail(MeetError::Gone)),

@@ -72,7 +72,10 @@ async fn converse(channel: &DataChannel, aiortc: &mut Aiortc) {
     channel.send(big.clone()).await.unwrap();
     let sum: u32 = big.iter().map(|&byte| u32::from(byte)).sum();
     let heard = aiortc.event("binary").await;
-    assert_eq!((heard["bytes"].as_u64(), heard["sum"].as_u64()), (Some(60_000), Some(u64::from(sum % 65536))));
+    assert_eq!(
+        (heard["bytes"].as_u64(), heard["sum"].as_u64()),
+        (Some(60_000), Some(u64::from(sum % 65536)))
+    );
     let reversed: Vec<u8> = big.into_iter().rev().collect();
     assert_eq!(channel.recv().await, Some(Message::Binary(reversed.into())));
 }

@@ -25,7 +25,18 @@ struct Server {
 
 impl Server {
     fn start(program: &Path) -> Self {
-        let arguments = ["--json", "serve", "--http", "0", "--stun", "0", "--stun-tls", "0", "--allow-peer", "127.0.0.0/8"];
+        let arguments = [
+            "--json",
+            "serve",
+            "--http",
+            "0",
+            "--stun",
+            "0",
+            "--stun-tls",
+            "0",
+            "--allow-peer",
+            "127.0.0.0/8",
+        ];
         let mut process =
             Command::new(program).args(arguments).stdout(Stdio::piped()).spawn().expect("the server starts");
         let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
