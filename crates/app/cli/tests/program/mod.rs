@@ -14,20 +14,20 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// One run of `sterna`.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
-    pub input: Option<ChildStdin>,
+    pub(crate) input: Option<ChildStdin>,
     lines: Receiver<String>,
     errors: std::thread::JoinHandle<String>,
 }
 
 impl Program {
     /// Runs `sterna` with `--json`.
-    pub fn json(arguments: &[&str]) -> Self {
+    pub(crate) fn json(arguments: &[&str]) -> Self {
         Self::run(&[&["--json"], arguments].concat(), &[])
     }
 
-    pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
         for name in [
             "STERNA_SERVER",
@@ -60,7 +60,7 @@ impl Program {
         Self { child, input, lines, errors }
     }
 
-    pub fn line(&self) -> Option<String> {
+    pub(crate) fn line(&self) -> Option<String> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Some(line),
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
@@ -69,7 +69,7 @@ impl Program {
     }
 
     /// The next event called `name`. A failure is an event that nobody should miss.
-    pub fn event(&self, name: &str) -> Value {
+    pub(crate) fn event(&self, name: &str) -> Value {
         loop {
             let line = self.line().unwrap_or_else(|| panic!("ended without {name:?}"));
             assert!(line.starts_with("{\"event\":"), "{line}");
@@ -81,13 +81,13 @@ impl Program {
         }
     }
 
-    pub fn code(&self) -> (String, String) {
+    pub(crate) fn code(&self) -> (String, String) {
         let event = self.event("code");
         (event["code"].as_str().unwrap().to_owned(), event["link"].as_str().unwrap().to_owned())
     }
 
     /// Waits for the end: exit code and standard error.
-    pub fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         drop(self.input.take());
         let started = std::time::Instant::now();
         loop {
@@ -101,17 +101,17 @@ impl Program {
     }
 
     /// The failure that it ends with, and its exit code.
-    pub fn failure(self) -> (Value, i32) {
+    pub(crate) fn failure(self) -> (Value, i32) {
         let event = self.event("failed");
         (event, self.end().0)
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
-    pub fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 }
@@ -124,18 +124,18 @@ impl Drop for Program {
 }
 
 /// A running server on free ports of this machine.
-pub struct Server {
-    pub program: Program,
-    pub url: String,
-    pub listening: Value,
+pub(crate) struct Server {
+    pub(crate) program: Program,
+    pub(crate) url: String,
+    pub(crate) listening: Value,
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&[])
     }
 
-    pub fn with(more: &[&str]) -> Self {
+    pub(crate) fn with(more: &[&str]) -> Self {
         let program =
             Program::json(&[&["serve", "--http", "0", "--stun", "0", "--stun-tls", "0"], more].concat());
         let listening = program.event("listening");
@@ -144,26 +144,26 @@ impl Server {
 }
 
 /// A folder for one test, removed at its end.
-pub struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("sterna-test-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
     /// A file of bytes that do not repeat.
-    pub fn noise(&self, name: &str, length: usize) -> String {
+    pub(crate) fn noise(&self, name: &str, length: usize) -> String {
         let mut state = 0x2545_F491_4F6C_DD1Du64;
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {
@@ -185,6 +185,6 @@ impl Drop for Scratch {
 }
 
 /// Whether two files hold the same bytes.
-pub fn same(a: &Path, b: &Path) -> bool {
+pub(crate) fn same(a: &Path, b: &Path) -> bool {
     std::fs::read(a).unwrap() == std::fs::read(b).unwrap()
 }
