@@ -210,7 +210,7 @@ pub(crate) fn collect(connection: &Connection, now: Time) -> Vec<Stats> {
             .pairs
             .iter()
             .find(|pair| is_selected(pair))
-            .map(|pair| pair_id(pair)),
+            .map(pair_id),
     });
     all.push(stats(TRANSPORT.into(), of));
     // A valid pair's local candidate may be peer-reflexive, and then it is in no other list.
