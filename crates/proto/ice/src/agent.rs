@@ -183,7 +183,8 @@ impl Agent {
     }
 
     /// Collects candidates on these addresses: all that the machine has now. Again after a restart, and when
-    /// the addresses have changed: sockets that are still good are kept, others closed.
+    /// the addresses have changed: sockets that are still good are kept, others closed. In a new ICE session all
+    /// candidates are told again, in the same one only new ones.
     pub fn gather(&mut self, now: Time, interfaces: &[Interface]) {
         if self.state == State::Closed {
             return;

@@ -42,6 +42,8 @@ pub(crate) struct Gatherer {
     started: Time,
     /// Since when the servers that have answered would do.
     satisfied: Option<Time>,
+    /// The session for which candidates were last told.
+    told: String,
     /// Bases that can be paired now.
     pub(crate) fresh: Vec<BaseId>,
     /// Bases that are gone.
@@ -103,18 +105,19 @@ impl Gatherer {
             timers: Timers::default(),
             started: Time::ZERO,
             satisfied: None,
+            told: String::new(),
             fresh: Vec::new(),
             lost: Vec::new(),
         }
     }
 
-    /// Starts, or starts over: what is still good is kept and told again.
+    /// Starts, or starts over: what is still good is kept, and told again in a new ICE session.
     pub(crate) fn gather(&mut self, s: &mut Supplies<'_>, interfaces: &[Interface]) {
         self.started = s.now;
         self.satisfied = None;
         self.set_state(s, GatheringState::Gathering);
         self.probes.clear();
-        s.relays.forget_over();
+        s.relays.forget_idle();
         self.queue.clear();
         self.match_interfaces(s, interfaces);
         self.tell_again(s);
@@ -192,13 +195,17 @@ impl Gatherer {
             RelayNews::Permission { .. } => {}
             RelayNews::Over => {
                 let base = s.locals.bases().find(|base| base.relay == Some(id)).map(|base| base.id);
+                let given_back = s.relays.get(id).is_some_and(|relay| relay.closing);
                 match base {
                     Some(base) => self.lost.push(base),
-                    None => {
-                        self.tell_relay_failure(s, id);
-                        // Another interface may do better.
-                        self.ask_servers(s);
-                    }
+                    None if given_back => {}
+                    None => self.tell_relay_failure(s, id),
+                }
+                if self.state == GatheringState::Gathering {
+                    // What was given back just before a restart is wanted again.
+                    s.relays.forget_given_back();
+                    // And where one interface did not get an allocation another may.
+                    self.ask_servers(s);
                 }
             }
         }

@@ -34,6 +34,8 @@ pub(crate) struct Relay {
     pub(crate) outcome: ServerOutcome,
     pub(crate) started: Time,
     pub(crate) ended: Option<Time>,
+    /// We are giving it back.
+    pub(crate) closing: bool,
     redirects: u8,
     client: Option<Client>,
 }
@@ -132,6 +134,7 @@ impl Relays {
             outcome: ServerOutcome::Pending,
             started: now,
             ended: None,
+            closing: false,
             redirects: 0,
             client: None,
         };
@@ -258,7 +261,10 @@ impl Relays {
     pub(crate) fn close(&mut self, now: Time, which: impl Fn(&Relay) -> bool) {
         for relay in self.list.values_mut().filter(|relay| which(relay)) {
             match &mut relay.client {
-                Some(client) => client.close(now),
+                Some(client) => {
+                    client.close(now);
+                    relay.closing = true;
+                }
                 None if relay.state == RelayState::Waiting => {
                     relay.end(now, ServerOutcome::NotAsked("no longer needed".to_owned()));
                 }
@@ -269,9 +275,18 @@ impl Relays {
         ids.into_iter().for_each(|id| self.sync(id));
     }
 
-    /// Forgets what is over, and lets those that wait start anew.
-    pub(crate) fn forget_over(&mut self) {
-        self.list.retain(|_, relay| relay.state != RelayState::Over);
+    /// Forgets what is over, and what was to be asked for and has not been.
+    pub(crate) fn forget_idle(&mut self) {
+        self.list.retain(|_, relay| match relay.state {
+            RelayState::Waiting => relay.transport() != Transport::Udp,
+            RelayState::Allocating | RelayState::Ready => true,
+            RelayState::Over => false,
+        });
+    }
+
+    /// Forgets what was given back.
+    pub(crate) fn forget_given_back(&mut self) {
+        self.list.retain(|_, relay| relay.state != RelayState::Over || !relay.closing);
     }
 
     /// Forgets all allocations as they are. Returns the streams that can be closed.

@@ -418,3 +418,62 @@ fn jitter_reordering_and_duplicates_change_nothing() {
         assert!(!world.is_relayed(), "seed {seed}\n{}", world.explain());
     }
 }
+
+#[test]
+fn after_a_failure_a_restart_connects_again() {
+    for seed in 0..20 {
+        let behaviour = if seed % 2 == 0 { NatBehaviour::symmetric() } else { NatBehaviour::full_cone() };
+        let mut world = World::new(Plan::nats(seed, [behaviour; 2]));
+        world.connect(10.0);
+        let uplink = world.net.uplink(world.nets[B]);
+        world.net.set_link_up(uplink, false);
+        world.run_for(50.0);
+        assert_eq!([A, B].map(|side| world.agent(side).state()), [State::Failed; 2]);
+        world.net.set_link_up(uplink, true);
+        for side in [A, B] {
+            world.with(side, |peer, now| peer.agent.restart(now));
+            world.gather(side);
+        }
+        world.send_credentials(A);
+        world.send_credentials(B);
+        assert!(world.until(State::Completed, 10.0), "{}", world.explain());
+        world.exchange();
+        assert_eq!(world.is_relayed(), seed % 2 == 0);
+    }
+}
+
+#[test]
+fn a_restart_right_after_the_relay_was_given_back_gets_a_new_one() {
+    for milliseconds in [0u64, 1, 10, 20, 30, 40, 60] {
+        let mut world = World::new(Plan::nats(1, [NatBehaviour::full_cone(); 2]));
+        world.offer();
+        assert!(world.until(State::Completed, 5.0));
+        let given_back = world.peer(A).entered(State::Completed).unwrap() + Duration::from_secs(3);
+        let until = given_back.since(world.net.now()) + Duration::from_millis(milliseconds);
+        world.run(until, |_, _| false);
+        world.with(A, |peer, now| peer.agent.restart(now));
+        world.gather(A);
+        world.run_for(1.0);
+        let relayed = |candidate: &sterna_ice::Candidate| candidate.kind == CandidateKind::Relay;
+        assert!(world.agent(A).local_candidates().any(relayed), "{milliseconds} ms\n{}", world.explain());
+        assert_eq!(world.agent(A).gathering_state(), GatheringState::Complete);
+    }
+}
+
+#[test]
+fn a_new_interface_brings_candidates_without_a_restart() {
+    let mut world = World::new(Plan::nats(1, [NatBehaviour::port_restricted(); 2]));
+    world.gather(A);
+    world.run_for(1.0);
+    let before = world.agent(A).local_candidates().count();
+    let other = world.net.add_network(Net::INTERNET, "other", NatBehaviour::address_restricted());
+    let addresses = world.net.free_addresses(other);
+    world.net.add_interface(world.hosts[A], other, &addresses);
+    let told = world.peer(A).count(|event| matches!(event, Event::CandidateGathered(_)));
+    world.gather(A);
+    world.run_for(1.0);
+    let after = world.agent(A).local_candidates().count();
+    let told_now = world.peer(A).count(|event| matches!(event, Event::CandidateGathered(_)));
+    assert_eq!(told_now - told, after - before, "only what is new");
+    assert_eq!(after - before, 3, "host, reflexive and relayed\n{}", world.explain());
+}

@@ -26,7 +26,12 @@ impl Gatherer {
         self.sockets.iter().any(|socket| socket.state == SocketState::Binding)
             || self.servers.iter().any(|server| matches!(server.resolution, Resolution::Pending))
             || self.probes.iter().any(|probe| probe.is_pending())
-            || s.relays.iter().any(|r| matches!(r.state, RelayState::Waiting | RelayState::Allocating))
+            || s.relays.iter().any(|relay| match relay.state {
+                RelayState::Waiting | RelayState::Allocating => true,
+                // Being given back, and wanted again.
+                RelayState::Ready => relay.closing,
+                RelayState::Over => false,
+            })
     }
 
     /// Whether the candidates that are there would do: of each kind that the servers can give, one.

@@ -18,6 +18,10 @@ use crate::{
 impl Gatherer {
     /// The candidates of an earlier ICE session that are still good are candidates of this one.
     pub(super) fn tell_again(&mut self, s: &mut Supplies<'_>) {
+        if self.told == s.ufrag {
+            return;
+        }
+        s.ufrag.clone_into(&mut self.told);
         s.locals.forget_prflx();
         s.locals.set_ufrag(s.ufrag);
         for candidate in s.locals.signalled() {
