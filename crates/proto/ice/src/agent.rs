@@ -203,7 +203,10 @@ impl Agent {
             .remote
             .as_ref()
             .is_some_and(|remote| ufrag.is_none_or(|ufrag| ufrag == remote.credentials.ufrag));
-        let of_past = |ufrag: &str| self.previous.as_ref().is_some_and(|past| past.is_remote_ufrag(ufrag));
+        let past = [&self.previous, &self.replaced];
+        let of_past = |ufrag: &str| {
+            past.iter().any(|past| past.as_ref().is_some_and(|past| past.is_remote_ufrag(ufrag)))
+        };
         if of_now {
             // RFC 8838 §14: "After an agent has received an end-of-candidates indication, it MUST ignore any
             // newly received candidates".
@@ -211,9 +214,10 @@ impl Agent {
                 self.take_candidate(now, candidate);
                 self.advance(now);
             }
-        } else if ufrag.is_some_and(of_past) {
+        } else if ufrag.is_some_and(of_past) && self.session.remote.is_some() {
             tracing::debug!(%candidate, "a candidate of an earlier session");
         } else if self.future.len() < self.config.max_remote_candidates {
+            // Of a session to come, or of the one that comes back if the restart is undone.
             self.future.push(candidate);
         } else {
             self.drops.over_limit += 1;
@@ -233,9 +237,15 @@ impl Agent {
         self.gatherer.ops.push_back(SocketOp::Resolve { ticket, name });
     }
 
-    /// Tells that the other side has no more candidates in this ICE session.
+    /// Tells that the other side has no more candidates in this ICE session; after a [`Agent::restart`] that it
+    /// has not joined, in the one before.
     pub fn end_of_remote_candidates(&mut self, now: Time) {
-        self.session.remote_complete = true;
+        let open = |past: &&mut Session| past.remote.is_some() && !past.retired && !past.remote_complete;
+        let past = self.replaced.as_mut().or(self.previous.as_mut()).filter(open);
+        match past {
+            Some(past) if self.session.remote.is_none() => past.remote_complete = true,
+            _ => self.session.remote_complete = true,
+        }
         self.advance(now);
     }
 
@@ -288,6 +298,12 @@ impl Agent {
             self.told = previous.selected;
             self.locals.set_ufrag(&previous.local.ufrag);
             self.session = previous;
+            let ours = |candidate: &mut Candidate| {
+                let ufrag = candidate.ufrag.as_ref();
+                ufrag.is_some_and(|ufrag| self.session.is_remote_ufrag(ufrag))
+            };
+            let ours: Vec<Candidate> = self.future.extract_if(.., ours).collect();
+            ours.into_iter().for_each(|candidate| self.take_candidate(now, candidate));
             self.advance(now);
         }
     }

@@ -66,7 +66,7 @@ impl Session {
             self.next_ordinary = ctx.now + ctx.ta;
         }
         if self.list.has_ordinary() {
-            self.timers.set(SessionTimer::Pace, self.next_ordinary.max(ctx.now + Duration::from_nanos(1)));
+            self.timers.set(SessionTimer::Pace, self.next_ordinary.max(ctx.now + Duration::from_millis(1)));
         } else {
             self.timers.stop(SessionTimer::Pace);
         }

@@ -117,3 +117,19 @@ fn mode_4_uses_streams_to_turn_servers_only() {
     assert_eq!(relayed.relay_protocol, Some(sansio::Transport::Tcp));
     assert_eq!(world.agent(A).state(), State::Completed);
 }
+
+#[test]
+fn mode_3_does_not_tell_what_a_peer_next_door_sees() {
+    let config: fn(usize, &mut Config) = |side, config| {
+        if side == A {
+            config.address_policy = AddressPolicy::DefaultRouteOnly;
+        }
+    };
+    let plan = Plan { config, same_network: true, ..Plan::nats(1, [NatBehaviour::port_restricted(); 2]) };
+    let mut world = World::new(plan);
+    world.connect(10.0);
+    // They meet on the local network, where B sees A's address; A says nothing of it.
+    assert_eq!(world.kinds(A), (CandidateKind::Prflx, CandidateKind::Host), "{}", world.explain());
+    let told = told(&world, A);
+    assert!(!told.contains(&own_address(&world, A)), "{told}");
+}

@@ -477,3 +477,20 @@ fn a_new_interface_brings_candidates_without_a_restart() {
     assert_eq!(told_now - told, after - before, "only what is new");
     assert_eq!(after - before, 3, "host, reflexive and relayed\n{}", world.explain());
 }
+
+#[test]
+fn a_restart_in_the_middle_of_checks_can_be_undone() {
+    for seed in 0..20 {
+        let mut world = World::new(Plan::nats(seed, [NatBehaviour::port_restricted(); 2]));
+        world.offer();
+        assert!(world.run(Duration::from_secs(1), |net, hosts| {
+            net.machine::<Peer>(hosts[A]).agent.report().pairs.len() > 1
+        }));
+        world.with(A, |peer, now| peer.agent.restart(now));
+        // Long enough for the first session to have lost its chance, had it gone on.
+        world.run_for(5.0);
+        world.with(A, |peer, now| peer.agent.undo_restart(now));
+        assert!(world.until(State::Completed, 10.0), "{}", world.explain());
+        world.exchange();
+    }
+}
