@@ -55,7 +55,7 @@ fn connection() -> PeerConnection {
 /// Our description with all candidates in it: aiortc does not trickle.
 async fn description(connection: &PeerConnection) -> Value {
     connection.set_local_description(None).await.unwrap();
-    connection.gathering_complete().await;
+    connection.gathering_complete().await.unwrap();
     serde_json::to_value(connection.local_description().unwrap()).unwrap()
 }
 
@@ -92,7 +92,7 @@ async fn we_offer_and_aiortc_answers() {
         channel.opened().await.unwrap();
         assert_eq!(aiortc.event("channel").await["label"], "from-sterna");
         converse(&channel, &mut aiortc).await;
-        channel.close().await;
+        let _ = channel.close().await;
         assert_eq!(aiortc.event("channel-closed").await["label"], "from-sterna");
         aiortc.tell(&json!({ "quit": true })).await;
         aiortc.event("closed").await;
@@ -117,7 +117,7 @@ async fn aiortc_offers_and_we_answer() {
                 _ => {}
             }
         };
-        assert_eq!((channel.label(), channel.protocol()), ("from-aiortc".into(), "test".into()));
+        assert_eq!((channel.label(), channel.protocol()), ("from-aiortc", "test"));
         assert_eq!(channel.recv().await, Some(Message::Text("hello from aiortc".into())));
         assert_eq!(aiortc.event("open").await["label"], "from-aiortc");
         converse(&channel, &mut aiortc).await;
