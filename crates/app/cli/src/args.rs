@@ -164,9 +164,15 @@ pub(crate) struct Forward {
     #[command(flatten)]
     pub(crate) code: CodeArg,
 
-    /// Listen here and connect there, as seen from the other side: [ADDR:]PORT:HOST:PORT, with /udp at the end
+    /// Listen here and connect there, as seen from the other side: \[ADDR:\]PORT:HOST:PORT, with /udp at the end
     /// for datagrams
-    #[arg(short = 'L', long = "local", value_name = "SPEC")]
+    #[arg(
+        short = 'L',
+        long = "local",
+        value_name = "SPEC",
+        help = "Listen here and connect there, as seen from the other side: [ADDR:]PORT:HOST:PORT, with /udp at the end \
+                for datagrams"
+    )]
     pub(crate) local: Vec<String>,
 
     /// Let the other side connect to this from here (default: any port of this machine's loopback)

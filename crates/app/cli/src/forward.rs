@@ -304,7 +304,7 @@ async fn tcp_near(stream: TcpStream, channel: DataChannel) -> Result<(), String>
 /// The far side: connects to the target, if that is allowed.
 async fn accept(channel: DataChannel, allowed: &Allowed, free: bool, output: Output) {
     let asked = channel.protocol();
-    let refused = match Target::parse(&asked) {
+    let refused = match Target::parse(asked) {
         _ if !free => Some("too many connections at a time".to_owned()),
         None => Some(format!("{asked:?} is no target")),
         Some(target) if !allowed.permits(&target) => {

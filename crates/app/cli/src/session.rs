@@ -400,7 +400,7 @@ impl Negotiation {
                     tracing::debug!(%error, "a candidate of no use");
                 }
             }
-            Payload::Hello(_) | _ => {}
+            _ => {}
         }
         Ok(())
     }
