@@ -49,7 +49,13 @@ impl PeerConnection {
             Some(certificate) => certificate,
             None => Certificate::generate().map_err(|error| Error::Certificate(error.to_string()))?,
         };
+        let mut ice_timings = ice::Timings::default();
+        if !configuration.trickle {
+            // Somebody waits for the last candidate.
+            ice_timings.gathering = ice_timings.gathering_at_once;
+        }
         let machine = peer::Configuration {
+            ice_timings,
             ice_servers,
             ice_transport_policy: match configuration.ice_transport_policy {
                 IceTransportPolicy::All => ice::TransportPolicy::All,
