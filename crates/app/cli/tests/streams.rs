@@ -94,7 +94,7 @@ fn forward_carries_tcp_and_udp_to_what_is_allowed() {
         &specs[2],
         &code,
     ]);
-    let mut listen = || guest.event("forwarding")["listen"].as_str().unwrap().to_owned();
+    let listen = || guest.event("forwarding")["listen"].as_str().unwrap().to_owned();
     let (tcp, udp, forbidden) = (listen(), listen(), listen());
 
     // More than any buffer holds, both ways at once.
