@@ -92,9 +92,8 @@ async fn relayed(server: &Server, url: String, protocol: sansio::Transport) {
         ours.close().await.unwrap();
     });
     let theirs = loop {
-        match timeout(LONG, there.next_event()).await.unwrap().unwrap() {
-            PeerEvent::DataChannel(channel) => break channel,
-            _ => {}
+        if let PeerEvent::DataChannel(channel) = timeout(LONG, there.next_event()).await.unwrap().unwrap() {
+            break channel;
         }
     };
     for n in 0..256u32 {
@@ -132,9 +131,8 @@ async fn a_wrong_password_is_told_at_once() {
     let _channel = here.create_data_channel("x", DataChannelInit::default()).unwrap();
     timeout(LONG, here.set_local_description(None)).await.unwrap().unwrap();
     let error = loop {
-        match timeout(LONG, here.next_event()).await.unwrap().unwrap() {
-            PeerEvent::IceCandidateError(error) => break error,
-            _ => {}
+        if let PeerEvent::IceCandidateError(error) = timeout(LONG, here.next_event()).await.unwrap().unwrap() {
+            break error;
         }
     };
     assert_eq!(
