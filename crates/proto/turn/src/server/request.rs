@@ -2,6 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use sansio::{Outbox, Path, Time};
 use stun::credential::{Authenticated, Identity, Rejection};
+use stun::server::{MAX_ANSWER_BYTES, answer_binding};
 use stun::{AttributeKind, Class, Message, MessageWriter, Method, PasswordAlgorithm, kind};
 
 use super::accounts::Found;
@@ -41,17 +42,9 @@ impl Server {
         if !self.may_answer(now, from) {
             return;
         }
-        let asker = Asker::new(from, request);
-        let unknown = request.unknown_comprehension_required(&[kind::PRIORITY, kind::USE_CANDIDATE]);
-        let sent = if unknown.is_empty() {
-            asker.answer(out, Class::Success, None, &|writer| {
-                writer.xor_address(kind::XOR_MAPPED_ADDRESS, from.remote);
-            })
-        } else {
-            asker.answer(out, Class::Error, None, &|writer| {
-                writer.error_code(420, "").unknown_attributes(&unknown);
-            })
-        };
+        let sent = out.send(from, MAX_ANSWER_BYTES, &mut |buffer| {
+            answer_binding(request, from, None, buffer).unwrap_or(0)
+        });
         self.count_answer(sent);
     }
 
