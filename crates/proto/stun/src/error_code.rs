@@ -18,7 +18,8 @@ impl<'a> ErrorCode<'a> {
             return None;
         }
         let code = u16::from(class) * 100 + u16::from(number);
-        Some(Self { code, reason: std::str::from_utf8(reason).unwrap_or_default() })
+        // coturn ends its phrases with a zero byte.
+        Some(Self { code, reason: std::str::from_utf8(reason).unwrap_or_default().trim_end_matches('\0') })
     }
 }
 
@@ -80,5 +81,7 @@ mod tests {
     fn a_reason_that_is_not_utf8_is_empty_and_the_code_stands() {
         assert_eq!(ErrorCode::decode(&[0, 0, 4, 1, 0xff]), Some(ErrorCode { code: 401, reason: "" }));
         assert_eq!(ErrorCode { code: 401, reason: "" }.to_string(), "401 Unauthenticated");
+        let zero_ended = ErrorCode::decode(b"\0\0\x04\x00Bad Request\0").unwrap();
+        assert_eq!(zero_ended.to_string(), "400 Bad Request");
     }
 }

@@ -315,6 +315,27 @@ fn a_server_that_restarted_is_noticed_and_the_client_ends() {
 }
 
 #[test]
+fn a_400_that_makes_no_sense_is_a_reason_to_ask_after_the_allocation() {
+    // coturn: 400 to CreatePermission when it was restarted, 437 to Refresh only.
+    let mut world = World::new();
+    let at = world.allocated("alice", 1000);
+    world.server_is_off = true;
+    world.permit(at, address(PEER));
+    let request = world.clients[at].sent.last().unwrap().clone();
+    let Credentials { username, password } = credentials("alice");
+    let key = stun::Key::long_term(stun::PasswordAlgorithm::Sha256, &username, REALM, &password);
+    let mut answer = error_to(&request, 400, &|writer| {
+        writer.integrity_sha256(&key);
+    });
+    let now = world.now;
+    world.client(at).open(now, &mut answer, &mut |_, _| panic!("no data"));
+    world.settle();
+    assert!(matches!(world.events(at), [ClientEvent::PermissionRefused { code: Some(400), .. }]));
+    let last = Message::parse(world.clients[at].sent.last().unwrap()).unwrap();
+    assert_eq!((last.method(), last.raw(kind::LIFETIME)), (Method::REFRESH, None));
+}
+
+#[test]
 fn closing_an_allocation_that_the_server_forgot_is_success() {
     let mut world = World::new();
     let at = world.allocated("alice", 1000);

@@ -154,11 +154,13 @@ impl Client {
             (Request::Delete, _) => self.closed(),
             (Request::Permission(address), code) if code != 437 => {
                 self.permission_refused(address, Some(code), &reason);
+                self.make_sure(code);
             }
             // Not the permission, only the shorter header. RFC 8656 §12.3 would start all over again after a 400; as
             // our numbers are never given to another peer, Send indications do.
             (Request::Channel(peer, _), code) if code != 437 && code != 403 => {
                 self.peers.channel_refused(peer);
+                self.make_sure(code);
                 if self.peers.expects(peer.ip()) {
                     self.want(Request::Permission(peer.ip()));
                 }
@@ -170,6 +172,14 @@ impl Client {
             }
         }
         self.start_waiting(now);
+    }
+
+    /// Asks after the allocation when the server finds fault with a request that is in order: coturn says 400 to a
+    /// CreatePermission request when it has no allocation (any more), and 437 to a Refresh only.
+    fn make_sure(&mut self, code: u16) {
+        if code == 400 {
+            self.want(Request::Refresh);
+        }
     }
 
     /// The server does not accept our credentials.

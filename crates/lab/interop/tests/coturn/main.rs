@@ -1,0 +1,6 @@
+//! coturn: our client through its server, and its tools against ours. Everything stays on loopback.
+
+mod connections;
+mod our_client;
+mod our_server;
+mod rig;
