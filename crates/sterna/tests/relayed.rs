@@ -131,7 +131,8 @@ async fn a_wrong_password_is_told_at_once() {
     let _channel = here.create_data_channel("x", DataChannelInit::default()).unwrap();
     timeout(LONG, here.set_local_description(None)).await.unwrap().unwrap();
     let error = loop {
-        if let PeerEvent::IceCandidateError(error) = timeout(LONG, here.next_event()).await.unwrap().unwrap() {
+        if let PeerEvent::IceCandidateError(error) = timeout(LONG, here.next_event()).await.unwrap().unwrap()
+        {
             break error;
         }
     };

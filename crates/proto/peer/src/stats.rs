@@ -206,11 +206,7 @@ pub(crate) fn collect(connection: &Connection, now: Time) -> Vec<Stats> {
         dtls_role: secure.map_or("unknown", |secure| if secure.client { "client" } else { "server" }),
         tls_version: secure.and_then(|secure| secure.connected).map(|(version, _)| version.tls_version()),
         dtls_cipher: secure.and_then(|secure| secure.connected).map(|(_, cipher)| cipher.name()),
-        selected_candidate_pair_id: report
-            .pairs
-            .iter()
-            .find(|pair| is_selected(pair))
-            .map(pair_id),
+        selected_candidate_pair_id: report.pairs.iter().find(|pair| is_selected(pair)).map(pair_id),
     });
     all.push(stats(TRANSPORT.into(), of));
     // A valid pair's local candidate may be peer-reflexive, and then it is in no other list.
