@@ -108,6 +108,7 @@ impl Endpoint {
             handshake_timeout: config
                 .handshake_timeout
                 .clamp(Duration::from_secs(1), Duration::from_secs(3600)),
+            rekey_after: config.rekey_after.clamp(1, 1 << 24),
         };
         let mut rng = Rng::new(config.seed);
         let engine = engine(now, config.role, config.versions, &config.certificate, settings, rng.fork())?;
@@ -229,7 +230,7 @@ impl Endpoint {
 
     /// Writes what the handshake wants to send, as far as there is room.
     pub fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox<()>) {
-        if self.stage == Stage::Handshake {
+        if self.is_time_to_tell(now) {
             self.tell(now);
             self.drain(now, None, &mut |_| {});
         }
@@ -297,9 +298,18 @@ impl Endpoint {
         self.events.pop_front()
     }
 
+    fn is_time_to_tell(&self, now: Time) -> bool {
+        match self.stage {
+            Stage::Handshake => true,
+            // It renews keys when it is told the time, and sends nothing but on these occasions.
+            Stage::Connected(_) => now.since(self.told) >= TICK,
+            Stage::Over => false,
+        }
+    }
+
     /// Tells the engine the time: always while the handshake lasts, now and then afterwards.
     fn tell(&mut self, now: Time) {
-        if self.is_connected() && now.since(self.told) < TICK {
+        if !self.is_time_to_tell(now) {
             return;
         }
         self.told = now;

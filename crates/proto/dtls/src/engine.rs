@@ -20,6 +20,7 @@ pub(crate) struct Settings {
     pub(crate) mtu: usize,
     pub(crate) retransmission: Duration,
     pub(crate) handshake_timeout: Duration,
+    pub(crate) rekey_after: u64,
 }
 
 /// A new engine, with the time told.
@@ -39,6 +40,7 @@ pub(crate) fn engine(
         .flight_start_rto(settings.retransmission)
         .flight_retries(RETRIES)
         .handshake_timeout(settings.handshake_timeout)
+        .aead_encryption_limit(settings.rekey_after)
         .dangerously_set_rng_seed(Rng::new(seed).next_u64())
         .build()
         .map_err(|error| ConfigError::Engine(format!("{error:?}")))?;
