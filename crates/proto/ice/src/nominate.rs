@@ -10,6 +10,28 @@ use crate::session::{Context, Session, SessionTimer};
 /// Better direct paths are waited for at least so long, which covers the jitter of a local network.
 const MIN_WAIT: Duration = Duration::from_millis(20);
 
+/// Nominations of one pair, without one of another between them, after which that pair is meant.
+const INSISTENT: u32 = 2;
+
+/// Which pair the controlling agent names, and how often in a row.
+#[derive(Debug, Default)]
+pub(crate) struct Insistence {
+    pair: Option<PairId>,
+    times: u32,
+}
+
+impl Insistence {
+    /// A check of the other side nominates a pair.
+    pub(crate) fn nominated(&mut self, pair: PairId) {
+        self.times = if self.pair == Some(pair) { self.times.saturating_add(1) } else { 1 };
+        self.pair = Some(pair);
+    }
+
+    fn is_on(&self, pair: PairId) -> bool {
+        self.pair == Some(pair) && self.times >= INSISTENT
+    }
+}
+
 /// Which pair is chosen, and when (RFC 8445 §8.1.1).
 impl Session {
     /// For the controlling agent: nominates the best valid pair, once nothing better is to be expected soon.
@@ -84,10 +106,13 @@ impl Session {
     /// Whether a nomination of this pair takes the place of the present one.
     ///
     /// RFC 8445 §8.1.1: of several that a controlling agent of RFC 5245 nominates, "use the pairs with the
-    /// highest priority". One that has gone silent, though, is worse than any that works.
+    /// highest priority". One that has gone silent, though, is worse than any that works; and so is one that the
+    /// other side has left for good, by priorities of its own (libwebrtc goes by round-trip times and networks).
     pub(crate) fn is_better_than_selected(&self, id: PairId) -> bool {
         let priority = |id| self.list.get(id).map(|pair: &Pair| pair.priority);
-        self.selected.is_none_or(|selected| priority(id) > priority(selected)) || self.silent
+        self.selected.is_none_or(|selected| priority(id) > priority(selected))
+            || self.silent
+            || self.insistence.is_on(id)
     }
 
     /// A lite agent makes no checks: the other side's tell that the pair works (RFC 8445 §7.3.2).

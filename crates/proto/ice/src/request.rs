@@ -128,10 +128,14 @@ impl Session {
         if ctx.config.lite {
             return self.accept_lite(ctx, id, use_candidate);
         }
+        if use_candidate {
+            self.insistence.nominated(id);
+        }
         if self.selected == Some(id) {
             return self.heard_on(ctx, id);
         }
-        if self.selected.is_some() && !(use_candidate && self.is_better_than_selected(id)) {
+        // A nominated pair is checked even if a better one is selected: the other side will send there.
+        if self.selected.is_some() && !use_candidate {
             return;
         }
         self.heard_on(ctx, id);

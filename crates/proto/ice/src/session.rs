@@ -8,6 +8,7 @@ use crate::check::{CheckId, Checks, Purpose};
 use crate::checklist::Checklist;
 use crate::gate::Gate;
 use crate::local::{Base, BaseId, Locals};
+use crate::nominate::Insistence;
 use crate::pair::{Evidence, Pair, PairId};
 use crate::priority::pair_priority;
 use crate::relay::{RelayId, Relays};
@@ -42,6 +43,7 @@ pub(crate) struct Session {
     /// The pair that we, controlling, have asked the other side to select.
     pub(crate) nominating: Option<PairId>,
     pub(crate) selected: Option<PairId>,
+    pub(crate) insistence: Insistence,
     /// The pair that carries data now, whose consent is watched.
     pub(crate) watched: Option<PairId>,
     /// When the other side was last heard there, and whether that is too long ago.
@@ -141,6 +143,7 @@ impl Session {
             early: VecDeque::new(),
             nominating: None,
             selected: None,
+            insistence: Insistence::default(),
             watched: None,
             heard: Time::ZERO,
             silent: false,

@@ -75,6 +75,15 @@ impl Bench {
         self.turn();
     }
 
+    /// What is delivered of an application's packet.
+    fn deliver(&mut self, from: &str, packet: &[u8]) -> Vec<Vec<u8>> {
+        let (mut delivered, mut out) = (Vec::new(), Batches::new(1 << 16));
+        let from = Path::udp(address(LOCAL), address(from));
+        let datagram = Datagram { from, payload: &mut packet.to_vec() };
+        self.agent.open(self.now, datagram, &mut out, &mut |bytes| delivered.push(bytes.to_vec()));
+        delivered
+    }
+
     /// A check of the peer, which takes the role that the agent does not have unless told.
     fn check(&mut self, from: &str, use_candidate: bool, controlling: bool, tiebreaker: u64) {
         let ours = self.agent.local_credentials().clone();
@@ -146,6 +155,25 @@ fn of_several_nominations_the_best_counts_whatever_their_order() {
     assert_eq!(bench.selected(), Some(address(HIGH)));
     // A late answer of the worse one changes nothing.
     bench.check(MIDDLE, true, true, 5);
+    assert_eq!(bench.selected(), Some(address(HIGH)));
+}
+
+#[test]
+fn who_insists_on_a_worse_pair_gets_it_and_is_heard_there_from_the_first_nomination() {
+    // libwebrtc selects by round-trip times and networks, and changes its mind in the first second.
+    let mut bench = Bench::new(false, &CANDIDATES);
+    bench.check(HIGH, true, true, 5);
+    bench.answer(HIGH, Class::Success, 0);
+    assert_eq!(bench.selected(), Some(address(HIGH)));
+    bench.check(LOW, true, true, 5);
+    bench.answer(LOW, Class::Success, 0);
+    assert_eq!(bench.selected(), Some(address(HIGH)), "one may be an aggressive nomination, or late");
+    assert_eq!(bench.deliver(LOW, &[20, 1, 2, 3]), [[20, 1, 2, 3]]);
+    bench.check(LOW, true, true, 5);
+    assert_eq!(bench.selected(), Some(address(LOW)));
+    assert_eq!(bench.deliver(HIGH, &[20, 4]), [[20, 4]], "what is still on its way arrives");
+    // Back again, and the better one needs to be asked for but once.
+    bench.check(HIGH, true, true, 5);
     assert_eq!(bench.selected(), Some(address(HIGH)));
 }
 
