@@ -318,6 +318,32 @@ mod tests {
     }
 
     #[test]
+    fn the_test_vectors_come_out() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../data/seal-vectors.json")).unwrap();
+        let text = |pointer: &str| vectors.pointer(pointer).unwrap().as_str().unwrap().to_string();
+        let link: Link = format!("http://h/#{}", text("/link/secret")).parse().unwrap();
+        assert_eq!(link.room(), text("/link/room"));
+        let end = |role, own: &str| {
+            let mine = URL_SAFE_NO_PAD.decode(text(own)).unwrap();
+            Waiting { mine, ..Waiting::with_link(&link, role) }
+        };
+        let salt = |other: &str| format!("{{\"salt\":\"{}\"}}", text(other));
+        let mut host =
+            end(Role::Host, "/handshake/host").receive(&salt("/handshake/guest")).unwrap();
+        let mut guest =
+            end(Role::Guest, "/handshake/guest").receive(&salt("/handshake/host")).unwrap();
+        for (i, message) in vectors["messages"].as_array().unwrap().iter().enumerate() {
+            let plaintext = text(&format!("/messages/{i}/plaintext"));
+            let (from, to) =
+                if message["from"] == "host" { (&mut host, &mut guest) } else { (&mut guest, &mut host) };
+            let sealed = from.seal(plaintext.as_bytes());
+            assert_eq!(sealed, format!("{{\"sealed\":\"{}\"}}", text(&format!("/messages/{i}/sealed"))));
+            assert_eq!(to.open(&sealed).unwrap(), plaintext.as_bytes());
+        }
+    }
+
+    #[test]
     fn garbage_is_no_handshake() {
         let code: Code = "7-river-candle".parse().unwrap();
         let link = Link::new("http://h", [7; 16]).unwrap();

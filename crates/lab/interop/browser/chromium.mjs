@@ -11,13 +11,15 @@ import { chromium } from "playwright-core";
 
 /** The `sterna serve` that the test started. */
 export const SERVER = process.env.SERVER;
+/** The same server under a name that browsers do not trust over plain http, as on a home network. */
+export const INSECURE = SERVER?.replace("127.0.0.1", "laptop.test");
 const STERNA = process.env.STERNA_BIN;
 /** What takes so long has failed. */
 export const PATIENCE = 30_000;
 
 const QUIET = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const MEDIA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
-const LOOPBACK = ["--allow-loopback-in-peer-connection"];
+const LOOPBACK = ["--allow-loopback-in-peer-connection", "--host-resolver-rules=MAP laptop.test 127.0.0.1"];
 
 /** Things to undo at the end, latest first. */
 const cleanups = [];
@@ -25,7 +27,7 @@ const cleanups = [];
 /** @param {{ more?: string[], media?: boolean }} [options] */
 export async function browser({ more = [], media = true } = {}) {
   const started = await chromium.launch({
-    executablePath: process.env.CHROMIUM,
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--headless", "--no-sandbox", "--disable-gpu", ...QUIET, ...LOOPBACK, ...(media ? MEDIA : []), ...more],
   });
   cleanups.push(() => started.close());
@@ -52,7 +54,8 @@ export async function page(where, options = {}) {
   opened.on("pageerror", (error) => complaints.push(`${name}: ${error.stack}`));
   opened.on("request", (request) => {
     const url = new URL(request.url());
-    if (!["blob:", "data:"].includes(url.protocol) && url.host !== new URL(SERVER).host) {
+    const own = [new URL(SERVER).host, new URL(INSECURE).host];
+    if (!["blob:", "data:"].includes(url.protocol) && !own.includes(url.host)) {
       complaints.push(`${name} asks ${request.url()}`);
     }
   });

@@ -1,7 +1,7 @@
 // Every way into a room, what a plain room says of itself, and a page without camera.
 
 import assert from "node:assert/strict";
-import { SERVER, at, browser, connected, enter, moves, page, run } from "./chromium.mjs";
+import { INSECURE, SERVER, at, browser, connected, enter, moves, page, run } from "./chromium.mjs";
 
 await run(async () => {
   const one = await browser();
@@ -43,6 +43,21 @@ await run(async () => {
   await connected(e, f);
   await moves(e);
   await f.locator(".tile.dark").waitFor();
+
+  // Over plain http from another machine there is neither camera nor the browser's cryptography.
+  const g = await page(one);
+  const h = await page(one);
+  await enter(g, SERVER);
+  await g.waitForURL(/#/);
+  await h.goto(g.url().replace(SERVER, INSECURE));
+  assert.equal(await h.evaluate(() => isSecureContext), false);
+  await h.getByText(/Browsers allow camera and microphone only on https/).waitFor();
+  await at(h, "join").click();
+  await connected(g, h);
+  await moves(h);
+  await at(h, "chat-input").fill("from the sofa");
+  await at(h, "chat-input").press("Enter");
+  await at(g, "chat-log").getByText("from the sofa").waitFor();
 
   // By keyboard alone.
   await d.goto(`${SERVER}/#keys`);

@@ -87,6 +87,18 @@ fn files_between_page_and_command_line() {
 }
 
 #[test]
+fn calls_and_files_through_our_relay() {
+    scenario("relay");
+}
+
+#[test]
+fn the_pages_parts_without_a_browser() {
+    let output =
+        Command::new("node").arg("browser/parts.mjs").current_dir(FOLDER).output().expect("node starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn the_pages_types_are_right() {
     if !packages() {
         return sterna_interop::missing("typescript (npm)");
