@@ -97,7 +97,6 @@ fn serve(asset: &'static Asset, etag: &HeaderValue, request: &HeaderMap) -> Resp
                 "camera=(self), microphone=(self), display-capture=(self), geolocation=()",
             ),
         );
-        headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     }
     response
 }

@@ -140,7 +140,7 @@ export function sterna(...args) {
   const waiting = [];
   const wake = () => waiting.splice(0).forEach((resolve) => resolve());
   createInterface({ input: child.stdout }).on("line", (line) => {
-    events.push(JSON.parse(line));
+    events.push(JSON.parse(line)); if (process.env.LOUD) console.log(line);
     wake();
   });
   let code = null;
