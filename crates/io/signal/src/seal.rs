@@ -329,10 +329,8 @@ mod tests {
             Waiting { mine, ..Waiting::with_link(&link, role) }
         };
         let salt = |other: &str| format!("{{\"salt\":\"{}\"}}", text(other));
-        let mut host =
-            end(Role::Host, "/handshake/host").receive(&salt("/handshake/guest")).unwrap();
-        let mut guest =
-            end(Role::Guest, "/handshake/guest").receive(&salt("/handshake/host")).unwrap();
+        let mut host = end(Role::Host, "/handshake/host").receive(&salt("/handshake/guest")).unwrap();
+        let mut guest = end(Role::Guest, "/handshake/guest").receive(&salt("/handshake/host")).unwrap();
         for (i, message) in vectors["messages"].as_array().unwrap().iter().enumerate() {
             let plaintext = text(&format!("/messages/{i}/plaintext"));
             let (from, to) =
