@@ -393,8 +393,8 @@ files.onshare = (/** @type {Share} */ share) => {
 
 /** @param {Peer} peer @param {Shared} shared */
 function offer(peer, shared) {
-  const { transfers, connection } = peer;
-  if (!transfers || connection.stages.channel !== "open") return;
+  const { transfers } = peer;
+  if (!transfers?.open) return;
   const transfer = transfers.offer(shared.share);
   shared.row.add(transfer, () => {
     shared.cancelled = true;

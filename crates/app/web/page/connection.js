@@ -164,6 +164,8 @@ export class Connection {
       };
       channel.addEventListener("open", follow);
       channel.addEventListener("close", follow);
+      // One that the other side made may be open already, and says so no more.
+      follow();
     }
     // The constructor makes channels before its caller can listen.
     queueMicrotask(() => this.onchannel(channel));

@@ -143,6 +143,11 @@ export class Transfers {
     channel.addEventListener("message", ({ data }) => this.#hear(data));
   }
 
+  /** Whether something can be offered now. */
+  get open() {
+    return this.#channel.readyState === "open";
+  }
+
   /** Offers files to the other side. @param {Share} share @returns {Transfer} */
   offer(share) {
     const entries = share.files.map(({ path, file }) => ({
@@ -187,7 +192,7 @@ export class Transfers {
 
   /** @param {object} message */
   #say(message) {
-    if (this.#channel.readyState === "open") this.#channel.send(JSON.stringify(message));
+    if (this.open) this.#channel.send(JSON.stringify(message));
   }
 
   #wake() {
@@ -197,7 +202,7 @@ export class Transfers {
   /** @param {Transfer} transfer @param {() => boolean} condition */
   async #until(transfer, condition) {
     for (;;) {
-      if (transfer.over || this.#channel.readyState !== "open") throw new Cancelled();
+      if (transfer.over || !this.open) throw new Cancelled();
       if (condition()) return;
       await new Promise((/** @type {(value: void) => void} */ resolve) => this.#sleepers.push(resolve));
     }
