@@ -4,15 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketError, SocketOp, SocketReply, Time, Transport};
 
+use crate::clock::Clock;
 use crate::net::SegmentId;
+use crate::record::Place;
 use crate::stream::StreamId;
-use crate::trace::Place;
 
 /// Ports given to whoever asks for port 0, as Linux does.
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 /// A machine whose type is forgotten.
-pub(crate) trait Node {
+pub(crate) trait Node: Send {
     fn datagram(&mut self, now: Time, from: Path, payload: &mut [u8], out: &mut dyn Outbox);
     fn timeout(&mut self, now: Time);
     fn transmit(&mut self, now: Time, out: &mut dyn Outbox);
@@ -40,7 +41,7 @@ impl<M: Machine> Running<M> {
     }
 }
 
-impl<M: Machine<Addr = Path, Event: 'static> + 'static> Node for Running<M> {
+impl<M: Machine<Addr = Path, Event: Send + 'static> + Send + 'static> Node for Running<M> {
     fn datagram(&mut self, now: Time, from: Path, payload: &mut [u8], out: &mut dyn Outbox) {
         self.machine.handle_datagram(now, Datagram { from, payload }, out);
     }
@@ -87,7 +88,13 @@ pub(crate) struct Host {
     pub(crate) node: Option<Box<dyn Node>>,
     /// Counts the processes that have run here.
     pub(crate) process: u32,
-    /// When the calendar will look at the machine's timeout.
+    /// What it takes for the time.
+    pub(crate) clock: Clock,
+    /// Since when it has been asleep.
+    pub(crate) asleep: Option<Time>,
+    /// What its machine will be told when it wakes up.
+    pub(crate) held: Vec<SocketReply>,
+    /// When the calendar will look at the machine's timeout, in the net's time.
     pub(crate) armed: Option<Time>,
     /// Whether somebody outside may have changed the machine.
     pub(crate) dirty: bool,
@@ -123,6 +130,9 @@ impl Host {
             interfaces: Vec::new(),
             node: None,
             process: 0,
+            clock: Clock::default(),
+            asleep: None,
+            held: Vec::new(),
             armed: None,
             dirty: false,
             wakes: (Time::ZERO, 0),

@@ -4,14 +4,30 @@
 //! reorder, through the NATs of RFC 4787, and calls their timers when they are due. Nothing takes real time,
 //! and nothing is left to chance: the same seed gives the same [`Trace`], packet by packet.
 //!
-//! * [`Net::add_network`] puts a network behind a box ([`NatBehaviour`]: `full_cone()`, `symmetric()`, …), on
-//!   the internet or behind another box. Hosts of one network share a segment.
+//! * [`Net::add_preset`] puts a network behind what the world knows by a name ([`Preset`]: `full-cone`, `symmetric`,
+//!   `home-router`, `cgn`, …), [`Net::add_network`] behind a box of one's own choice ([`NatBehaviour`]: mapping,
+//!   filtering, ports, pools, hairpinning, timeouts, firewall; after RFC 4787, 5382 and 7857). Boxes stand behind
+//!   boxes; hosts of one network share a segment. [`Net::forward`] and [`Net::map_host`] add static mappings.
 //! * [`Net::add_host`] gives a host an interface on one or several segments, [`Net::start`] runs a machine there.
 //! * [`Net::run_for`] and [`Net::run_until`] let time go on. [`Net::at`] schedules what happens to the network
-//!   meanwhile: a link goes down, an address changes, a NAT reboots.
+//!   meanwhile: a link goes down ([`Net::set_link_up`]), a host changes networks ([`Net::join`], [`Net::leave`]), a
+//!   NAT reboots ([`Net::reboot`], [`Net::renumber`]), a laptop sleeps ([`Net::suspend`]), a clock jumps.
 //! * Machines get what a real host would give them: UDP sockets, streams (as messages), DNS and mDNS names.
+//! * [`Net::trace`] tells of each packet which box rewrote it into what, or dropped it and why;
+//!   [`Trace::pcapng`] writes it down for Wireshark, host by host.
 //! * After every step each machine is held to the [`Laws`]; whoever breaks one is named in a panic.
 //! * [`Hostile`] feeds a machine bytes that nobody means well with.
+//!
+//! It needs no root, no namespaces and no time: a run of an hour takes milliseconds. A [`Net`] is [`Send`], so that
+//! as many run side by side as there are processors. The example `rendezvous` tries every pair of NATs with a game of
+//! two players, `patience` compares three rules for asking again over a bad link, `speed` measures.
+//!
+//! # What it leaves out
+//!
+//! What no machine of the convention can see is not there: a datagram that is too big or that nobody waits for is
+//! dropped and traced, but no ICMP message tells its sender, whose socket would not pass it on; streams are messages,
+//! without windows and acknowledgements; nothing is fragmented. A reboot of a box takes no time: pull its uplink
+//! meanwhile ([`Net::set_link_up`]) if it should.
 //!
 //! # Example
 //!
@@ -66,6 +82,9 @@
 //! ```
 
 mod calendar;
+mod clock;
+mod content;
+mod digest;
 mod host;
 mod hostile;
 mod laws;
@@ -73,18 +92,29 @@ mod link;
 mod names;
 pub(crate) mod nat;
 mod net;
+mod pcapng;
 mod prefix;
+mod preset;
+mod proxy;
 mod puppet;
+mod record;
 mod segment;
 mod stream;
 mod trace;
 mod tray;
 
+pub use content::Content;
 pub use hostile::{Answers, Hostile, Limits};
 pub use laws::Laws;
 pub use link::{Direction, Link};
-pub use nat::{Dependence, Egress, Hairpin, Nat, NatBehaviour, PortAssignment, Refusal, Translator};
+pub use nat::{
+    Binding, Dependence, Egress, Forward, Hairpin, Nat, NatBehaviour, Pooling, PortAssignment, Refusal,
+    Translator,
+};
 pub use net::{HostId, LinkId, Net, SegmentId, Timing};
 pub use prefix::{Prefix, PrefixError};
+pub use preset::{Preset, PresetBox, UnknownPreset};
+pub use proxy::HttpProxy;
 pub use puppet::{Puppet, Seen};
-pub use trace::{Cause, Fate, Place, Record, Trace};
+pub use record::{Cause, Fate, Place, PlaceKind, Record};
+pub use trace::Trace;

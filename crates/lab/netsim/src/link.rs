@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use sansio::{Rng, Seed, Time};
 
-use crate::trace::Cause;
+use crate::record::Cause;
 
 /// What a link does to what crosses it. The same in both directions unless each is set on its own.
 ///

@@ -34,8 +34,8 @@ impl Names {
         });
     }
 
-    pub(crate) fn mdns(&self, segment: SegmentId, name: &str) -> Vec<IpAddr> {
+    pub(crate) fn mdns(&self, segment: SegmentId, name: &str) -> Vec<(HostId, IpAddr)> {
         let key = (segment, name.to_ascii_lowercase());
-        self.local.get(&key).into_iter().flatten().map(|(_, address)| *address).collect()
+        self.local.get(&key).cloned().unwrap_or_default()
     }
 }

@@ -1,3 +1,4 @@
+mod events;
 mod run;
 mod sockets;
 mod streams;
@@ -6,18 +7,21 @@ mod topology;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sansio::{Machine, Path, Rng, Seed, SocketReply, Time};
 
 use crate::calendar::Calendar;
+use crate::content::Content;
 use crate::host::{Host, Node, Running};
 use crate::laws::Laws;
 use crate::link::{Direction, Link, Wire};
 use crate::names::Names;
+use crate::record::{Fate, Place, PlaceKind, Record};
 use crate::segment::Segment;
 use crate::stream::{Part, Stream, StreamId};
-use crate::trace::{Fate, Place, Record, Trace};
+use crate::trace::Trace;
 use crate::tray::Tray;
 
 /// A host of a [`Net`].
@@ -86,7 +90,10 @@ struct Packet {
     id: u64,
     path: Path,
     payload: Vec<u8>,
+    content: Content,
     hash: u64,
+    /// The payload once more, for the trace.
+    kept: Option<Arc<[u8]>>,
     /// `None` for a datagram. Boxed, since most packets are datagrams and packets move a lot.
     part: Option<Box<Part>>,
 }
@@ -102,7 +109,7 @@ enum Happening {
     },
     ConnectTimeout(StreamId),
     Repeat(Packet),
-    Call(Box<dyn FnOnce(&mut Net)>),
+    Call(Box<dyn FnOnce(&mut Net) + Send>),
 }
 
 /// Where a packet can be.
@@ -121,8 +128,8 @@ impl Net {
     /// An empty internet whose dice start from `seed`.
     pub fn new(seed: u64) -> Self {
         let mut trace = Trace::new();
-        let core = trace.add_place("internet".to_owned());
-        let internet = Segment::new(None, "5.0.0.0/8".parse().expect("a constant"));
+        let core = trace.add_place("internet".to_owned(), PlaceKind::Internet);
+        let internet = Segment::new(None, Some("5.0.0.0/8".parse().expect("a constant")));
         Self {
             now: Time::ZERO,
             calendar: Calendar::new(),
@@ -202,7 +209,7 @@ impl Net {
     /// If one runs there already; [`Net::stop`] it first.
     pub fn start<M>(&mut self, host: HostId, machine: M)
     where
-        M: Machine<Addr = Path, Event: 'static> + 'static,
+        M: Machine<Addr = Path, Event: Send + 'static> + Send + 'static,
     {
         assert!(self.hosts[host.0].node.is_none(), "host `{}` runs a machine already", self.host_name(host));
         self.hosts[host.0].node = Some(Box::new(Running::new(machine)));
@@ -218,6 +225,7 @@ impl Net {
         self.names.withdraw(host);
         let host = &mut self.hosts[host.0];
         host.close_sockets();
+        host.held.clear();
         host.node = None;
         host.process += 1;
         host.armed = None;
@@ -245,12 +253,12 @@ impl Net {
         node.and_then(|node| node.machine_mut().downcast_mut()).expect("its type has just been looked at")
     }
 
-    /// Calls `wish` with the machine on a host and the time.
+    /// Calls `wish` with the machine on a host and the time that its clock shows.
     ///
     /// # Panics
     /// If there is none, or it is of another type.
     pub fn with<M: 'static, R>(&mut self, host: HostId, wish: impl FnOnce(&mut M, Time) -> R) -> R {
-        let now = self.now;
+        let now = self.clock(host);
         wish(self.machine_mut(host), now)
     }
 
@@ -282,7 +290,7 @@ impl Net {
         self.trace.name(self.hosts[host.0].place)
     }
 
-    /// A host's or box's place in the trace.
+    /// A host's place in the trace.
     pub fn place(&self, host: HostId) -> Place {
         self.hosts[host.0].place
     }
@@ -300,15 +308,17 @@ impl Net {
     }
 
     fn record(&mut self, place: Place, packet: &Packet, fate: Fate) {
-        self.trace.push(Record {
+        let record = Record {
             time: self.now,
             place,
             packet: packet.id,
             path: packet.path,
+            content: packet.content,
             length: packet.payload.len(),
             hash: packet.hash,
             fate,
-        });
+        };
+        self.trace.push(record, packet.kept.as_ref());
     }
 
     fn add_wire(&mut self, link: Link) -> usize {

@@ -4,14 +4,17 @@ use std::net::IpAddr;
 use crate::nat::Nat;
 use crate::net::{HostId, SegmentId};
 use crate::prefix::Prefix;
-use crate::trace::Place;
+use crate::record::Place;
 
 /// One broadcast domain, or the internet's core: who is attached, and where everything else goes.
 pub(crate) struct Segment {
     /// The box that leads out of it; the internet has none.
     pub(crate) gateway: Option<Gateway>,
-    pub(crate) ipv4: Prefix,
+    /// `None`: the segment speaks IPv6 alone.
+    pub(crate) ipv4: Option<Prefix>,
     pub(crate) ipv6: Option<Prefix>,
+    /// Whether its DNS gives IPv6 addresses to names that have none (RFC 6147).
+    pub(crate) dns64: bool,
     attached: BTreeMap<IpAddr, Attached>,
     /// Prefixes behind boxes that do not translate, by their first address. They do not overlap.
     routes: BTreeMap<IpAddr, (Prefix, SegmentId)>,
@@ -42,30 +45,42 @@ pub(crate) struct Gateway {
     pub(crate) place: Place,
     pub(crate) nat: Box<dyn Nat>,
     pub(crate) outside: SegmentId,
-    pub(crate) external: IpAddr,
+    /// Its outer IPv4 addresses, the first one first.
+    pub(crate) external: Vec<IpAddr>,
+    /// Further ones, each for one inner host alone.
+    pub(crate) mapped: Vec<IpAddr>,
     pub(crate) uplink: usize,
 }
 
+impl Gateway {
+    pub(crate) fn owns(&self, outer: IpAddr) -> bool {
+        self.external.contains(&outer) || self.mapped.contains(&outer)
+    }
+}
+
 impl Segment {
-    pub(crate) fn new(gateway: Option<Gateway>, ipv4: Prefix) -> Self {
+    pub(crate) fn new(gateway: Option<Gateway>, ipv4: Option<Prefix>) -> Self {
         Self {
             gateway,
             ipv4,
             ipv6: None,
+            dns64: false,
             attached: BTreeMap::new(),
             routes: BTreeMap::new(),
             next_address: 10,
         }
     }
 
-    /// Addresses that nobody has yet: IPv4, and IPv6 if the segment has it.
+    /// Addresses that nobody has yet, of the families that the segment has, IPv4 first.
     pub(crate) fn free_addresses(&mut self) -> Vec<IpAddr> {
         loop {
             let number = self.next_address;
             self.next_address += 1;
-            let ipv4 = self.ipv4.address(number).expect("the segment has run out of IPv4 addresses");
+            let ipv4 = self
+                .ipv4
+                .map(|prefix| prefix.address(number).expect("the segment has run out of IPv4 addresses"));
             let ipv6 = self.ipv6.and_then(|prefix| prefix.address(number));
-            let addresses: Vec<IpAddr> = std::iter::once(ipv4).chain(ipv6).collect();
+            let addresses: Vec<IpAddr> = ipv4.into_iter().chain(ipv6).collect();
             if !addresses.iter().any(|address| self.attached.contains_key(address)) {
                 return addresses;
             }
@@ -96,7 +111,7 @@ impl Segment {
         {
             return Hop::To(Attached::Gateway(via));
         }
-        if self.ipv4.contains(to) || self.ipv6.is_some_and(|prefix| prefix.contains(to)) {
+        if [self.ipv4, self.ipv6].into_iter().flatten().any(|prefix| prefix.contains(to)) {
             return Hop::NoHost;
         }
         if self.gateway.is_some() { Hop::Out } else { Hop::NoRoute }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sansio::{Path, SocketError, Ticket, Time, Transport};
 
+use crate::content::Content;
 use crate::net::HostId;
 
 /// Names a stream within a network.
@@ -26,7 +27,8 @@ pub(crate) struct Part {
     pub(crate) stream: StreamId,
     pub(crate) from_client: bool,
     pub(crate) kind: Kind,
-    pub(crate) sender: HostId,
+    /// `None` for a box, which says things once.
+    pub(crate) sender: Option<HostId>,
     /// Its path before any translation.
     pub(crate) origin: Path,
     pub(crate) first_sent: Time,
@@ -51,6 +53,21 @@ pub(crate) enum Kind {
         sequence: u64,
     },
     Reset(SocketError),
+}
+
+impl Kind {
+    pub(crate) fn content(&self) -> Content {
+        match self {
+            Self::Syn => Content::Syn,
+            Self::SynAck => Content::SynAck,
+            Self::Hello => Content::TlsHello,
+            Self::HelloAck => Content::TlsAnswer,
+            Self::Alert(_) => Content::TlsAlert,
+            Self::Message { .. } => Content::Message,
+            Self::Fin { .. } => Content::Fin,
+            Self::Reset(_) => Content::Reset,
+        }
+    }
 }
 
 impl Part {

@@ -5,94 +5,15 @@ mod lab;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lab::probe::{OTHER_PORT, Probe};
 use lab::{PORT, ms, puppet, received, send};
 use sansio::Path;
 use sterna_netsim::{
-    Cause, Dependence, Hairpin, HostId, Link, Nat, NatBehaviour, Net, PortAssignment, Puppet, Refusal,
-    SegmentId, Translator,
+    Cause, Content, Dependence, Hairpin, Link, Nat, NatBehaviour, Net, PortAssignment, Preset, Puppet,
+    Refusal, Translator,
 };
 
 use Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
-
-/// A host behind a box, and two servers with two ports each.
-struct Probe {
-    net: Net,
-    home: SegmentId,
-    inner: HostId,
-    servers: [HostId; 2],
-}
-
-const OTHER_PORT: u16 = 6000;
-
-impl Probe {
-    fn new(behaviour: NatBehaviour) -> Self {
-        let mut net = Net::new(1);
-        let home = net.add_network(Net::INTERNET, "home", behaviour);
-        let inner = puppet(&mut net, "inner", home);
-        let servers = ["server1", "server2"].map(|name| {
-            let server = puppet(&mut net, name, Net::INTERNET);
-            net.bind(server, net.socket(server, OTHER_PORT)).unwrap();
-            server
-        });
-        Self { net, home, inner, servers }
-    }
-
-    fn socket(&self, server: usize, port: u16) -> SocketAddr {
-        self.net.socket(self.servers[server], port)
-    }
-
-    /// Where a server sees the inner host when that sends to it.
-    fn mapped(&mut self, server: usize, port: u16) -> SocketAddr {
-        let to = self.socket(server, port);
-        send(&mut self.net, self.inner, to, "who am I?");
-        let heard = received(&mut self.net, self.servers[server]);
-        assert_eq!(heard.len(), 1, "the box lets packets out");
-        heard[0].0
-    }
-
-    /// Whether a packet from a server's port to `to` reaches the inner host.
-    fn reaches(&mut self, server: usize, port: u16, to: SocketAddr) -> bool {
-        let path = Path::udp(self.socket(server, port), to);
-        self.net.machine_mut::<Puppet>(self.servers[server]).send(path, b"knock");
-        self.net.run_for(ms(200));
-        !received(&mut self.net, self.inner).is_empty()
-    }
-
-    /// RFC 5780 §4.3.
-    fn mapping(&mut self) -> Option<Dependence> {
-        let first = self.mapped(0, PORT);
-        if first == self.net.socket(self.inner, PORT) {
-            return None;
-        }
-        let other_address = self.mapped(1, PORT);
-        let other_port = self.mapped(0, OTHER_PORT);
-        assert_eq!(first, self.mapped(0, PORT), "a mapping lasts");
-        Some(match (first == other_port, first == other_address) {
-            (true, true) => EndpointIndependent,
-            (true, false) => AddressDependent,
-            (false, false) => AddressAndPortDependent,
-            (false, true) => panic!("the port alone matters"),
-        })
-    }
-
-    /// RFC 5780 §4.4; `None` if even a port that was never used is open.
-    fn filtering(&mut self) -> Option<Dependence> {
-        let unused = SocketAddr::new(self.net.external_address(self.home), 60_000);
-        let own = self.net.socket(self.inner, PORT);
-        if self.reaches(1, PORT, unused) || self.reaches(1, PORT, own) {
-            return None;
-        }
-        let mapped = self.mapped(0, PORT);
-        assert!(self.reaches(0, PORT, mapped), "an answer comes back");
-        let other_port = self.reaches(0, OTHER_PORT, mapped);
-        Some(match (other_port, self.reaches(1, PORT, mapped)) {
-            (true, true) => EndpointIndependent,
-            (true, false) => AddressDependent,
-            (false, false) => AddressAndPortDependent,
-            (false, true) => panic!("the port alone matters"),
-        })
-    }
-}
 
 #[test]
 fn all_nine_kinds_of_nat_are_what_they_say() {
@@ -328,23 +249,24 @@ fn a_full_table_refuses_and_recovers_when_mappings_expire() {
     let external = [5, 0, 0, 1].into();
     // One after the other, which fills the table in the shortest time.
     let behaviour = NatBehaviour { ports: PortAssignment::Sequential, ..NatBehaviour::symmetric() };
-    let mut nat = Translator::new(behaviour, external, 1.into());
+    let mut nat = Translator::new(behaviour, &[external], 1.into());
     let local = SocketAddr::from(([10, 0, 0, 1], 1));
     let now = sansio::Time::ZERO;
     let remote = |n: u32| SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0600_0000 + n).into(), 1);
     let mut ports = std::collections::BTreeSet::new();
-    let refused = (0..).find_map(|n| match nat.outbound(now, Path::udp(local, remote(n))) {
-        Ok(path) => {
-            assert!(ports.insert(path.local.port()), "no port twice");
-            None
-        }
-        Err(refusal) => Some((n, refusal)),
-    });
+    let refused =
+        (0..).find_map(|n| match nat.outbound(now, Path::udp(local, remote(n)), Content::Datagram) {
+            Ok(path) => {
+                assert!(ports.insert(path.local.port()), "no port twice");
+                None
+            }
+            Err(refusal) => Some((n, refusal)),
+        });
     assert_eq!(refused, Some((65_536 - 1024, Refusal::NoFreePort)));
     // Streams have ports of their own.
-    assert!(nat.outbound(now, Path::new(sansio::Transport::Tcp, local, remote(1))).is_ok());
+    assert!(nat.outbound(now, Path::new(sansio::Transport::Tcp, local, remote(1)), Content::Syn).is_ok());
     let later = now + Duration::from_secs(120);
-    assert!(nat.outbound(later, Path::udp(local, remote(70_000))).is_ok());
+    assert!(nat.outbound(later, Path::udp(local, remote(70_000)), Content::Datagram).is_ok());
 }
 
 #[test]
@@ -365,10 +287,10 @@ fn a_box_of_ones_own_is_two_functions() {
     /// Port forwarding, and nothing else: what comes to port 80 goes to a host's port 8080.
     struct Forward(SocketAddr, SocketAddr);
     impl Nat for Forward {
-        fn outbound(&mut self, _: sansio::Time, path: Path) -> Result<Path, Refusal> {
+        fn outbound(&mut self, _: sansio::Time, path: Path, _: Content) -> Result<Path, Refusal> {
             if path.local == self.1 { Ok(Path { local: self.0, ..path }) } else { Err(Refusal::Blocked) }
         }
-        fn inbound(&mut self, _: sansio::Time, path: Path) -> Result<Path, Refusal> {
+        fn inbound(&mut self, _: sansio::Time, path: Path, _: Content) -> Result<Path, Refusal> {
             if path.local == self.0 { Ok(Path { local: self.1, ..path }) } else { Err(Refusal::NoMapping) }
         }
     }
@@ -391,11 +313,11 @@ fn a_box_of_ones_own_is_two_functions() {
 }
 
 /// Two hosts tell each other where a server sees them, send there, and answer to wherever something comes from.
-fn punch(left: NatBehaviour, right: NatBehaviour) -> bool {
+fn punch(left: Preset, right: Preset) -> bool {
     let mut net = Net::new(1);
     let server = puppet(&mut net, "server", Net::INTERNET);
-    let hosts = [("left", left), ("right", right)].map(|(name, behaviour)| {
-        let home = net.add_network(Net::INTERNET, name, behaviour);
+    let hosts = [("left", left), ("right", right)].map(|(name, preset)| {
+        let home = net.add_preset(Net::INTERNET, name, preset);
         puppet(&mut net, &format!("in {name}"), home)
     });
     let to = net.socket(server, PORT);
@@ -419,12 +341,12 @@ fn punch(left: NatBehaviour, right: NatBehaviour) -> bool {
 
 #[test]
 fn holes_can_be_punched_as_the_theory_says() {
-    for (left_name, left) in NatBehaviour::CLASSIC {
-        for (right_name, right) in NatBehaviour::CLASSIC {
-            let hard = ["port-restricted", "symmetric"];
-            let hopeless = left_name == "symmetric" && hard.contains(&right_name)
-                || right_name == "symmetric" && hard.contains(&left_name);
-            assert_eq!(punch(left, right), !hopeless, "{left_name} and {right_name}");
+    for left in Preset::CLASSIC {
+        for right in Preset::CLASSIC {
+            let hard = [Preset::PortRestricted, Preset::Symmetric];
+            let hopeless = left == Preset::Symmetric && hard.contains(&right)
+                || right == Preset::Symmetric && hard.contains(&left);
+            assert_eq!(punch(left, right), !hopeless, "{left} and {right}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lab::{PORT, ms, puppet, received, send};
 use sansio::{Datagram, Machine, Outbox, Path, SocketOp, Time, Timers};
-use sterna_netsim::{Cause, Fate, Hostile, Laws, Link, NatBehaviour, Net, Puppet, Trace};
+use sterna_netsim::{Cause, Fate, Hostile, Laws, Link, NatBehaviour, Net, Preset, Puppet, Trace};
 
 /// Sends a numbered datagram to everybody every so often, and counts answers.
 struct Chatter {
@@ -59,8 +59,9 @@ fn chat(seed: u64) -> Trace {
     let server = net.add_host("server", &[Net::INTERNET]);
     net.bind(server, net.socket(server, PORT)).unwrap();
     net.start(server, Puppet::echo());
-    for (name, behaviour) in NatBehaviour::CLASSIC {
-        let home = net.add_network(Net::INTERNET, name, behaviour);
+    for preset in Preset::CLASSIC {
+        let name = preset.name();
+        let home = net.add_preset(Net::INTERNET, name, preset);
         let bad = Link {
             loss: 0.1,
             duplicate: 0.05,
@@ -207,8 +208,7 @@ fn a_thousand_hosts_talk() {
     net.start(server, Puppet::echo());
     let hosts: Vec<_> = (0..1000)
         .map(|n| {
-            let behaviour = NatBehaviour::CLASSIC[n % 4].1;
-            let home = net.add_network(Net::INTERNET, &format!("home {n}"), behaviour);
+            let home = net.add_preset(Net::INTERNET, &format!("home {n}"), Preset::CLASSIC[n % 4]);
             let host = net.add_host(&format!("host {n}"), &[home]);
             net.bind(host, net.socket(host, PORT)).unwrap();
             let chatter = Chatter::new(net.socket(host, PORT), vec![net.socket(server, PORT)]);

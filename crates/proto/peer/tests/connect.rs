@@ -20,7 +20,7 @@ fn two_hosts_on_one_network_connect_and_talk() {
             world.connect(MINUTE);
             world.echo();
             assert_eq!(world.kinds(), [PathKind::Direct; 2]);
-            let sides = world.sides.borrow();
+            let sides = world.sides.read().unwrap();
             assert!(sides.iter().all(|side| side.errors.is_empty() && side.failure().is_none()));
             let id = sides[B].opened()[0].0;
             assert_eq!(world.connection(B).channel(id).unwrap().label, "chat");
@@ -103,7 +103,7 @@ fn candidates_may_overtake_descriptions() {
             world.create_channel(A, "chat");
             world.connect(MINUTE);
             world.echo();
-            assert!(world.sides.borrow().iter().all(|side| side.errors.is_empty()));
+            assert!(world.sides.read().unwrap().iter().all(|side| side.errors.is_empty()));
         }
     }
 }
@@ -145,12 +145,12 @@ fn nothing_waits_for_a_timer() {
     // The message is given away as soon as it is taken: before the channel is open.
     let mut sent = false;
     let mut early = false;
-    while world.sides.borrow()[B].messages().is_empty() {
+    while world.sides.read().unwrap()[B].messages().is_empty() {
         world.run_for(Duration::from_millis(1));
         if !sent {
             sent = world
                 .with(A, |connection, now| connection.send(now, id, MessageKind::Text, b"hello").is_ok());
-            early = world.sides.borrow()[A].opened().is_empty();
+            early = world.sides.read().unwrap()[A].opened().is_empty();
         }
         assert!(world.net.now() - begun < MINUTE);
     }
@@ -166,7 +166,7 @@ fn states_go_their_way_and_are_told() {
     let mut world = World::lan(1, Signalling::default());
     world.create_channel(A, "chat");
     world.connect(MINUTE);
-    let sides = world.sides.borrow();
+    let sides = world.sides.read().unwrap();
     let states: Vec<_> = sides[A]
         .events
         .iter()

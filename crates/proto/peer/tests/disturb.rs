@@ -31,7 +31,7 @@ fn ufrags(world: &World) -> [String; 2] {
 
 /// Sends numbers from A to B, one every 10 ms.
 fn stream(world: &mut World, numbers: std::ops::Range<u32>) {
-    let id = world.sides.borrow()[A].opened()[0].0;
+    let id = world.sides.read().unwrap()[A].opened()[0].0;
     for number in numbers {
         world.send(A, id, &number.to_be_bytes());
         world.run_for(Duration::from_millis(10));
@@ -39,7 +39,7 @@ fn stream(world: &mut World, numbers: std::ops::Range<u32>) {
 }
 
 fn numbers(world: &World) -> Vec<u32> {
-    let sides = world.sides.borrow();
+    let sides = world.sides.read().unwrap();
     sides[B].messages().iter().map(|bytes| u32::from_be_bytes(bytes[..4].try_into().unwrap())).collect()
 }
 
@@ -58,7 +58,7 @@ fn a_restart_disturbs_nobody() {
             assert_eq!(numbers(&world), (0..250).collect::<Vec<_>>());
             for side in [A, B] {
                 assert_eq!(world.connection(side).connection_state(), ConnectionState::Connected, "{seed}");
-                assert!(world.sides.borrow()[side].failure().is_none());
+                assert!(world.sides.read().unwrap()[side].failure().is_none());
             }
         }
     }
@@ -105,7 +105,7 @@ fn a_restart_finds_the_new_address_of_a_host_that_moved() {
         connection.set_interfaces(now, interfaces);
         connection.restart_ice(now);
     });
-    let id = world.sides.borrow()[A].opened()[0].0;
+    let id = world.sides.read().unwrap()[A].opened()[0].0;
     world.send(A, id, &10u32.to_be_bytes());
     let done = world.run_until(MINUTE, |_, sides| sides[B].messages().len() == 11);
     assert!(done, "{}", world.describe());
@@ -127,7 +127,7 @@ fn an_outage_passes_and_a_long_one_fails_with_its_cause() {
     world.echo();
     cut(&mut world, false);
     world.run_for(MINUTE * 2);
-    let sides = world.sides.borrow();
+    let sides = world.sides.read().unwrap();
     for side in [A, B] {
         assert_eq!(sides[side].failure().expect("it failed").code(), "ice-consent-lost");
         assert_eq!(world.connection(side).ice_connection_state(), IceConnectionState::Failed);
@@ -149,7 +149,7 @@ fn without_a_path_the_failure_carries_the_evidence() {
     });
     world.create_channel(A, "chat");
     world.run_for(MINUTE * 3);
-    let sides = world.sides.borrow();
+    let sides = world.sides.read().unwrap();
     for side in &*sides {
         let failure = side.failure().expect("there is no way");
         assert!(failure.code().starts_with("ice-"), "{failure}");
@@ -170,7 +170,7 @@ fn the_wrong_certificate_lets_nobody_in() {
         world.run_for(Duration::from_secs(2));
         let _ = world.with(A, |connection, now| connection.send(now, id, MessageKind::Text, b"secret"));
         world.run_for(MINUTE);
-        let sides = world.sides.borrow();
+        let sides = world.sides.read().unwrap();
         let deceived = &sides[1 - liar];
         assert_eq!(deceived.failure().expect("it was deceived").code(), "dtls-fingerprint-mismatch");
         assert_eq!(world.connection(1 - liar).connection_state(), ConnectionState::Failed);
@@ -253,7 +253,7 @@ fn the_end_is_told_to_the_other_side() {
     let mut world = connected(1);
     world.with(A, |connection, now| connection.close(now));
     world.run_for(Duration::from_secs(1));
-    let sides = world.sides.borrow();
+    let sides = world.sides.read().unwrap();
     assert_eq!(sides[B].count(|event| matches!(event, Event::PeerClosed)), 1);
     for side in [A, B] {
         assert_eq!(sides[side].count(|event| matches!(event, Event::ChannelClosed(_))), 1);
@@ -274,7 +274,7 @@ fn the_end_is_told_to_the_other_side() {
 fn a_closed_channel_has_delivered_everything() {
     for seed in seeds(10) {
         let mut world = connected(seed);
-        let id = world.sides.borrow()[A].opened()[0].0;
+        let id = world.sides.read().unwrap()[A].opened()[0].0;
         let payload = vec![7; 100_000];
         for _ in 0..5 {
             world.send(A, id, &payload);
@@ -286,7 +286,7 @@ fn a_closed_channel_has_delivered_everything() {
         let closed = |event: &Event| matches!(event, Event::ChannelClosed(_));
         let done = world.run_until(MINUTE, |_, sides| sides.iter().all(|side| side.count(closed) == 1));
         assert!(done, "{}", world.describe());
-        let messages = world.sides.borrow()[B].messages();
+        let messages = world.sides.read().unwrap()[B].messages();
         assert_eq!((messages.len(), messages[4].len()), (5, payload.len()));
         // The connection lives on.
         world.create_channel(B, "again");
@@ -313,7 +313,8 @@ fn channels_keep_what_they_promise() {
     });
     let done = world.run_until(MINUTE, |_, sides| sides.iter().all(|side| side.opened().len() == 2));
     assert!(done, "{}", world.describe());
-    let incoming = world.sides.borrow()[B].opened().into_iter().find(|(_, incoming)| *incoming).unwrap().0;
+    let incoming =
+        world.sides.read().unwrap()[B].opened().into_iter().find(|(_, incoming)| *incoming).unwrap().0;
     let channel = world.connection(B).channel(incoming).unwrap().clone();
     assert_eq!((channel.label.as_str(), channel.init.protocol.as_str()), ("lossy", "game"));
     assert_eq!((channel.init.ordered, channel.init.max_retransmits), (false, Some(3)));
@@ -329,7 +330,7 @@ fn channels_keep_what_they_promise() {
 #[test]
 fn a_full_channel_says_when_there_is_room() {
     let mut world = connected(1);
-    let id = world.sides.borrow()[A].opened()[0].0;
+    let id = world.sides.read().unwrap()[A].opened()[0].0;
     let chunk = vec![1; 16_384];
     let mut sent = 0;
     let mut refused = 0;

@@ -134,7 +134,7 @@ fn whatever_happens_a_connection_works_in_the_end() {
             let id = world.with(side, |it, now| {
                 it.create_data_channel(now, "last", DataChannelInit::default()).unwrap()
             });
-            let before = world.sides.borrow()[1 - side].messages().len();
+            let before = world.sides.read().unwrap()[1 - side].messages().len();
             let host = world.hosts[side];
             let open = world.run_until(Duration::from_secs(20), |net, _| {
                 let connection: &Connection = net.machine(host);

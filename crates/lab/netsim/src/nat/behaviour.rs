@@ -1,7 +1,10 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
-/// What a mapping or a filter depends on (RFC 4787 §4.1 and §5).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+use crate::preset::Preset;
+
+/// What a mapping or a filter depends on (RFC 4787 §4.1 and §5), the strictest last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Dependence {
     /// One for all remote ends.
     EndpointIndependent,
@@ -11,16 +14,34 @@ pub enum Dependence {
     AddressAndPortDependent,
 }
 
-/// Which outer port a new mapping gets (RFC 4787 §4.2.1).
+/// Which outer port a new mapping gets (RFC 4787 §4.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum PortAssignment {
-    /// The same as inside if it is free, a random one otherwise.
+    /// The same as inside if it is free, a random one otherwise (§4.2.1, "port preservation").
     Preserving,
+    /// The same as inside, also if somebody else inside has it: the remote end tells them apart (§4.2.1, "port
+    /// overloading"). If that cannot tell them apart either, since both mappings are for the same remote end, a
+    /// random port. With a mapping that depends on address and port this is what Linux does.
+    Overloading,
     /// The next one in a row.
     Sequential,
-    /// Any.
+    /// Any but the inner one.
     Random,
+    /// A random one, odd if the inner one is odd (§4.2.2, "port parity").
+    Parity,
+    /// As [`PortAssignment::Parity`]; and if the port before the inner one has a mapping, the port after that
+    /// mapping's (§4.2.3, "port contiguity"): RTP and RTCP stay neighbours.
+    Contiguous,
+}
+
+/// Which of several outer addresses a mapping gets (RFC 4787 §4.1, "IP address pooling").
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Pooling {
+    /// The same one for all mappings of an inner address: what RFC 4787 REQ-2 asks for.
+    Paired,
+    /// Any.
+    Arbitrary,
 }
 
 /// What happens to packets from inside to the box's own outer address (RFC 4787 §6).
@@ -40,18 +61,22 @@ pub enum Hairpin {
 pub enum Egress {
     /// Everything.
     All,
+    /// Nothing.
+    Nothing,
     /// Streams only: UDP is dropped.
     TcpOnly,
     /// Streams to this port only.
     TcpPort(u16),
+    /// What this inner address sends, and nothing else: the others have to ask that host, a proxy.
+    OnlyFrom(IpAddr),
 }
 
 /// How a NAT, firewall or router behaves, in the words of RFC 4787. A plain description; a network makes a
 /// [`Translator`](crate::Translator) of it.
 ///
-/// The classic names of RFC 3489 are presets. They differ in mapping and filtering alone: the cones preserve
-/// ports, as most boxes do, `symmetric` draws them at random; all keep an idle UDP mapping for two minutes,
-/// refresh it by outgoing packets only, and do not hairpin. Change what you like:
+/// The classic names of RFC 3489 differ in mapping and filtering alone: the cones preserve ports, as most boxes
+/// do, `symmetric` draws them at random; all keep an idle UDP mapping for two minutes, refresh it by outgoing
+/// packets only, and do not hairpin. Real boxes by name are in [`Preset`](crate::Preset). Change what you like:
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,16 +100,31 @@ pub struct NatBehaviour {
     pub filtering: Option<Dependence>,
     /// Which outer port a new mapping gets.
     pub ports: PortAssignment,
+    /// How many outer IPv4 addresses the box has, at least 1.
+    pub pool: u8,
+    /// Which of them a mapping gets.
+    pub pooling: Pooling,
     /// What happens to packets from inside to the outer address.
     pub hairpin: Hairpin,
     /// How long a UDP mapping lives after its last use (RFC 4787 REQ-5: two minutes or more).
     pub udp_timeout: Duration,
+    /// The same as long as no answer has come in, if that is shorter. Linux has 30 s here and 120 s above.
+    pub udp_unanswered_timeout: Duration,
     /// The same for streams (RFC 5382 REQ-5: two hours and four minutes or more).
     pub tcp_timeout: Duration,
+    /// The same for streams that are opening or closing, if that is shorter (RFC 5382 REQ-5: four minutes or more).
+    pub tcp_transitory_timeout: Duration,
     /// Whether incoming packets count as use (RFC 4787 REQ-6 allows both).
     pub refreshed_by_inbound: bool,
     /// What the box lets out.
     pub egress: Egress,
+    /// Whether a stream that may not pass is refused with a reset, at once; otherwise it is dropped in silence, and
+    /// whoever wants to connect waits until his patience ends. For datagrams there is no difference that a machine
+    /// could see.
+    pub resets: bool,
+    /// Whether the network inside speaks IPv6 alone, and the box translates to IPv4 (RFC 6146): `64:ff9b::1.2.3.4`
+    /// is 1.2.3.4 outside. Names without an IPv6 address get such a one (DNS64, RFC 6147).
+    pub nat64: bool,
 }
 
 impl NatBehaviour {
@@ -109,11 +149,17 @@ impl NatBehaviour {
             mapping: Some(Dependence::EndpointIndependent),
             filtering: Some(Dependence::AddressAndPortDependent),
             ports: PortAssignment::Preserving,
+            pool: 1,
+            pooling: Pooling::Paired,
             hairpin: Hairpin::None,
             udp_timeout: Duration::from_secs(120),
+            udp_unanswered_timeout: Duration::from_secs(120),
             tcp_timeout: Duration::from_secs(7440),
+            tcp_transitory_timeout: Duration::from_secs(240),
             refreshed_by_inbound: false,
             egress: Egress::All,
+            resets: false,
+            nat64: false,
         }
     }
 
@@ -131,33 +177,23 @@ impl NatBehaviour {
         Self { egress: Egress::TcpOnly, ..Self::port_restricted() }
     }
 
+    /// What most people have at home: port-restricted, keeps the port, hairpins, and counts both directions as use.
+    pub const fn home_router() -> Self {
+        Self { hairpin: Hairpin::External, refreshed_by_inbound: true, ..Self::port_restricted() }
+    }
+
     /// A firewall without translation: what was not asked for does not come in.
     pub const fn firewall() -> Self {
         Self { mapping: None, ..Self::port_restricted() }
     }
 
-    /// The presets, by the names that the command line and scenario files use.
-    pub const PRESETS: [(&'static str, Self); 7] = [
-        ("none", Self::none()),
-        ("full-cone", Self::full_cone()),
-        ("address-restricted", Self::address_restricted()),
-        ("port-restricted", Self::port_restricted()),
-        ("symmetric", Self::symmetric()),
-        ("udp-blocked", Self::udp_blocked()),
-        ("firewall", Self::firewall()),
-    ];
-
-    /// The classic four, in the order of their strictness.
-    pub const CLASSIC: [(&'static str, Self); 4] = [
-        ("full-cone", Self::full_cone()),
-        ("address-restricted", Self::address_restricted()),
-        ("port-restricted", Self::port_restricted()),
-        ("symmetric", Self::symmetric()),
-    ];
-
-    /// The preset of that name.
+    /// The only box of the [`Preset`](crate::Preset) of that name; `None` if there is no such preset, or if it is
+    /// made of several boxes.
     pub fn preset(name: &str) -> Option<Self> {
-        Self::PRESETS.iter().find(|(known, _)| *known == name).map(|(_, behaviour)| *behaviour)
+        match name.parse::<Preset>().ok()?.boxes().as_slice() {
+            [only] => Some(only.behaviour),
+            _ => None,
+        }
     }
 
     /// Whether it gives inner hosts other addresses outside.

@@ -1,94 +1,64 @@
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use sansio::{Path, Rng, Seed, Time, Transport};
+use sansio::{Path, Seed, Time, Transport};
 
-use super::{Dependence, Egress, Hairpin, Nat, NatBehaviour, PortAssignment, Refusal};
+use super::forward::Statics;
+use super::ports::{Ports, Taken};
+use super::table::{InsideKey, Remote, Table};
+use super::{Binding, Dependence, Egress, Forward, Hairpin, Nat, NatBehaviour, PortAssignment, Refusal};
+use crate::content::Content;
 
-/// The ports a NAT gives out: all but the well-known ones.
-const PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
-/// How many random ports are tried before the table is searched from end to end.
-const GUESSES: usize = 64;
-/// New mappings between two sweeps for dead ones.
+/// New mappings and remote ends between two sweeps for dead ones.
 const SWEEP_EVERY: usize = 1024;
 
 /// A [`NatBehaviour`] at work: the table of its mappings.
 #[derive(Debug)]
 pub struct Translator {
     behaviour: NatBehaviour,
-    external: IpAddr,
-    rng: Rng,
-    /// From the inside: which mapping a packet uses.
-    inside: BTreeMap<InsideKey, OutsideKey>,
-    /// From the outside: the mappings.
-    outside: BTreeMap<OutsideKey, Mapping>,
-    next_port: u16,
+    ports: Ports,
+    table: Table,
+    statics: Statics,
     since_sweep: usize,
 }
 
-/// A mapping as the outside names it; the flag tells streams from datagrams.
-type OutsideKey = (bool, SocketAddr);
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct InsideKey {
-    stream: bool,
-    local: SocketAddr,
-    remote: Remote,
-}
-
-/// The part of a remote address that matters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Remote {
-    Any,
-    Address(IpAddr),
-    Socket(SocketAddr),
-}
-
-#[derive(Debug)]
-struct Mapping {
-    key: InsideKey,
-    expires: Time,
-    /// Whom packets were sent to, as far as the filter cares, and until when that counts.
-    allowed: BTreeMap<Remote, Time>,
-}
-
-impl Remote {
-    fn new(dependence: Dependence, remote: SocketAddr) -> Self {
-        match dependence {
-            Dependence::EndpointIndependent => Self::Any,
-            Dependence::AddressDependent => Self::Address(remote.ip()),
-            Dependence::AddressAndPortDependent => Self::Socket(remote),
-        }
-    }
-}
-
 impl Translator {
-    /// A box with an empty table. `external` is the address it gives to the IPv4 packets of all inner hosts.
-    pub fn new(behaviour: NatBehaviour, external: IpAddr, seed: Seed) -> Self {
-        let mut rng = Rng::new(seed);
-        let next_port = *PORTS.start() + rng.below(40_000) as u16;
+    /// A box with an empty table. `external` are the addresses it gives to the IPv4 packets of inner hosts.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn new(behaviour: NatBehaviour, external: &[IpAddr], seed: Seed) -> Self {
         Self {
             behaviour,
-            external,
-            rng,
-            inside: BTreeMap::new(),
-            outside: BTreeMap::new(),
-            next_port,
+            ports: Ports::new(external, seed),
+            table: Table::default(),
+            statics: Statics::default(),
             since_sweep: 0,
         }
     }
 
-    fn lets_out(&self, path: &Path) -> bool {
+    fn lets_out(&self, path: &Path, content: Content) -> bool {
+        let stream = path.transport != Transport::Udp;
+        // What belongs to a stream that was let through passes, whichever side has opened it.
+        let later = stream && content != Content::Syn;
         match self.behaviour.egress {
             Egress::All => true,
-            Egress::TcpOnly => path.transport != Transport::Udp,
-            Egress::TcpPort(port) => path.transport != Transport::Udp && path.remote.port() == port,
+            Egress::Nothing => false,
+            Egress::TcpOnly => stream,
+            Egress::TcpPort(port) => later || stream && path.remote.port() == port,
+            Egress::OnlyFrom(address) => later || path.local.ip() == address,
         }
     }
 
-    fn timeout(&self, stream: bool) -> Duration {
-        if stream { self.behaviour.tcp_timeout } else { self.behaviour.udp_timeout }
+    /// How long a mapping lives that is used now.
+    fn timeout(&self, id: u32) -> Duration {
+        let mapping = self.table.get(id);
+        match (mapping.key.stream, mapping.answered, mapping.closing) {
+            (true, true, false) => self.behaviour.tcp_timeout,
+            (true, ..) => self.behaviour.tcp_transitory_timeout.min(self.behaviour.tcp_timeout),
+            (false, true, _) => self.behaviour.udp_timeout,
+            (false, false, _) => self.behaviour.udp_unanswered_timeout.min(self.behaviour.udp_timeout),
+        }
     }
 
     /// Whether packets of this address keep it: IPv6 is filtered, not translated.
@@ -97,130 +67,211 @@ impl Translator {
     }
 
     /// The mapping that a packet from inside uses: the one it has, or a new one.
-    fn map(&mut self, now: Time, key: InsideKey) -> Result<OutsideKey, Refusal> {
-        if let Some(&outside) = self.inside.get(&key) {
-            if self.outside.get(&outside).is_some_and(|mapping| mapping.expires > now) {
-                return Ok(outside);
-            }
-            self.forget(outside);
+    fn map(&mut self, now: Time, key: InsideKey, keeps: bool) -> Result<u32, Refusal> {
+        if let Some(id) = self.table.find(now, &key) {
+            return Ok(id);
         }
+        self.grow(now);
+        let outer = if keeps {
+            key.local
+        } else {
+            let overloads = self.behaviour.ports == PortAssignment::Overloading;
+            let taken = Taken { now, table: &self.table, statics: &self.statics, overloads };
+            self.ports.pick(&self.behaviour, &key, taken).ok_or(Refusal::NoFreePort)?
+        };
+        Ok(self.table.add(now, key, outer))
+    }
+
+    /// The table gets longer: from time to time, look for what is dead.
+    fn grow(&mut self, now: Time) {
         self.since_sweep += 1;
         if self.since_sweep >= SWEEP_EVERY {
-            self.sweep(now);
-        }
-        let outside = if self.keeps(key.local.ip()) {
-            (key.stream, key.local)
-        } else {
-            let port = self.pick_port(now, key).ok_or(Refusal::NoFreePort)?;
-            (key.stream, SocketAddr::new(self.external, port))
-        };
-        self.forget(outside);
-        self.inside.insert(key, outside);
-        self.outside.insert(outside, Mapping { key, expires: now, allowed: BTreeMap::new() });
-        Ok(outside)
-    }
-
-    fn pick_port(&mut self, now: Time, key: InsideKey) -> Option<u16> {
-        let inner = key.local.port();
-        if self.behaviour.ports == PortAssignment::Preserving && self.is_free(now, key.stream, inner) {
-            return Some(inner);
-        }
-        let span = u64::from(PORTS.end() - PORTS.start()) + 1;
-        if self.behaviour.ports != PortAssignment::Sequential {
-            for _ in 0..GUESSES {
-                let port = PORTS.start() + self.rng.below(span) as u16;
-                // RFC 4787 §4.2.1: without preservation the port differs from the inner one.
-                if port != inner && self.is_free(now, key.stream, port) {
-                    return Some(port);
-                }
-            }
-        }
-        for _ in 0..span {
-            let port = self.next_port;
-            self.next_port = if port == *PORTS.end() { *PORTS.start() } else { port + 1 };
-            if self.is_free(now, key.stream, port) {
-                return Some(port);
-            }
-        }
-        None
-    }
-
-    fn is_free(&self, now: Time, stream: bool, port: u16) -> bool {
-        let key = (stream, SocketAddr::new(self.external, port));
-        self.outside.get(&key).is_none_or(|mapping| mapping.expires <= now)
-    }
-
-    fn forget(&mut self, outside: OutsideKey) {
-        if let Some(mapping) = self.outside.remove(&outside) {
-            self.inside.remove(&mapping.key);
+            self.since_sweep = 0;
+            self.table.sweep(now);
         }
     }
 
-    fn sweep(&mut self, now: Time) {
-        self.since_sweep = 0;
-        self.outside.retain(|_, mapping| mapping.expires > now);
-        let outside = &self.outside;
-        self.inside.retain(|_, key| outside.contains_key(key));
-        for mapping in self.outside.values_mut() {
-            mapping.allowed.retain(|_, until| *until > now);
+    /// A packet goes through a mapping: how far its stream is, and how long the mapping lives from now on.
+    fn observe(&mut self, now: Time, id: u32, content: Content, refreshes: bool) -> Time {
+        let mapping = self.table.get_mut(id);
+        mapping.closing = content.closes() || mapping.closing && content != Content::Syn;
+        let until = now + self.timeout(id);
+        let mapping = self.table.get_mut(id);
+        mapping.used = now;
+        if content.closes() {
+            // RFC 5382 §5: a stream that ends needs its mapping for some minutes only.
+            mapping.expires = mapping.expires.min(until);
+        } else if refreshes {
+            mapping.expires = mapping.expires.max(until);
         }
+        until
     }
 }
 
 impl Nat for Translator {
-    fn outbound(&mut self, now: Time, path: Path) -> Result<Path, Refusal> {
-        if !self.lets_out(&path) {
+    fn outbound(&mut self, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
+        if !self.lets_out(&path, content) {
             return Err(Refusal::Blocked);
         }
-        let stream = path.transport != Transport::Udp;
-        let keeps = self.keeps(path.local.ip());
+        if let Some(local) = self.statics.outer(now, &path, self.ports.pool[0]) {
+            return Ok(Path { local, ..path });
+        }
+        let embedded = if self.behaviour.nat64 { extract(path.remote) } else { None };
+        let path = Path { remote: embedded.unwrap_or(path.remote), ..path };
+        let keeps = self.keeps(path.local.ip()) && embedded.is_none();
         if keeps && self.behaviour.filtering.is_none() {
             return Ok(path);
         }
-        let mapping = match self.behaviour.mapping {
+        let dependence = match self.behaviour.mapping {
             Some(mapping) if !keeps => mapping,
             _ => Dependence::EndpointIndependent,
         };
-        let key = InsideKey { stream, local: path.local, remote: Remote::new(mapping, path.remote) };
-        let outside = self.map(now, key)?;
-        let expires = now + self.timeout(stream);
-        let filter = self.behaviour.filtering.unwrap_or(Dependence::EndpointIndependent);
-        let mapping = self.outside.get_mut(&outside).expect("map returns a mapping that is there");
+        let stream = path.transport != Transport::Udp;
+        let key = InsideKey { stream, local: path.local, remote: Remote::new(dependence, path.remote) };
+        // With NAT64 an inner address has two mappings: to itself for IPv6, and to an IPv4 address.
+        let key = if embedded.is_some() { InsideKey { local: marked(key.local), ..key } } else { key };
+        let id = self.map(now, key, keeps)?;
         // RFC 4787 REQ-6: outgoing packets refresh the mapping.
-        mapping.expires = expires;
-        mapping.allowed.insert(Remote::new(filter, path.remote), expires);
-        Ok(Path { local: outside.1, ..path })
+        let until = self.observe(now, id, content, true);
+        let mapping = self.table.get_mut(id);
+        let outer = mapping.outer;
+        if mapping.sent_to(path.remote, until) {
+            self.grow(now);
+        }
+        Ok(Path { local: outer, ..path })
     }
 
-    fn inbound(&mut self, now: Time, path: Path) -> Result<Path, Refusal> {
+    fn inbound(&mut self, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
         let stream = path.transport != Transport::Udp;
+        let keep = if stream { self.behaviour.tcp_timeout } else { self.behaviour.udp_timeout };
+        if let Some(local) = self.statics.inner(now, &path, keep) {
+            return Ok(Path { local, ..path });
+        }
         if self.keeps(path.local.ip()) && self.behaviour.filtering.is_none() {
             return Ok(path);
         }
-        let expires = now + self.timeout(stream);
-        let filter = self.behaviour.filtering.unwrap_or(Dependence::EndpointIndependent);
-        let mapping = self.outside.get_mut(&(stream, path.local)).ok_or(Refusal::NoMapping)?;
-        if mapping.expires <= now {
-            return Err(Refusal::NoMapping);
+        let filtering = self.behaviour.filtering.unwrap_or(Dependence::EndpointIndependent);
+        // Overloaded, the remote end decides; if it is nobody's, whoever has used the port last.
+        let admits = |id: u32| self.table.get(id).admits(now, filtering, path.remote);
+        let id = self
+            .table
+            .at(now, stream, path.local)
+            .max_by_key(|&id| {
+                (admits(id).map(|session| session == Some(path.remote)), self.table.get(id).used)
+            })
+            .ok_or(Refusal::NoMapping)?;
+        let session = admits(id).ok_or(Refusal::Filtered)?;
+        self.table.get_mut(id).answered = true;
+        // What comes in by a stream is acknowledged, so that something goes out.
+        let refreshes = self.behaviour.refreshed_by_inbound || stream;
+        let until = self.observe(now, id, content, refreshes);
+        let mapping = self.table.get_mut(id);
+        if refreshes && let Some(remote) = session {
+            mapping.sent_to(remote, until);
         }
-        let until = mapping.allowed.get_mut(&Remote::new(filter, path.remote)).ok_or(Refusal::Filtered)?;
-        if *until <= now {
-            return Err(Refusal::Filtered);
-        }
-        if self.behaviour.refreshed_by_inbound {
-            *until = expires;
-            mapping.expires = expires;
-        }
-        Ok(Path { local: mapping.key.local, ..path })
+        let local = unmarked(mapping.key.local);
+        let remote =
+            if local.is_ipv6() && path.remote.is_ipv4() { synthesized(path.remote) } else { path.remote };
+        Ok(Path { local, remote, ..path })
     }
 
     fn hairpin(&self) -> Hairpin {
         self.behaviour.hairpin
     }
 
-    fn restart(&mut self, external: Option<IpAddr>) {
-        self.external = external.unwrap_or(self.external);
-        self.inside.clear();
-        self.outside.clear();
+    fn resets(&self) -> bool {
+        self.behaviour.resets
     }
+
+    fn restart(&mut self, external: &[IpAddr]) {
+        self.ports.restart(external);
+        self.table.clear();
+        self.statics.forget_answers();
+    }
+
+    fn forward(&mut self, forward: Forward) {
+        self.statics.forward(forward);
+    }
+
+    fn unforward(&mut self, transport: Transport, outer_port: u16) {
+        self.statics.remove(transport, outer_port);
+    }
+
+    fn map_host(&mut self, outer: IpAddr, inner: IpAddr) {
+        self.statics.map_host(outer, inner);
+    }
+
+    fn bindings(&self, now: Time) -> Vec<Binding> {
+        let external = self.ports.pool[0];
+        let forwards = self.statics.forwards().iter().map(|forward| Binding {
+            transport: forward.transport,
+            inner: forward.inner,
+            outer: SocketAddr::new(external, forward.outer_port),
+            remote: None,
+            expires: None,
+        });
+        let hosts = self.statics.hosts().iter().flat_map(|&(outer, inner)| {
+            [Transport::Udp, Transport::Tcp].map(|transport| Binding {
+                transport,
+                inner: SocketAddr::new(inner, 0),
+                outer: SocketAddr::new(outer, 0),
+                remote: None,
+                expires: None,
+            })
+        });
+        let live = self.table.iter().filter(|mapping| mapping.expires > now);
+        let dynamic = live.map(|mapping| Binding {
+            transport: if mapping.key.stream { Transport::Tcp } else { Transport::Udp },
+            inner: unmarked(mapping.key.local),
+            outer: mapping.outer,
+            remote: match mapping.key.remote {
+                Remote::Any => None,
+                Remote::Address(address) => Some(SocketAddr::new(address, 0)),
+                Remote::Socket(socket) => Some(socket),
+            },
+            expires: Some(mapping.expires),
+        });
+        forwards.chain(hosts).chain(dynamic).collect()
+    }
+}
+
+/// The well-known prefix of RFC 6052 §2.1, `64:ff9b::/96`.
+const WELL_KNOWN: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+
+/// The IPv6 address by which NAT64 knows an IPv4 address (RFC 6052 §2.1).
+pub(crate) fn synthesize(address: Ipv4Addr) -> Ipv6Addr {
+    let [a, b, c, d] = address.octets().map(u16::from);
+    let [p0, p1, p2, p3, p4, p5] = WELL_KNOWN;
+    Ipv6Addr::new(p0, p1, p2, p3, p4, p5, a << 8 | b, c << 8 | d)
+}
+
+fn synthesized(remote: SocketAddr) -> SocketAddr {
+    match remote.ip() {
+        IpAddr::V4(address) => SocketAddr::new(synthesize(address).into(), remote.port()),
+        IpAddr::V6(_) => remote,
+    }
+}
+
+/// The IPv4 address that such an IPv6 address stands for.
+fn extract(remote: SocketAddr) -> Option<SocketAddr> {
+    let IpAddr::V6(address) = remote.ip() else { return None };
+    let [head @ .., high, low] = address.segments();
+    let address = Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    (head == WELL_KNOWN).then(|| SocketAddr::new(address.into(), remote.port()))
+}
+
+/// An inner address as the key of its IPv4 mapping. The scope is no part of a global address, so it is free for that.
+fn marked(local: SocketAddr) -> SocketAddr {
+    scoped(local, 1)
+}
+
+fn unmarked(local: SocketAddr) -> SocketAddr {
+    scoped(local, 0)
+}
+
+fn scoped(mut local: SocketAddr, scope: u32) -> SocketAddr {
+    if let SocketAddr::V6(v6) = &mut local {
+        v6.set_scope_id(scope);
+    }
+    local
 }

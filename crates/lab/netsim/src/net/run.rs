@@ -1,14 +1,16 @@
 use std::time::Duration;
 
-use sansio::{Path, Time, Transport};
+use sansio::{Path, SocketReply, Time, Transport};
 
 use super::{Happening, HostId, Net, Packet, SegmentId, Stop};
+use crate::content::Content;
+use crate::digest::hash;
 use crate::host::Node;
 use crate::laws::Accused;
 use crate::link::Direction;
 use crate::nat::{Hairpin, Nat, Refusal};
+use crate::record::{Cause, Fate, Place};
 use crate::segment::{Attached, Hop};
-use crate::trace::{Cause, Fate, Place, hash};
 use crate::tray::Tray;
 
 /// Rounds of polling after which a machine that always has something more is taken for broken.
@@ -38,19 +40,19 @@ impl Net {
     }
 
     /// Calls `what` at a time to come, or now if that is past.
-    pub fn at(&mut self, time: Time, what: impl FnOnce(&mut Self) + 'static) {
+    pub fn at(&mut self, time: Time, what: impl FnOnce(&mut Self) + Send + 'static) {
         self.calendar.push(time.max(self.now), Happening::Call(Box::new(what)));
     }
 
     /// Calls `what` after a while.
-    pub fn after(&mut self, delay: Duration, what: impl FnOnce(&mut Self) + 'static) {
+    pub fn after(&mut self, delay: Duration, what: impl FnOnce(&mut Self) + Send + 'static) {
         self.at(self.now + delay, what);
     }
 
     /// Puts a datagram onto a segment, as if somebody there had sent it: `path.local` is the sender that it claims.
     pub fn inject(&mut self, segment: SegmentId, path: Path, payload: &[u8]) {
         let payload = self.tray.copy(payload);
-        let packet = self.packet(path, payload);
+        let packet = self.packet(path, payload, Content::Datagram);
         self.calendar.push(self.now, Happening::Arrival(Stop::Segment(segment), packet));
     }
 
@@ -84,7 +86,7 @@ impl Net {
             Happening::Wake(host) => self.wake(host),
             Happening::Reply { host, process, reply } => {
                 if self.hosts[host.0].process == process {
-                    self.drive(host, |node, now, _| node.socket(now, reply));
+                    self.tell(host, reply);
                 }
             }
             Happening::ConnectTimeout(stream) => self.connect_timeout(stream),
@@ -98,8 +100,9 @@ impl Net {
     /// Lets a host's machine do something, and takes away what comes of it.
     pub(super) fn drive(&mut self, host: HostId, what: impl FnOnce(&mut dyn Node, Time, &mut Tray)) {
         let Some(mut node) = self.hosts[host.0].node.take() else { return };
+        let now = self.clock(host);
         let mut tray = std::mem::replace(&mut self.tray, Tray::new());
-        what(&mut *node, self.now, &mut tray);
+        what(&mut *node, now, &mut tray);
         self.tray = tray;
         self.settle(host, &mut *node);
         self.hosts[host.0].node = Some(node);
@@ -108,8 +111,19 @@ impl Net {
     pub(super) fn settle_dirty(&mut self) {
         while let Some(host) = self.dirty.pop() {
             self.hosts[host.0].dirty = false;
-            self.drive(host, |_, _, _| {});
+            // A sleeper is looked at when it wakes up.
+            if self.hosts[host.0].asleep.is_none() {
+                self.drive(host, |_, _, _| {});
+            }
         }
+    }
+
+    /// Tells a machine what became of a wish, or will when its host wakes up.
+    pub(super) fn tell(&mut self, host: HostId, reply: SocketReply) {
+        if self.hosts[host.0].asleep.is_some() {
+            return self.hosts[host.0].held.push(reply);
+        }
+        self.drive(host, |node, now, _| node.socket(now, reply));
     }
 
     /// Polls a machine until it has nothing more to say, and holds it to the laws.
@@ -136,7 +150,7 @@ impl Net {
     fn poll(&mut self, host: HostId, node: &mut dyn Node) -> bool {
         let mut tray = std::mem::replace(&mut self.tray, Tray::new());
         tray.refused = false;
-        node.transmit(self.now, &mut tray);
+        node.transmit(self.clock(host), &mut tray);
         if self.laws.drained_polls_stay_empty && !tray.refused {
             self.accused(host).check_drained(node, &mut tray);
         }
@@ -152,8 +166,9 @@ impl Net {
         busy | (node.drain_events() > 0)
     }
 
+    /// Has the machine woken when its host's clock shows `due`.
     fn arm(&mut self, host: HostId, due: Time) {
-        let due = due.max(self.now);
+        let due = self.hosts[host.0].clock.when(due).max(self.now);
         if self.hosts[host.0].armed.is_none_or(|armed| due < armed) {
             self.hosts[host.0].armed = Some(due);
             self.calendar.push(due, Happening::Wake(host));
@@ -166,38 +181,54 @@ impl Net {
             return; // a later or an earlier one has taken its place
         }
         host.armed = None;
+        if host.asleep.is_some() {
+            return; // it is armed again when it wakes up
+        }
         let Some(node) = &host.node else { return };
         let Some(due) = node.next_timeout() else { return };
-        if due > self.now {
+        if due > host.clock.tell(self.now) {
             return self.arm(id, due);
         }
         host.wakes = (self.now, if host.wakes.0 == self.now { host.wakes.1 + 1 } else { 1 });
         let too_many = host.wakes.1 > WAKES;
-        let name = self.trace.name(host.place).to_owned();
-        self.drive(id, |node, now, _| {
-            let accused = Accused { host: &name, now };
-            if too_many {
-                accused.condemn(node, "it wants to be woken again and again in one instant");
-            }
-            node.timeout(now);
-            if let Some(due) = node.next_timeout().filter(|due| *due <= now) {
-                accused.condemn(
-                    node,
-                    format_args!("handle_timeout must move poll_timeout past now, but it stays at {due:?}"),
-                );
-            }
-        });
+        let Some(mut node) = host.node.take() else { return };
+        let now = self.clock(id);
+        if too_many {
+            self.accused(id).condemn(&*node, "it wants to be woken again and again in one instant");
+        }
+        node.timeout(now);
+        if let Some(due) = node.next_timeout().filter(|due| *due <= now) {
+            self.accused(id).condemn(
+                &*node,
+                format_args!("handle_timeout must move poll_timeout past now, but it stays at {due:?}"),
+            );
+        }
+        self.settle(id, &mut *node);
+        self.hosts[id.0].node = Some(node);
     }
 
     fn accused(&self, host: HostId) -> Accused<'_> {
-        Accused { host: self.host_name(host), now: self.now }
+        Accused { host: self.host_name(host), now: self.clock(host) }
     }
 
     // What packets do.
 
-    pub(super) fn packet(&mut self, path: Path, payload: Vec<u8>) -> Packet {
+    pub(super) fn packet(&mut self, path: Path, payload: Vec<u8>, content: Content) -> Packet {
         self.next_packet += 1;
-        Packet { id: self.next_packet, path, hash: hash(&payload), payload, part: None }
+        let mut packet =
+            Packet { id: self.next_packet, path, payload, content, hash: 0, kept: None, part: None };
+        self.look_at(&mut packet);
+        packet
+    }
+
+    /// Notes what the trace wants to know about a payload.
+    fn look_at(&self, packet: &mut Packet) {
+        if self.trace.is_on() {
+            packet.hash = hash(&packet.payload);
+        }
+        if self.trace.keeps_payloads() {
+            packet.kept = Some(packet.payload.as_slice().into());
+        }
     }
 
     fn send(&mut self, id: HostId, node: &dyn Node, mut path: Path, payload: Vec<u8>) {
@@ -225,7 +256,7 @@ impl Net {
                     ),
                 );
             }
-            let packet = self.packet(path, payload);
+            let packet = self.packet(path, payload, Content::Datagram);
             return self.drop_packet(place, packet, Cause::NoSocket);
         }
         if self.laws.datagrams_fit_the_mtu
@@ -244,7 +275,7 @@ impl Net {
                 );
             }
         }
-        let packet = self.packet(path, payload);
+        let packet = self.packet(path, payload, Content::Datagram);
         self.depart(id, packet);
     }
 
@@ -274,8 +305,9 @@ impl Net {
         if let Some(again) = passage.duplicate {
             let payload = self.tray.copy(&packet.payload);
             self.record(place, &packet, Fate::Duplicated);
-            let part = packet.part.clone();
-            self.calendar.push(again, Happening::Arrival(to, Packet { payload, part, ..packet }));
+            let again_packet =
+                Packet { payload, part: packet.part.clone(), kept: packet.kept.clone(), ..packet };
+            self.calendar.push(again, Happening::Arrival(to, again_packet));
         }
         if passage.tampered {
             let dice = self.wires[wire].dice(direction);
@@ -283,7 +315,7 @@ impl Net {
                 let bit = dice.below(packet.payload.len() as u64 * 8);
                 packet.payload[(bit / 8) as usize] ^= 1 << (bit % 8);
             }
-            packet.hash = hash(&packet.payload);
+            self.look_at(&mut packet);
             self.record(place, &packet, Fate::Tampered);
         }
         self.calendar.push(passage.arrival, Happening::Arrival(to, packet));
@@ -310,19 +342,25 @@ impl Net {
 
     /// A packet leaves a segment through its box, or turns there.
     fn go_out(&mut self, segment: SegmentId, mut packet: Packet) {
-        let now = self.now;
+        let (now, content) = (self.now, packet.content);
         let gateway = self.gateway_mut(segment);
         let (place, uplink, outside) = (gateway.place, gateway.uplink, gateway.outside);
-        let turns = packet.path.remote.ip() == gateway.external;
+        let turns = gateway.owns(packet.path.remote.ip());
         let translated = if turns {
-            hairpin(&mut *gateway.nat, now, packet.path)
+            hairpin(&mut *gateway.nat, now, packet.path, content)
         } else {
-            gateway.nat.outbound(now, packet.path)
+            gateway.nat.outbound(now, packet.path, content)
         };
         match translated {
-            Err(refusal) => self.drop_packet(place, packet, Cause::Refused(refusal)),
+            Err(refusal) => {
+                let reset = if gateway.nat.resets() { self.reset_for(place, &packet) } else { None };
+                self.drop_packet(place, packet, Cause::Refused(refusal));
+                if let Some(reset) = reset {
+                    self.route_packet(segment, reset);
+                }
+            }
             Ok(path) => {
-                self.translate(place, &mut packet, path);
+                self.translate(place, &mut packet, path, true);
                 if turns {
                     self.route_packet(segment, packet);
                 } else {
@@ -334,13 +372,19 @@ impl Net {
 
     /// A packet has come to the outer side of a box.
     fn come_in(&mut self, segment: SegmentId, mut packet: Packet) {
-        let now = self.now;
+        let (now, content) = (self.now, packet.content);
         let gateway = self.gateway_mut(segment);
-        let place = gateway.place;
-        match gateway.nat.inbound(now, packet.path.reversed()) {
-            Err(refusal) => self.drop_packet(place, packet, Cause::Refused(refusal)),
+        let (place, uplink, outside) = (gateway.place, gateway.uplink, gateway.outside);
+        match gateway.nat.inbound(now, packet.path.reversed(), content) {
+            Err(refusal) => {
+                let reset = if gateway.nat.resets() { self.reset_for(place, &packet) } else { None };
+                self.drop_packet(place, packet, Cause::Refused(refusal));
+                if let Some(reset) = reset {
+                    self.cross(uplink, Direction::Up, place, Stop::Segment(outside), reset);
+                }
+            }
             Ok(path) => {
-                self.translate(place, &mut packet, path.reversed());
+                self.translate(place, &mut packet, path.reversed(), false);
                 // A box that maps an outer address to itself must not send the packet round in circles.
                 match self.segments[segment.0].hop(packet.path.remote.ip()) {
                     Hop::Out => self.drop_packet(place, packet, Cause::NoRoute),
@@ -350,19 +394,23 @@ impl Net {
         }
     }
 
-    fn translate(&mut self, place: Place, packet: &mut Packet, path: Path) {
-        if packet.path != path {
-            self.record(place, packet, Fate::Translated { to: path });
-            packet.path = path;
+    fn translate(&mut self, place: Place, packet: &mut Packet, path: Path, outward: bool) {
+        if packet.path == path {
+            return self.record(place, packet, Fate::Passed { outward });
         }
+        self.record(place, packet, Fate::Translated { to: path });
+        packet.path = path;
     }
 
     fn receive(&mut self, id: HostId, mut packet: Packet) {
+        let host = &self.hosts[id.0];
+        let place = host.place;
+        if host.asleep.is_some() {
+            return self.drop_packet(place, packet, Cause::Asleep);
+        }
         if packet.part.is_some() {
             return self.receive_part(id, packet);
         }
-        let host = &self.hosts[id.0];
-        let place = host.place;
         if host.socket_for(packet.path.remote).is_none() || host.node.is_none() {
             return self.drop_packet(place, packet, Cause::NoSocket);
         }
@@ -389,13 +437,13 @@ impl Net {
 }
 
 /// A packet from inside to the box's own outer address: out and in again (RFC 4787 §6).
-fn hairpin(nat: &mut dyn Nat, now: Time, path: Path) -> Result<Path, Refusal> {
+fn hairpin(nat: &mut dyn Nat, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
     let mode = nat.hairpin();
     if mode == Hairpin::None {
         return Err(Refusal::NoHairpin);
     }
-    let outer = nat.outbound(now, path)?;
-    let inner = nat.inbound(now, outer.reversed())?.reversed();
+    let outer = nat.outbound(now, path, content)?;
+    let inner = nat.inbound(now, outer.reversed(), content)?.reversed();
     Ok(if mode == Hairpin::Internal { Path { local: path.local, ..inner } } else { inner })
 }
 

@@ -5,6 +5,7 @@ use sansio::{SocketError, SocketOp, SocketReply, Ticket, Transport};
 
 use super::{HostId, Net};
 use crate::host::Listener;
+use crate::nat::synthesize;
 
 /// Sockets that are there without the machine asking, as a driver opens them before it starts a machine.
 impl Net {
@@ -94,13 +95,26 @@ impl Net {
         let (addresses, delay) = if let Ok(address) = name.parse::<IpAddr>() {
             (vec![address], Duration::ZERO)
         } else if name.to_ascii_lowercase().ends_with(".local") {
-            let found: Vec<_> = segments.iter().flat_map(|&segment| self.names.mdns(segment, name)).collect();
+            let awake = |host: HostId| self.hosts[host.0].asleep.is_none();
+            let found = segments.iter().flat_map(|&segment| self.names.mdns(segment, name));
+            let found: Vec<_> = found.filter(|(host, _)| awake(*host)).map(|(_, address)| address).collect();
             let delay = if found.is_empty() { timing.mdns_timeout } else { timing.mdns };
             (found, delay)
         } else if segments.is_empty() {
             (Vec::new(), timing.dns)
         } else {
-            (self.names.dns(name), timing.dns)
+            let mut found = self.names.dns(name);
+            if segments.iter().any(|&segment| self.segments[segment.0].dns64)
+                && !found.iter().any(IpAddr::is_ipv6)
+            {
+                // RFC 6147 §5.1.7: the synthesized addresses, and no others that this network could not use.
+                for address in &mut found {
+                    if let IpAddr::V4(v4) = *address {
+                        *address = synthesize(v4).into();
+                    }
+                }
+            }
+            (found, timing.dns)
         };
         let reply = if addresses.is_empty() {
             SocketReply::Failed { ticket, error: SocketError::NameNotFound }

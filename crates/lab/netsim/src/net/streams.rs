@@ -3,8 +3,9 @@ use std::net::{IpAddr, SocketAddr};
 use sansio::{Path, SocketError, SocketReply, Ticket, Transport};
 
 use super::{Happening, HostId, Net, Packet};
+use crate::content::Content;
+use crate::record::{Cause, Fate, Place};
 use crate::stream::{End, GIVE_UP, Kind, Part, Stream, StreamId, WINDOW};
-use crate::trace::{Cause, Fate};
 
 /// Streams: connecting, sending, closing. What a part is, is told in [`crate::stream`].
 impl Net {
@@ -42,14 +43,14 @@ impl Net {
     pub(super) fn send_message(&mut self, id: HostId, path: Path, payload: Vec<u8>) {
         let place = self.hosts[id.0].place;
         let Some(&stream) = self.hosts[id.0].streams.get(&path) else {
-            let packet = self.packet(path, payload);
+            let packet = self.packet(path, payload, Content::Message);
             return self.drop_packet(place, packet, Cause::StreamGone);
         };
         let flow_owner = self.streams.get_mut(&stream).expect("a host's streams are streams of the net");
         let from_client = flow_owner.client.host == id && flow_owner.client.path == path;
         let flow = flow_owner.flow(from_client);
         if flow.under_way + payload.len() > WINDOW {
-            let packet = self.packet(path, payload);
+            let packet = self.packet(path, payload, Content::Message);
             return self.drop_packet(place, packet, Cause::StreamFull);
         }
         flow.under_way += payload.len();
@@ -84,9 +85,9 @@ impl Net {
         kind: Kind,
         payload: Vec<u8>,
     ) {
-        let mut packet = self.packet(origin, payload);
+        let mut packet = self.packet(origin, payload, kind.content());
         let first_sent = self.now;
-        let part = Part { stream, from_client, kind, sender, origin, first_sent, attempts: 0 };
+        let part = Part { stream, from_client, kind, sender: Some(sender), origin, first_sent, attempts: 0 };
         packet.part = Some(Box::new(part));
         self.depart(sender, packet);
     }
@@ -94,7 +95,7 @@ impl Net {
     /// A part was dropped somewhere; its sender will notice.
     pub(super) fn part_dropped(&mut self, mut packet: Packet) {
         let Some(part) = &mut packet.part else { return };
-        if !self.streams.contains_key(&part.stream) {
+        if !self.streams.contains_key(&part.stream) || part.sender.is_none() {
             return;
         }
         if self.now - part.first_sent > GIVE_UP {
@@ -108,12 +109,31 @@ impl Net {
     }
 
     pub(super) fn repeat(&mut self, packet: Packet) {
-        if let Some(part) = &packet.part
-            && self.streams.contains_key(&part.stream)
-        {
-            let sender = part.sender;
-            self.depart(sender, packet);
+        let Some(part) = &packet.part else { return };
+        let Some(sender) = part.sender.filter(|_| self.streams.contains_key(&part.stream)) else { return };
+        if self.hosts[sender.0].asleep.is_some() {
+            return self.part_dropped(packet); // it will not go out, but its time runs
         }
+        self.depart(sender, packet);
+    }
+
+    /// A box answers the first packet of a stream with a reset, in the name of whom that was for (what `reject
+    /// with tcp reset` does); `place` is the box.
+    pub(super) fn reset_for(&mut self, place: Place, packet: &Packet) -> Option<Packet> {
+        let part = packet.part.as_ref().filter(|part| part.kind == Kind::Syn)?;
+        let kind = Kind::Reset(SocketError::Refused);
+        let mut reset = self.packet(packet.path.reversed(), Vec::new(), kind.content());
+        reset.part = Some(Box::new(Part {
+            stream: part.stream,
+            from_client: !part.from_client,
+            kind,
+            sender: None,
+            origin: reset.path,
+            first_sent: self.now,
+            attempts: 0,
+        }));
+        self.record(place, &reset, Fate::Sent);
+        Some(reset)
     }
 
     /// A part has reached a host.
@@ -195,7 +215,7 @@ impl Net {
             return;
         }
         let (End { host, path, .. }, ticket) = (stream.client, stream.ticket);
-        self.drive(host, |node, now, _| node.socket(now, SocketReply::Connected { ticket, path }));
+        self.tell(host, SocketReply::Connected { ticket, path });
     }
 
     /// Hands over what has arrived in order.
@@ -222,7 +242,7 @@ impl Net {
             SocketReply::Disconnected { path: end.path, error }
         };
         self.close_end(id, client);
-        self.drive(end.host, |node, now, _| node.socket(now, reply));
+        self.tell(end.host, reply);
     }
 
     fn close_end(&mut self, id: StreamId, client: bool) {

@@ -1,12 +1,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use sansio::{Rng, Seed};
+use sansio::{Rng, Seed, Transport};
 
 use super::{HostId, LinkId, Net, SegmentId};
 use crate::host::{Host, Interface};
 use crate::link::Link;
-use crate::nat::{Nat, NatBehaviour, Translator};
+use crate::nat::{Egress, Nat, NatBehaviour, Translator};
 use crate::prefix::Prefix;
+use crate::preset::{Preset, shared_prefix};
+use crate::proxy::HttpProxy;
+use crate::record::{Place, PlaceKind};
 use crate::segment::{Attached, Gateway, Segment};
 
 /// One-way delay between the internet and what hangs on it: two hosts there are 10 ms apart.
@@ -19,6 +22,12 @@ impl Net {
     /// If the box translates, the network has private addresses, public ones otherwise. The box's uplink takes
     /// 5 ms each way; see [`Net::uplink`].
     pub fn add_network(&mut self, outside: SegmentId, name: &str, behaviour: NatBehaviour) -> SegmentId {
+        let inside = self.own_prefix(behaviour);
+        self.add_network_at(outside, name, inside, behaviour)
+    }
+
+    /// Addresses that no other network has, for the next one: private ones behind a box that translates.
+    fn own_prefix(&self, behaviour: NatBehaviour) -> Prefix {
         let number = self.segments.len();
         let (high, low) = ((number >> 8) as u8, number as u8);
         let base = if behaviour.translates() {
@@ -26,7 +35,7 @@ impl Net {
         } else {
             Ipv4Addr::new(5, 128 | high, low, 0)
         };
-        self.add_network_at(outside, name, Prefix::new(base.into(), 24), behaviour)
+        Prefix::new(base.into(), 24)
     }
 
     /// Like [`Net::add_network`], with these IPv4 addresses inside. Two private networks may have the same.
@@ -41,12 +50,41 @@ impl Net {
         behaviour: NatBehaviour,
     ) -> SegmentId {
         let routed = !behaviour.translates();
-        let build = |external, seed| Box::new(Translator::new(behaviour, external, seed)) as Box<dyn Nat>;
-        let segment = self.add_network_behind(outside, name, inside, build);
-        if routed {
+        let build =
+            |external: &[IpAddr], seed| Box::new(Translator::new(behaviour, external, seed)) as Box<dyn Nat>;
+        let inside_ipv4 = (!behaviour.nat64).then_some(inside);
+        let segment = self.add_box(outside, name, inside_ipv4, behaviour.pool.max(1), build);
+        if behaviour.nat64 {
+            self.add_ipv6(segment);
+            self.segments[segment.0].dns64 = true;
+        } else if routed {
             self.route(inside, segment);
         }
         segment
+    }
+
+    /// Adds a network behind the box or boxes of a preset, and returns the innermost one: where its hosts belong.
+    /// The innermost box is called `name`, those further out `name-carrier` or the like; [`Net::outside`] leads
+    /// to their networks.
+    pub fn add_preset(&mut self, outside: SegmentId, name: &str, preset: Preset) -> SegmentId {
+        preset.boxes().into_iter().fold(outside, |outside, it| {
+            let name = format!("{name}{}", it.suffix);
+            let inside = match it.shared_addresses {
+                true => shared_prefix(self.segments.len()),
+                false => self.own_prefix(it.behaviour),
+            };
+            if !it.proxy {
+                return self.add_network_at(outside, &name, inside, it.behaviour);
+            }
+            let address = inside.address(3).expect("a network has more addresses than that");
+            let behaviour = NatBehaviour { egress: Egress::OnlyFrom(address), ..it.behaviour };
+            let segment = self.add_network_at(outside, &name, inside, behaviour);
+            let proxy = self.add_host_at(&format!("{name}-proxy"), segment, &[address]);
+            self.listen(proxy, Transport::Tcp, SocketAddr::new(address, HttpProxy::PORT))
+                .expect("the host is new");
+            self.start(proxy, HttpProxy::default());
+            segment
+        })
     }
 
     /// Like [`Net::add_network_at`], behind a box of one's own making. `build` gets the box's outer IPv4 address
@@ -61,16 +99,36 @@ impl Net {
         inside: Prefix,
         build: impl FnOnce(IpAddr, Seed) -> Box<dyn Nat>,
     ) -> SegmentId {
-        assert!(inside.base().is_ipv4(), "{inside} is not a range of IPv4 addresses");
+        self.add_box(outside, name, Some(inside), 1, |external, seed| build(external[0], seed))
+    }
+
+    fn add_box(
+        &mut self,
+        outside: SegmentId,
+        name: &str,
+        inside: Option<Prefix>,
+        pool: u8,
+        build: impl FnOnce(&[IpAddr], Seed) -> Box<dyn Nat>,
+    ) -> SegmentId {
+        if let Some(inside) = inside {
+            assert!(inside.base().is_ipv4(), "{inside} is not a range of IPv4 addresses");
+        }
         let id = SegmentId(self.segments.len());
-        let external = self.segments[outside.0].free_addresses()[0];
-        self.segments[outside.0].attach(external, Attached::Gateway(id));
-        let nat = build(external, self.rng.fork());
-        let place = self.trace.add_place(name.to_owned());
+        let external: Vec<IpAddr> = (0..pool).map(|_| self.outer_address(outside, id)).collect();
+        let nat = build(&external, self.rng.fork());
+        let place = self.trace.add_place(name.to_owned(), PlaceKind::Gateway);
         let uplink = self.add_wire(Link::delay_ms(INTERNET_DELAY_MS));
-        let gateway = Gateway { place, nat, outside, external, uplink };
+        let gateway = Gateway { place, nat, outside, external, mapped: Vec::new(), uplink };
         self.segments.push(Segment::new(Some(gateway), inside));
         id
+    }
+
+    /// An address on `outside` for the box of `segment`.
+    pub(super) fn outer_address(&mut self, outside: SegmentId, segment: SegmentId) -> IpAddr {
+        let outside = &mut self.segments[outside.0];
+        let address = outside.free_addresses()[0];
+        outside.attach(address, Attached::Gateway(segment));
+        address
     }
 
     /// Makes `prefix` reachable from everywhere outside `segment`.
@@ -115,7 +173,7 @@ impl Net {
     }
 
     fn add_bare_host(&mut self, name: &str) -> HostId {
-        let place = self.trace.add_place(name.to_owned());
+        let place = self.trace.add_place(name.to_owned(), PlaceKind::Host);
         let rng = Rng::new(self.rng.fork());
         self.hosts.push(Host::new(place, rng));
         HostId(self.hosts.len() - 1)
@@ -190,36 +248,33 @@ impl Net {
         LinkId(self.gateway(segment).uplink)
     }
 
-    /// The outer IPv4 address of a network's box.
+    /// The outer IPv4 address of a network's box, the first one if it has several.
     ///
     /// # Panics
     /// If `segment` is the internet.
     pub fn external_address(&self, segment: SegmentId) -> IpAddr {
-        self.gateway(segment).external
+        self.gateway(segment).external[0]
     }
 
-    /// The box of a network loses its power and with it all mappings, and comes back at once.
+    /// All outer IPv4 addresses of a network's box.
     ///
     /// # Panics
     /// If `segment` is the internet.
-    pub fn reboot(&mut self, segment: SegmentId) {
-        self.gateway_mut(segment).nat.restart(None);
+    pub fn external_addresses(&self, segment: SegmentId) -> &[IpAddr] {
+        &self.gateway(segment).external
     }
 
-    /// Like [`Net::reboot`], and the box gets another outer address, which is returned.
+    /// The segment on the other side of a network's box; `None` for the internet.
+    pub fn outside(&self, segment: SegmentId) -> Option<SegmentId> {
+        self.segments[segment.0].gateway.as_ref().map(|gateway| gateway.outside)
+    }
+
+    /// The place in the trace of a network's box.
     ///
     /// # Panics
     /// If `segment` is the internet.
-    pub fn renumber(&mut self, segment: SegmentId) -> IpAddr {
-        let Gateway { outside, external: old, .. } = *self.gateway(segment);
-        let outside = &mut self.segments[outside.0];
-        let external = outside.free_addresses()[0];
-        outside.detach(old);
-        outside.attach(external, Attached::Gateway(segment));
-        let gateway = self.gateway_mut(segment);
-        gateway.external = external;
-        gateway.nat.restart(Some(external));
-        external
+    pub fn gateway_place(&self, segment: SegmentId) -> Place {
+        self.gateway(segment).place
     }
 
     fn interface_on(&self, host: HostId, segment: SegmentId) -> usize {

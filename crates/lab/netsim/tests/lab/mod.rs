@@ -1,6 +1,8 @@
 //! What the tests share: puppets on hosts, and what they heard.
 #![allow(dead_code)]
 
+pub(crate) mod probe;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,8 +1,7 @@
 //! Two connections in a simulated internet, with signalling between them and W3C's perfect negotiation on top.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use netsim::{HostId, Link, NatBehaviour, Net, SegmentId};
@@ -82,7 +81,7 @@ pub struct World {
     pub net: Net,
     pub hosts: [HostId; 2],
     pub nets: [SegmentId; 2],
-    pub sides: Rc<RefCell<[Side; 2]>>,
+    pub sides: Arc<RwLock<[Side; 2]>>,
     signalling: Signalling,
 }
 
@@ -133,7 +132,7 @@ impl World {
             let now = net.now();
             net.start(hosts[side], Connection::new(now, configuration));
         }
-        Self { net, hosts, nets, sides: Rc::default(), signalling }
+        Self { net, hosts, nets, sides: Arc::default(), signalling }
     }
 
     /// Calls `wish` with one of the connections.
@@ -157,10 +156,10 @@ impl World {
 
     /// Lets time go on until `done`, or for as long as `within`; tells whether it got there.
     pub fn run_until(&mut self, within: Duration, mut done: impl FnMut(&Net, &[Side; 2]) -> bool) -> bool {
-        let (hosts, sides, signalling) = (self.hosts, Rc::clone(&self.sides), self.signalling);
+        let (hosts, sides, signalling) = (self.hosts, Arc::clone(&self.sides), self.signalling);
         self.net.run_until(within, |net| {
             pump(net, hosts, &sides, signalling);
-            done(net, &sides.borrow())
+            done(net, &sides.read().unwrap())
         })
     }
 
@@ -183,7 +182,7 @@ impl World {
     }
 
     pub fn describe(&self) -> String {
-        let sides = self.sides.borrow();
+        let sides = self.sides.read().unwrap();
         [A, B]
             .map(|side| {
                 let connection = self.connection(side);
@@ -206,15 +205,15 @@ impl World {
     /// Sends a message each way on the first channel of each side, and waits for both.
     #[track_caller]
     pub fn echo(&mut self) {
-        let ids = [A, B].map(|side| self.sides.borrow()[side].opened()[0].0);
-        let before = [A, B].map(|side| self.sides.borrow()[side].messages().len());
+        let ids = [A, B].map(|side| self.sides.read().unwrap()[side].opened()[0].0);
+        let before = [A, B].map(|side| self.sides.read().unwrap()[side].messages().len());
         self.send(A, ids[A], b"from a");
         self.send(B, ids[B], b"from b");
         let done = self.run_until(Duration::from_secs(60), |_, sides| {
             sides[A].messages().len() > before[A] && sides[B].messages().len() > before[B]
         });
         assert!(done, "no messages: {}", self.describe());
-        let sides = self.sides.borrow();
+        let sides = self.sides.read().unwrap();
         assert_eq!(sides[A].messages()[before[A]], b"from b");
         assert_eq!(sides[B].messages()[before[B]], b"from a");
     }
@@ -263,7 +262,7 @@ fn servers(net: &Net, turn: HostId) -> Vec<ice::Server> {
 }
 
 /// The application of both sides: reads events, makes and answers offers, passes candidates on.
-fn pump(net: &mut Net, hosts: [HostId; 2], sides: &Rc<RefCell<[Side; 2]>>, signalling: Signalling) {
+fn pump(net: &mut Net, hosts: [HostId; 2], sides: &Arc<RwLock<[Side; 2]>>, signalling: Signalling) {
     for side in [A, B] {
         for event in net.events::<Connection>(hosts[side]) {
             match &event {
@@ -273,14 +272,14 @@ fn pump(net: &mut Net, hosts: [HostId; 2], sides: &Rc<RefCell<[Side; 2]>>, signa
                 }
                 Event::CandidateGathered(candidate)
                     if candidate.is_end_of_candidates()
-                        && std::mem::take(&mut sides.borrow_mut()[side].unsent) =>
+                        && std::mem::take(&mut sides.write().unwrap()[side].unsent) =>
                 {
                     let description = net.machine::<Connection>(hosts[side]).local_description().unwrap();
                     post(net, hosts, sides, signalling, side, Mail::Description(description));
                 }
                 _ => {}
             }
-            sides.borrow_mut()[side].events.push(event);
+            sides.write().unwrap()[side].events.push(event);
         }
     }
 }
@@ -289,15 +288,17 @@ fn pump(net: &mut Net, hosts: [HostId; 2], sides: &Rc<RefCell<[Side; 2]>>, signa
 fn offer(
     net: &mut Net,
     hosts: [HostId; 2],
-    sides: &Rc<RefCell<[Side; 2]>>,
+    sides: &Arc<RwLock<[Side; 2]>>,
     signalling: Signalling,
     side: usize,
 ) {
     let result = net.with(hosts[side], |it: &mut Connection, now| it.set_local_description(now, None));
     match result {
-        Ok(_) if !signalling.trickle && !gathered(net, hosts[side]) => sides.borrow_mut()[side].unsent = true,
+        Ok(_) if !signalling.trickle && !gathered(net, hosts[side]) => {
+            sides.write().unwrap()[side].unsent = true
+        }
         Ok(description) => post(net, hosts, sides, signalling, side, Mail::Description(description)),
-        Err(error) => sides.borrow_mut()[side].errors.push(error),
+        Err(error) => sides.write().unwrap()[side].errors.push(error),
     }
 }
 
@@ -309,13 +310,13 @@ fn gathered(net: &Net, host: HostId) -> bool {
 fn post(
     net: &mut Net,
     hosts: [HostId; 2],
-    sides: &Rc<RefCell<[Side; 2]>>,
+    sides: &Arc<RwLock<[Side; 2]>>,
     signalling: Signalling,
     from: usize,
     mail: Mail,
 ) {
     let Some(mail) = (signalling.tamper)(from, mail) else { return };
-    let sides = Rc::clone(sides);
+    let sides = Arc::clone(sides);
     let delay = match mail {
         Mail::Description(_) => signalling.delay,
         Mail::Candidate(_) => signalling.candidate_delay,
@@ -327,7 +328,7 @@ fn post(
 fn deliver(
     net: &mut Net,
     hosts: [HostId; 2],
-    sides: &Rc<RefCell<[Side; 2]>>,
+    sides: &Arc<RwLock<[Side; 2]>>,
     signalling: Signalling,
     to: usize,
     mail: Mail,
@@ -339,7 +340,7 @@ fn deliver(
             let is_offer = description.kind == sterna_peer::SdpType::Offer;
             let collides = is_offer && connection.signaling_state() != SignalingState::Stable;
             let ignores = to == A && collides;
-            sides.borrow_mut()[to].ignores_offers = ignores;
+            sides.write().unwrap()[to].ignores_offers = ignores;
             if ignores {
                 return;
             }
@@ -352,7 +353,7 @@ fn deliver(
         Mail::Candidate(candidate) => connection.add_ice_candidate(now, Some(candidate)),
     };
     if let Err(error) = result {
-        let side = &mut sides.borrow_mut()[to];
+        let side = &mut sides.write().unwrap()[to];
         if !side.ignores_offers {
             side.errors.push(error);
         }

@@ -1,0 +1,59 @@
+use std::fmt;
+
+/// What a packet carries.
+///
+/// Streams travel as messages: there are no acknowledgements, and TLS is two flights instead of its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Content {
+    /// A UDP datagram.
+    Datagram,
+    /// The first packet of a stream.
+    Syn,
+    /// The answer to it.
+    SynAck,
+    /// The TLS client's first flight.
+    TlsHello,
+    /// The TLS server's answer.
+    TlsAnswer,
+    /// TLS goes no further.
+    TlsAlert,
+    /// A message of a stream.
+    Message,
+    /// The sender has no more to say.
+    Fin,
+    /// The stream is refused, or broken off.
+    Reset,
+}
+
+impl Content {
+    /// Whether it belongs to a stream.
+    pub const fn is_stream(self) -> bool {
+        !matches!(self, Self::Datagram)
+    }
+
+    /// Whether it ends a stream, as a NAT sees it (RFC 5382 §5).
+    pub const fn closes(self) -> bool {
+        matches!(self, Self::Fin | Self::Reset)
+    }
+
+    /// Its short name: `datagram`, `SYN`, `TLS hello`, …
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Datagram => "datagram",
+            Self::Syn => "SYN",
+            Self::SynAck => "SYN-ACK",
+            Self::TlsHello => "TLS hello",
+            Self::TlsAnswer => "TLS answer",
+            Self::TlsAlert => "TLS alert",
+            Self::Message => "message",
+            Self::Fin => "FIN",
+            Self::Reset => "RST",
+        }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
