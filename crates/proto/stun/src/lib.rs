@@ -12,6 +12,7 @@
 //! * [`transaction::Transactions`] sends requests until they are answered, and checks the answers.
 //! * [`credential`] has both sides of short-term and long-term credentials.
 //! * [`client::Client`] and [`server::Server`] ask and answer the plain question.
+//! * [`discovery::Discovery`] finds out how the NAT in between behaves (RFC 5780).
 //! * [`framing::Deframer`] cuts TCP and TLS streams into messages.
 //!
 //! ```
@@ -35,9 +36,11 @@
 //! ```
 
 mod address;
+mod behaviour;
 mod classify;
 pub mod client;
 pub mod credential;
+pub mod discovery;
 mod error_code;
 pub mod framing;
 mod header;
@@ -51,6 +54,7 @@ pub mod transaction;
 mod unknown;
 mod writer;
 
+pub use behaviour::ChangeRequest;
 pub use classify::{Packet, classify};
 pub use error_code::ErrorCode;
 pub use header::{Class, HEADER_BYTES, MAGIC_COOKIE, Method, TransactionId};

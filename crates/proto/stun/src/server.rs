@@ -4,6 +4,9 @@
 //! well-formed requests only, with one datagram each, hardly larger than the request (see
 //! [`MAX_ANSWER_BYTES`]).
 //!
+//! With two addresses and two ports ([`Config::alternate`]) it also helps clients to find out how their NAT behaves
+//! (RFC 5780): see [`Alternate`] for what that costs, and [`discovery`](crate::discovery) for the client.
+//!
 //! ```
 //! use sansio::{Batches, Datagram, Machine, Path, Time};
 //! use sterna_stun::{Class, Message, MessageWriter, Method, TransactionId, server::Server};
@@ -19,11 +22,15 @@
 //! assert_eq!(Message::parse(&answer.bytes).unwrap().xor_mapped_address(), Some(from.remote));
 //! ```
 
+mod alternate;
+
 use std::convert::Infallible;
 
 use sansio::{Datagram, Machine, Outbox, Path, Time};
 
 use crate::{Class, Message, MessageWriter, Method, WriteError, kind};
+
+pub use alternate::{Alternate, AlternateError};
 
 /// The longest SOFTWARE that is sent.
 const MAX_SOFTWARE_BYTES: usize = 64;
@@ -41,12 +48,15 @@ pub struct Config {
     /// What to call ourselves, cut after 64 bytes. Off by default: it makes every answer longer, and helps
     /// those who look for old versions.
     pub software: Option<String>,
+    /// Our other address and other port, for NAT behaviour discovery.
+    pub alternate: Option<Alternate>,
 }
 
 /// The machine. One may serve any number of sockets.
 #[derive(Debug, Default)]
 pub struct Server {
     software: Option<String>,
+    alternate: Option<Alternate>,
     counters: Counters,
 }
 
@@ -55,7 +65,7 @@ pub struct Server {
 pub struct Counters {
     /// Answered with an address.
     pub answered: u64,
-    /// Answered with 420: they had attributes that must be comprehended and are not.
+    /// Answered with 420 or 400: they had attributes that must be comprehended and are not, or that go not together.
     pub refused: u64,
     /// Dropped: not a STUN message, or with a wrong FINGERPRINT.
     pub malformed: u64,
@@ -75,7 +85,7 @@ impl Server {
             text.truncate(end);
             text
         });
-        Self { software, counters: Counters::default() }
+        Self { software, alternate: config.alternate, counters: Counters::default() }
     }
 
     /// What became of the datagrams so far.
@@ -89,12 +99,19 @@ impl Server {
         let counter = match (message.class(), message.method()) {
             _ if message.has_fingerprint() && !message.check_fingerprint() => &mut self.counters.malformed,
             (Class::Request, Method::BINDING) => {
-                let unknown = !message.unknown_comprehension_required(&[]).is_empty();
                 let software = self.software.as_deref();
-                let sent = out.send(from, MAX_ANSWER_BYTES, &mut |buffer| {
-                    answer_binding(message, from, software, buffer).unwrap_or(0)
-                });
-                match (sent, unknown) {
+                let (sent, refused) = match &self.alternate {
+                    Some(alternate) => {
+                        (alternate.answer(message, from, software, out), alternate.refuses(message, from))
+                    }
+                    None => {
+                        let sent = out.send(from, MAX_ANSWER_BYTES, &mut |buffer| {
+                            answer_binding(message, from, software, buffer).unwrap_or(0)
+                        });
+                        (sent, !message.unknown_comprehension_required(&[]).is_empty())
+                    }
+                };
+                match (sent, refused) {
                     (false, _) => &mut self.counters.no_room,
                     (true, true) => &mut self.counters.refused,
                     (true, false) => &mut self.counters.answered,

@@ -138,7 +138,7 @@ proptest! {
             }
         });
         let plain = software.is_none();
-        let mut server = Server::new(Config { software: software.map(|text| text.into_iter().collect()) });
+        let mut server = Server::new(Config { software: software.map(|text| text.into_iter().collect()), ..Config::default() });
         let answers = ask(&mut server, &request);
         prop_assert!(answers.len() <= usize::from(class == Class::Request));
         for answer in answers {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sansio::Seed;
 use stun::credential::{SharedSecret, WeakSecret};
+use stun::server::Alternate;
 
 use super::{PeerPolicy, Quotas};
 
@@ -98,6 +99,9 @@ pub struct ServerConfig {
     pub max_lifetime: Duration,
     /// The SOFTWARE attribute of authenticated answers; nothing unless told.
     pub software: Option<String>,
+    /// Two addresses and two ports, on all four of which the owner listens, to help clients find out how their NAT
+    /// behaves (RFC 5780). Without them the server does not know what they ask for, and says so.
+    pub alternate: Option<Alternate>,
     /// What the random generator starts from: nonces and relayed ports come from it.
     pub seed: Seed,
     /// Unix time at [`Time::ZERO`](sansio::Time::ZERO), which time-limited usernames are held against.
@@ -119,6 +123,7 @@ impl ServerConfig {
             default_lifetime: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
             software: None,
+            alternate: None,
             seed,
             unix_time_at_start: Duration::ZERO,
         }

@@ -42,9 +42,12 @@ impl Server {
         if !self.may_answer(now, from) {
             return;
         }
-        let sent = out.send(from, MAX_ANSWER_BYTES, &mut |buffer| {
-            answer_binding(request, from, None, buffer).unwrap_or(0)
-        });
+        let sent = match &self.config.alternate {
+            Some(alternate) => alternate.answer(request, from, None, out),
+            None => out.send(from, MAX_ANSWER_BYTES, &mut |buffer| {
+                answer_binding(request, from, None, buffer).unwrap_or(0)
+            }),
+        };
         self.count_answer(sent);
     }
 
