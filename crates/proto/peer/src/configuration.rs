@@ -35,6 +35,10 @@ pub struct Configuration {
     pub receive_window: u32,
     /// How long things take in ICE.
     pub ice_timings: ice::Timings,
+    /// Whether SCTP packets are kept as they are before DTLS seals them, for
+    /// [`Connection::captured`](crate::Connection::captured): the first few thousand. For laboratories; they hold all
+    /// that the application sends.
+    pub capture: bool,
 }
 
 impl Configuration {
@@ -55,6 +59,7 @@ impl Configuration {
             send_buffer: 1 << 20,
             receive_window: 2 << 20,
             ice_timings: ice::Timings::default(),
+            capture: false,
         }
     }
 

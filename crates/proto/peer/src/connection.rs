@@ -289,6 +289,13 @@ impl Connection {
         crate::stats::collect(self, now)
     }
 
+    /// The SCTP packets that were sent, as they were before DTLS sealed them; none without
+    /// [`Configuration::capture`]. For laboratories and captures: the packets on the wire cannot be read.
+    pub fn captured(&self) -> &[Vec<u8>] {
+        let captured = self.transport.secure().and_then(|secure| secure.captured.as_deref());
+        captured.unwrap_or_default()
+    }
+
     fn is_closed(&self) -> bool {
         self.negotiation.signaling() == SignalingState::Closed
     }

@@ -14,6 +14,9 @@ const RECORD: usize = 13 + 8 + 16;
 /// How long the first flight of the handshake waits for an answer when no round trip has been measured.
 const RETRANSMISSION: Duration = Duration::from_millis(250);
 
+/// SCTP packets that are kept for whoever wants to see them.
+const CAPTURED: usize = 4096;
+
 /// DTLS and SCTP, once both sides have told who they are.
 pub(crate) struct Secure {
     /// What the next DTLS endpoint is made from. It is made when there is a path: only then does its clock run, and
@@ -27,6 +30,8 @@ pub(crate) struct Secure {
     /// What the handshake agreed on.
     pub(crate) connected: Option<(dtls::Version, dtls::CipherSuite)>,
     pub(crate) failure: Option<dtls::DtlsError>,
+    /// The SCTP packets that were sent, if they are to be kept.
+    pub(crate) captured: Option<Vec<Vec<u8>>>,
 }
 
 impl Secure {
@@ -55,6 +60,7 @@ impl Secure {
             client: agreement.client,
             connected: None,
             failure: None,
+            captured: configuration.capture.then(Vec::new),
         }
     }
 
@@ -112,7 +118,11 @@ impl Secure {
         let Some(dtls) = &mut self.dtls else { return };
         dtls.poll_transmit(now, lane);
         if self.state == DtlsState::Connected {
-            self.sctp.poll_transmit(now, &mut dtls.lane(lane));
+            let mut lane = dtls.lane(lane);
+            match &mut self.captured {
+                Some(packets) => self.sctp.poll_transmit(now, &mut Capture { lane: &mut lane, packets }),
+                None => self.sctp.poll_transmit(now, &mut lane),
+            }
         }
         if last {
             dtls.close(now);
@@ -143,6 +153,29 @@ impl Secure {
     fn fail(&mut self, error: dtls::DtlsError) {
         self.state = DtlsState::Failed;
         self.failure = Some(error);
+    }
+}
+
+/// Keeps a copy of what is written through it.
+struct Capture<'a> {
+    lane: &'a mut dyn Outbox<()>,
+    packets: &'a mut Vec<Vec<u8>>,
+}
+
+impl Outbox<()> for Capture<'_> {
+    fn room(&self) -> usize {
+        self.lane.room()
+    }
+
+    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let packets = &mut *self.packets;
+        self.lane.send((), max, &mut |buffer| {
+            let used = fill(buffer);
+            if used > 0 && packets.len() < CAPTURED {
+                packets.push(buffer[..used].to_vec());
+            }
+            used
+        })
     }
 }
 
