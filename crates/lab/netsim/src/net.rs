@@ -162,6 +162,11 @@ impl Net {
         self.steps
     }
 
+    /// How many packets have been sent so far, whether they arrived or not. A repeated part of a stream counts once.
+    pub fn packets(&self) -> u64 {
+        self.next_packet
+    }
+
     /// What happened to all packets so far.
     pub fn trace(&self) -> &Trace {
         &self.trace

@@ -181,11 +181,13 @@ impl Stage {
         let connected = heard(&self.world.net);
         let took = self.world.net.now() - self.called;
         if connected {
-            self.world.run_until(SETTLING, |net| hosts.iter().all(|host| net.machine::<Peer>(*host).is_settled()));
+            self.world
+                .run_until(SETTLING, |net| hosts.iter().all(|host| net.machine::<Peer>(*host).is_settled()));
         }
         let peers = hosts.map(|host| self.world.peer(host));
         let paths = peers.map(Peer::path);
-        let way = if connected { Way::of(&paths.iter().flatten().cloned().collect::<Vec<_>>()) } else { None };
+        let way =
+            if connected { Way::of(&paths.iter().flatten().cloned().collect::<Vec<_>>()) } else { None };
         Outcome {
             connected,
             way,

@@ -143,7 +143,9 @@ impl Grid {
         let work = || {
             loop {
                 let chunk = next.fetch_add(1, Ordering::Relaxed);
-                let Some((&[a, b], tally)) = pairs.get(chunk / chunks_each).zip(tallies.get(chunk / chunks_each)) else {
+                let Some((&[a, b], tally)) =
+                    pairs.get(chunk / chunks_each).zip(tallies.get(chunk / chunks_each))
+                else {
                     return;
                 };
                 let first = (chunk % chunks_each) as u64 * CHUNK;

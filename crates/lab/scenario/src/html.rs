@@ -20,7 +20,8 @@ const STEPS: usize = 400;
 /// `ladders` has one run for each cell of the report, as [`Grid::ladders`](crate::Grid::ladders) gives them; `seed` is theirs.
 pub fn html(report: &Report, ladders: &[(Outcome, Ladder)], seed: u64) -> String {
     let mut strings = Strings::default();
-    let runs: Vec<Value> = report.cells.iter().zip(ladders).map(|(cell, run)| strings.run(cell, run)).collect();
+    let runs: Vec<Value> =
+        report.cells.iter().zip(ladders).map(|(cell, run)| strings.run(cell, run)).collect();
     let data = json!({
         "seed": seed,
         "layers": Layer::ALL.map(Layer::name),
@@ -87,7 +88,8 @@ fn face(cell: &Cell) -> (&'static str, &'static str, &'static str) {
 }
 
 fn matrix(report: &Report) -> String {
-    let mut text = String::from("<thead><tr><td class=\"corner\"><span>called →</span><span>calls ↓</span></td>");
+    let mut text =
+        String::from("<thead><tr><td class=\"corner\"><span>called →</span><span>calls ↓</span></td>");
     for preset in &report.presets {
         let _ = write!(text, "<th scope=\"col\" title=\"{}\"><span>{preset}</span></th>", preset.describe());
     }
@@ -178,7 +180,15 @@ impl Strings {
             .collect();
         let layer = Layer::ALL.iter().position(|layer| *layer == step.layer);
         let path = step.path.map(|path| self.path(path));
-        json!([micros(step.at), layer, self.index(&step.title), self.index(&step.detail), step.from, path, stops])
+        json!([
+            micros(step.at),
+            layer,
+            self.index(&step.title),
+            self.index(&step.detail),
+            step.from,
+            path,
+            stops
+        ])
     }
 
     fn path(&mut self, path: Path) -> usize {
@@ -209,7 +219,9 @@ fn result(outcome: &Outcome) -> String {
         }
         None => {
             let why = outcome.failures.iter().flatten().next();
-            why.map_or("Not connected.".to_owned(), |failure| format!("Not connected: {}.", failure.message()))
+            why.map_or("Not connected.".to_owned(), |failure| {
+                format!("Not connected: {}.", failure.message())
+            })
         }
     }
 }
@@ -222,8 +234,11 @@ fn tally(cell: &Cell) -> String {
         (cell.relayed, "relayed"),
         (cell.failed, "not connected"),
     ];
-    let counted: Vec<String> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let counted: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
     format!(
         "All {} seeds: {}; in the middle {:.0} ms, at most {:.0} ms. Theory: {}.",
         cell.seeds,

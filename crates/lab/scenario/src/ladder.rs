@@ -102,10 +102,21 @@ impl Ladder {
     /// without a packet have none.
     pub fn of(world: &World, order: &[(Place, String)], peers: &[HostId], until: Time) -> Self {
         let trace = world.net.trace();
-        let mut builder = Builder { trace, columns: columns(trace, order), namer: Namer::default(), open: BTreeMap::new(), steps: Vec::new() };
+        let mut builder = Builder {
+            trace,
+            columns: columns(trace, order),
+            namer: Namer::default(),
+            open: BTreeMap::new(),
+            steps: Vec::new(),
+        };
         let mut sealed: BTreeMap<Place, VecDeque<Vec<u8>>> = peers
             .iter()
-            .map(|&host| (world.net.place(host), world.net.machine::<Peer>(host).connection().captured().iter().cloned().collect()))
+            .map(|&host| {
+                (
+                    world.net.place(host),
+                    world.net.machine::<Peer>(host).connection().captured().iter().cloned().collect(),
+                )
+            })
             .collect();
         for letter in world.letters().iter().filter(|letter| letter.sent <= until) {
             let lane = |host| builder.columns.iter().position(|(place, _)| *place == world.net.place(host));
@@ -132,7 +143,10 @@ fn columns(trace: &Trace, order: &[(Place, String)]) -> Vec<(Place, Lane)> {
         (place, Lane { name: trace.name(place).to_owned(), kind: trace.kind(place), about: about.to_owned() })
     };
     let named = order.iter().map(|(place, about)| lane(*place, about));
-    let rest = trace.places().filter(|place| order.iter().all(|(named, _)| named != place)).map(|place| lane(place, ""));
+    let rest = trace
+        .places()
+        .filter(|place| order.iter().all(|(named, _)| named != place))
+        .map(|place| lane(place, ""));
     named.chain(rest).collect()
 }
 
@@ -197,7 +211,9 @@ impl Builder<'_> {
     fn finish(self) -> Ladder {
         let mut steps = self.steps;
         steps.sort_by_key(|step| step.at);
-        let used = |lane: usize| steps.iter().any(|step| step.from == lane || step.stops.iter().any(|stop| stop.lane == lane));
+        let used = |lane: usize| {
+            steps.iter().any(|step| step.from == lane || step.stops.iter().any(|stop| stop.lane == lane))
+        };
         let mut lanes = Vec::new();
         let mut moved = Vec::new();
         for (index, (_, lane)) in self.columns.into_iter().enumerate() {

@@ -105,7 +105,8 @@ impl Peer {
     /// Says something on every open channel; tells on how many.
     pub fn say(&mut self, now: Time, text: &str) -> usize {
         let ids: Vec<_> = self.connection.channels().map(|(id, _)| id).collect();
-        let said = |id: &&ChannelId| self.connection.send(now, **id, MessageKind::Text, text.as_bytes()).is_ok();
+        let said =
+            |id: &&ChannelId| self.connection.send(now, **id, MessageKind::Text, text.as_bytes()).is_ok();
         ids.iter().filter(said).count()
     }
 
@@ -185,7 +186,9 @@ impl Peer {
     /// Makes the offer or answer that is due.
     fn describe(&mut self, now: Time) {
         match self.connection.set_local_description(now, None) {
-            Ok(_) if !self.trickle && self.connection.ice_gathering_state() != IceGatheringState::Complete => {
+            Ok(_)
+                if !self.trickle && self.connection.ice_gathering_state() != IceGatheringState::Complete =>
+            {
                 self.unsent = true;
             }
             Ok(description) => self.mail.push_back(Mail::Description(self.told(description))),

@@ -39,7 +39,12 @@ impl ServerSetup {
         urls
     }
 
-    pub(crate) fn add(&self, net: &mut Net, segment: SegmentId, change: impl FnOnce(&mut turn::ServerConfig)) -> HostId {
+    pub(crate) fn add(
+        &self,
+        net: &mut Net,
+        segment: SegmentId,
+        change: impl FnOnce(&mut turn::ServerConfig),
+    ) -> HostId {
         let host = net.add_host(&self.name, &[segment]);
         let addresses = net.addresses(host);
         net.set_name(&self.name, &addresses);

@@ -15,7 +15,8 @@ pub fn table(report: &Report, width: usize, colours: bool) -> String {
     // Names at the top if there is room, numbers otherwise.
     let named = longest + 4 + names.len() * (longest + 2) <= width;
     let column = if named { longest.max(NARROW) + 2 } else { NARROW + 1 };
-    let paint = |code: &str, text: &str| if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
+    let paint =
+        |code: &str, text: &str| if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
     let mut text = String::new();
     let margin = longest + 5;
     let _ = write!(text, "{:<margin$}", if named { "caller ↓  called →" } else { "↓ calls →" });

@@ -137,12 +137,7 @@ mod tests {
     #[test]
     fn the_classic_four_meet_as_the_books_should_say() {
         use Class::{Direct as D, PeerReflexive as P, Relayed as R};
-        let expected = [
-            [D, D, D, P],
-            [D, D, D, P],
-            [D, D, D, R],
-            [P, P, R, R],
-        ];
+        let expected = [[D, D, D, P], [D, D, D, P], [D, D, D, R], [P, P, R, R]];
         for (a, row) in Preset::CLASSIC.into_iter().zip(expected) {
             for (b, class) in Preset::CLASSIC.into_iter().zip(row) {
                 assert_eq!(expect(a, b), class, "{a} × {b}");

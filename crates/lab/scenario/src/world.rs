@@ -95,7 +95,12 @@ impl World {
     ///
     /// # Panics
     /// If something runs there already.
-    pub fn start_peer(&mut self, host: HostId, configuration: Configuration, dress: impl FnOnce(Peer) -> Peer) {
+    pub fn start_peer(
+        &mut self,
+        host: HostId,
+        configuration: Configuration,
+        dress: impl FnOnce(Peer) -> Peer,
+    ) {
         let peer = dress(Peer::new(self.net.now(), configuration));
         self.net.start(host, peer);
     }

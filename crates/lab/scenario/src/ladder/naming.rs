@@ -99,7 +99,11 @@ impl Namer {
             Packet::ChannelData => match turn::parse_channel_data(bytes) {
                 Some((channel, data)) => {
                     let inner = self.message(&bytes[data], sealed);
-                    Named { title: format!("ChannelData: {}", inner.title), detail: join(format!("channel {channel}"), inner.detail), ..inner }
+                    Named {
+                        title: format!("ChannelData: {}", inner.title),
+                        detail: join(format!("channel {channel}"), inner.detail),
+                        ..inner
+                    }
                 }
                 None => Named::new(Layer::Other, "noise", ""),
             },
@@ -126,7 +130,8 @@ impl Namer {
             let layer = if self.checks.contains(&id) { Layer::Check } else { layer(method) };
             return Named::new(layer, format!("{title} {}", error.code), error.reason);
         }
-        let peer = || message.xor_address(kind::XOR_PEER_ADDRESS).map(|peer| peer.to_string()).unwrap_or_default();
+        let peer =
+            || message.xor_address(kind::XOR_PEER_ADDRESS).map(|peer| peer.to_string()).unwrap_or_default();
         match (method, class) {
             (Method::BINDING, Class::Request) if message.username().is_some() => {
                 self.checks.insert(id);
@@ -137,7 +142,10 @@ impl Namer {
                 Named::new(Layer::Check, title, "connectivity check")
             }
             (Method::BINDING, Class::Success) => {
-                let seen = message.xor_mapped_address().map(|seen| format!("I see you at {seen}")).unwrap_or_default();
+                let seen = message
+                    .xor_mapped_address()
+                    .map(|seen| format!("I see you at {seen}"))
+                    .unwrap_or_default();
                 let agreed = if self.nominations.contains(&id) { "agreed" } else { "" };
                 let layer = if self.checks.contains(&id) { Layer::Check } else { Layer::Stun };
                 Named::new(layer, title, join(agreed.to_owned(), seen))
@@ -145,18 +153,25 @@ impl Namer {
             (Method::BINDING, Class::Request) => Named::new(Layer::Stun, title, "where do you see me?"),
             (Method::ALLOCATE, Class::Success) => {
                 let relayed = message.xor_address(kind::XOR_RELAYED_ADDRESS);
-                let relayed = relayed.map(|relayed| format!("you can be reached at {relayed}")).unwrap_or_default();
+                let relayed =
+                    relayed.map(|relayed| format!("you can be reached at {relayed}")).unwrap_or_default();
                 Named::new(Layer::Turn, title, relayed)
             }
-            (Method::ALLOCATE, Class::Request) => {
-                Named::new(Layer::Turn, title, message.username().map(|_| "with credentials").unwrap_or_default())
-            }
+            (Method::ALLOCATE, Class::Request) => Named::new(
+                Layer::Turn,
+                title,
+                message.username().map(|_| "with credentials").unwrap_or_default(),
+            ),
             (Method::REFRESH, Class::Request) => {
                 let given_back = message.u32(kind::LIFETIME) == Some(0);
                 Named::new(Layer::Turn, title, if given_back { "gives the relayed address back" } else { "" })
             }
             (Method::CREATE_PERMISSION, Class::Request) => {
-                let peers: Vec<_> = message.xor_addresses(kind::XOR_PEER_ADDRESS).flatten().map(|it| it.ip().to_string()).collect();
+                let peers: Vec<_> = message
+                    .xor_addresses(kind::XOR_PEER_ADDRESS)
+                    .flatten()
+                    .map(|it| it.ip().to_string())
+                    .collect();
                 Named::new(Layer::Turn, title, format!("let {} in", peers.join(", ")))
             }
             (Method::CHANNEL_BIND, Class::Request) => {
@@ -184,7 +199,11 @@ fn join(one: String, other: String) -> String {
 
 fn shortened(text: &str) -> String {
     const MOST: usize = 40;
-    if text.chars().count() <= MOST { text.to_owned() } else { text.chars().take(MOST - 1).chain(['…']).collect() }
+    if text.chars().count() <= MOST {
+        text.to_owned()
+    } else {
+        text.chars().take(MOST - 1).chain(['…']).collect()
+    }
 }
 
 // DTLS.
@@ -223,7 +242,8 @@ fn unified(bytes: &[u8]) -> (Record<'_>, Option<usize>) {
         (1 + sequence, bytes.len().saturating_sub(1 + sequence))
     } else {
         let at = 1 + sequence;
-        let length = bytes.get(at..at + 2).map_or(0, |length| usize::from(u16::from_be_bytes([length[0], length[1]])));
+        let length =
+            bytes.get(at..at + 2).map_or(0, |length| usize::from(u16::from_be_bytes([length[0], length[1]])));
         (at + 2, length)
     };
     // The lowest bits of the epoch: 2 is the handshake, 3 is data, and later ones are data with newer keys.
