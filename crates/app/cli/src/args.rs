@@ -90,6 +90,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "PORT", env = "STERNA_STUN_TLS")]
     pub(crate) stun_tls: Option<u16>,
 
+    /// A second address of this machine, for NAT discovery (RFC 5780); behind a one-to-one NAT with the
+    /// address that others see: 10.0.0.2=198.51.100.8. Takes the port after the one of STUN, too
+    #[arg(long, value_name = "IP[=PUBLIC]", env = "STERNA_STUN_ALTERNATE")]
+    pub(crate) stun_alternate: Option<String>,
+
     /// The address under which others reach this server, if it is not its own
     #[arg(long, value_name = "IP", env = "STERNA_PUBLIC_IP")]
     pub(crate) public_ip: Option<IpAddr>,

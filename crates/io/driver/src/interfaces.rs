@@ -12,7 +12,7 @@ const UNUSABLE: u8 = 0x08 | 0x40; // duplicate, tentative
 /// The addresses of this machine that a candidate can be made of, loopback included.
 ///
 /// Interfaces that are down and link-local IPv6 addresses, which mean nothing without their interface, are left out.
-pub(crate) fn interfaces() -> Vec<Interface> {
+pub fn interfaces() -> Vec<Interface> {
     let found = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot list the interfaces");
         Vec::new()
@@ -53,9 +53,13 @@ fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
-/// The address that packets to `destination` would leave with. Nothing is sent.
+/// The address of a literal's route.
 fn default_source(destination: &str) -> Option<IpAddr> {
-    let destination: SocketAddr = destination.parse().ok()?;
+    source_for(destination.parse().ok()?)
+}
+
+/// The address of ours that packets to `destination` leave with, if there is a way there at all. Nothing is sent.
+pub fn source_for(destination: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = match destination {
         SocketAddr::V4(_) => [0, 0, 0, 0].into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -40,6 +40,8 @@ pub use engine::{Engine, Host, Shared};
 pub use error::{Error, SendError};
 pub use event::PeerEvent;
 pub use ice::{CandidateKind, Report};
+pub use interfaces::{interfaces, source_for};
+pub use mdns::hears_itself;
 pub use message::Message;
 pub use network::Network;
 pub use peer::{

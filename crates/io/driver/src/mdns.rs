@@ -76,6 +76,19 @@ impl Mdns {
     }
 }
 
+/// Whether multicast DNS works on this machine: one of us answers for a random name, and another looks it up.
+///
+/// That shows that the multicast sockets can be had and that what is sent is heard here. Whether others in the network
+/// hear it, nobody can tell without them. Takes a second and a half at most.
+pub async fn hears_itself(address: IpAddr) -> bool {
+    let (ours, theirs) = (Mdns::default(), Mdns::default());
+    let mut name: String = crypto::seed()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    name.push_str(".local");
+    ours.publish(name.clone(), address);
+    let lookup = tokio::time::timeout(Duration::from_millis(1500), theirs.resolve(&name));
+    lookup.await.is_ok_and(|found| found.is_ok_and(|found| found.contains(&address)))
+}
+
 /// Lower case, without the dot at the end.
 fn normalised(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()

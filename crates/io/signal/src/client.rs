@@ -1,6 +1,6 @@
 //! One connection to a server, and a handle for every other member of the room.
 
-use crate::connect::{ConnectError, ConnectOptions, Socket, connect};
+use crate::connect::{ConnectError, ConnectOptions, Greeting, Socket, connect};
 use crate::message::{ErrorCode, FromClient, FromServer, LeaveReason};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -27,6 +27,7 @@ pub struct Client {
     /// What came while an answer was awaited.
     early: VecDeque<Event>,
     ice_servers: Value,
+    greeting: Greeting,
 }
 
 /// What the server says on entering a room.
@@ -100,13 +101,13 @@ pub struct Peer {
 impl Client {
     /// Connects to the server at `http://`, `https://`, `ws://` or `wss://`.
     pub async fn connect(server: &str, options: &ConnectOptions) -> Result<Self, ConnectError> {
-        let socket = connect(server, options).await?;
+        let (socket, greeting) = connect(server, options).await?;
         let (out, outbox) = mpsc::channel(OUTBOX);
         // Unbounded is bounded here by the server's rooms: a handful of events per member.
         let (events, control) = mpsc::unbounded_channel();
         let pump = Pump { events, out: out.downgrade(), peers: BTreeMap::new() };
         tokio::spawn(pump.run(socket, outbox));
-        Ok(Self { out, control, early: VecDeque::new(), ice_servers: Value::Array(Vec::new()) })
+        Ok(Self { out, control, early: VecDeque::new(), ice_servers: Value::Array(Vec::new()), greeting })
     }
 
     /// Opens a room under a short free number; `wish` is a number to have again if it is free.
@@ -140,6 +141,33 @@ impl Client {
     /// Asks for `iceServers` with fresh credentials; [`Client::ice_servers`] has them when they have come.
     pub fn refresh_ice_servers(&self) -> Result<(), SignalError> {
         send(&self.out, FromClient::IceServers)
+    }
+
+    /// Asks for `iceServers` with fresh credentials, and waits for them. No room is entered.
+    ///
+    /// # Errors
+    /// If the server refuses, or is gone.
+    pub async fn fetch_ice_servers(&mut self) -> Result<Value, SignalError> {
+        self.refresh_ice_servers()?;
+        loop {
+            match self.control.recv().await.ok_or(SignalError::ServerLost)? {
+                Control::IceServers(ice_servers) => {
+                    self.ice_servers = ice_servers;
+                    return Ok(self.ice_servers.clone());
+                }
+                Control::Error { code, message } => return Err(SignalError::Refused { code, message }),
+                other => {
+                    if let Some(event) = self.take(other) {
+                        self.early.push_back(event);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How the server was reached.
+    pub fn greeting(&self) -> &Greeting {
+        &self.greeting
     }
 
     /// The latest `iceServers` that the server gave, as `RTCPeerConnection` takes them.

@@ -3,8 +3,9 @@
 use crate::SUBPROTOCOL;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -113,7 +114,26 @@ pub enum ConnectError {
         address: String,
         /// What it said.
         detail: String,
+        /// Where it sends us instead, if it does: a captive portal does.
+        redirect: Option<String>,
     },
+}
+
+/// How a server was reached, for a diagnosis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// The other end of the connection: the server, or the proxy.
+    pub remote: SocketAddr,
+    /// The HTTP proxy in between, `host:port`.
+    pub proxy: Option<String>,
+    /// From the start until there was a connection, the name's lookup included.
+    pub connected: Duration,
+    /// From the start until TLS was done, if there is any.
+    pub secured: Option<Duration>,
+    /// From the start until the server had answered.
+    pub answered: Duration,
+    /// The server's clock at that moment, as HTTP writes it (RFC 9110 §6.6.1).
+    pub date: Option<String>,
 }
 
 /// A stream to the server, encrypted or not.
@@ -123,7 +143,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(crate) type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// Connects to the signalling of `server` (`http://`, `https://`, `ws://` or `wss://`).
-pub(crate) async fn connect(server: &str, options: &ConnectOptions) -> Result<Socket, ConnectError> {
+pub(crate) async fn connect(
+    server: &str,
+    options: &ConnectOptions,
+) -> Result<(Socket, Greeting), ConnectError> {
     let target =
         Target::parse(server).ok_or_else(|| ConnectError::BadUrl(server.chars().take(80).collect()))?;
     let address = target.address();
@@ -131,15 +154,22 @@ pub(crate) async fn connect(server: &str, options: &ConnectOptions) -> Result<So
     tokio::time::timeout(options.timeout, reach(&target, options)).await.map_err(|_| timeout)?
 }
 
-async fn reach(target: &Target, options: &ConnectOptions) -> Result<Socket, ConnectError> {
+async fn reach(target: &Target, options: &ConnectOptions) -> Result<(Socket, Greeting), ConnectError> {
+    let started = Instant::now();
     let address = target.address();
-    let tcp = match target.proxy(options.proxy.as_deref()) {
-        Some(proxy) => through_proxy(&proxy, &address).await?,
+    let proxy = target.proxy(options.proxy.as_deref());
+    let tcp = match &proxy {
+        Some(proxy) => through_proxy(proxy, &address).await?,
         None => tcp(&target.host, target.port).await?,
     };
     let _ = tcp.set_nodelay(true);
+    let unreachable = |source| ConnectError::Unreachable { address: address.clone(), source };
+    let remote = tcp.peer_addr().map_err(unreachable)?;
+    let connected = started.elapsed();
     let stream: Box<dyn Stream> =
         if target.tls { Box::new(tls(tcp, target, options).await?) } else { Box::new(tcp) };
+
+    let secured = target.tls.then(|| started.elapsed());
 
     let mut request = target
         .websocket_url()
@@ -148,17 +178,32 @@ async fn reach(target: &Target, options: &ConnectOptions) -> Result<Socket, Conn
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let config = WebSocketConfig::default().max_message_size(Some(1 << 20)).max_frame_size(Some(1 << 20));
     let answer = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
-    let not_sterna = |detail: String| ConnectError::NotSterna { address: address.clone(), detail };
+    let not_sterna =
+        |detail: String| ConnectError::NotSterna { address: address.clone(), detail, redirect: None };
     match answer {
         Ok((socket, response)) => {
             let protocol = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
             if protocol.is_none_or(|p| p != SUBPROTOCOL) {
                 return Err(not_sterna(format!("its WebSocket does not speak {SUBPROTOCOL}")));
             }
-            Ok(socket)
+            let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+            let greeting = Greeting {
+                remote,
+                proxy: proxy.map(|proxy| proxy.address()),
+                connected,
+                secured,
+                answered: started.elapsed(),
+                date: date.map(str::to_owned),
+            };
+            Ok((socket, greeting))
         }
         Err(tungstenite::Error::Http(response)) => {
-            Err(not_sterna(format!("HTTP {} for {}", response.status(), target.path)))
+            let redirect = response.headers().get(header::LOCATION).and_then(|url| url.to_str().ok());
+            Err(ConnectError::NotSterna {
+                address: address.clone(),
+                detail: format!("HTTP {} for {}", response.status(), target.path),
+                redirect: redirect.map(str::to_owned),
+            })
         }
         Err(tungstenite::Error::Protocol(
             tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(_),

@@ -57,7 +57,7 @@ mod session;
 
 pub use client::{Client, Event, Gone, Joined, Peer, SignalError};
 pub use code::{Code, ParseCodeError, WORDS, words};
-pub use connect::{ConnectError, ConnectOptions};
+pub use connect::{ConnectError, ConnectOptions, Greeting};
 pub use invitation::{Invitation, ParseInvitationError};
 pub use limits::Limits;
 pub use link::{Link, ParseLinkError};

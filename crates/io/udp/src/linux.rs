@@ -50,6 +50,16 @@ impl State {
                 SocketAddr::V6(_) => set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?,
             }
         }
+        if config.never_fragment {
+            match local {
+                SocketAddr::V4(_) => {
+                    set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
+                }
+                SocketAddr::V6(_) => {
+                    set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
+                }
+            }
+        }
         // Old kernels and some sandboxes know neither; setting 0 changes nothing, and tells.
         let segments = config.segmentation && set_option(fd, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         if config.coalescing {

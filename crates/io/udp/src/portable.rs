@@ -27,8 +27,8 @@ pub(crate) fn enlarge_buffers(socket: SockRef<'_>, config: &Config) {
 }
 
 impl State {
-    pub(crate) fn new(_: SockRef<'_>, _: SocketAddr, _: &Config) -> io::Result<Self> {
-        Ok(Self)
+    pub(crate) fn new(_: SockRef<'_>, _: SocketAddr, config: &Config) -> io::Result<Self> {
+        if config.never_fragment { Err(io::ErrorKind::Unsupported.into()) } else { Ok(Self) }
     }
 
     pub(crate) fn segments(&self) -> bool {

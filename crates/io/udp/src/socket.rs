@@ -30,6 +30,9 @@ pub struct Config {
     /// Let several sockets share the address and the system spread the senders among them (`SO_REUSEPORT`; ignored
     /// where there is none).
     pub reuse_port: bool,
+    /// Send datagrams in one piece or not at all, whatever the system believes the path takes (`IP_PMTUDISC_PROBE`):
+    /// for measuring that. Where the system cannot, binding fails.
+    pub never_fragment: bool,
 }
 
 impl Default for Config {
@@ -40,6 +43,7 @@ impl Default for Config {
             segmentation: true,
             coalescing: true,
             reuse_port: false,
+            never_fragment: false,
         }
     }
 }

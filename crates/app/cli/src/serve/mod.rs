@@ -3,6 +3,7 @@
 mod addresses;
 mod http;
 mod ice_servers;
+mod listening;
 mod settings;
 mod tls;
 
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use self::addresses::Addresses;
 use self::http::{HttpListener, Remote, mark_source};
 use self::ice_servers::IceServers;
+use self::listening::Listening;
 use self::settings::{Settings, Tls};
 use self::tls::Identity;
 use crate::args::Serve;
@@ -100,10 +102,7 @@ fn bind_relay(
     identity: Option<&Identity>,
     secret: &str,
 ) -> Result<Relay, Failure> {
-    let stun = match settings.stun {
-        0 => free_port(settings.listen).map_err(|error| Failure::new(Kind::Server, error.to_string()))?,
-        port => SocketAddr::new(settings.listen, port),
-    };
+    let listening = Listening::choose(settings, addresses)?;
     let mut policy = turn::PeerPolicy::default();
     for range in &settings.allow_peer {
         let cidr = range.parse().map_err(|error| {
@@ -118,26 +117,14 @@ fn bind_relay(
     server.relay_addresses = addresses.relay.clone();
     server.ports = settings.relay_ports.clone();
     server.policy = policy;
+    server.alternate = listening.alternate;
     server.unix_time_at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let tls = identity
         .map(|identity| (SocketAddr::new(settings.listen, settings.stun_tls), identity.config.clone()));
     let tls = tls.into_iter().collect();
-    let config = RelayConfig { udp: vec![stun], tcp: vec![stun], tls, ..RelayConfig::new(server) };
+    let config =
+        RelayConfig { udp: listening.udp, tcp: vec![listening.stun], tls, ..RelayConfig::new(server) };
     Relay::bind(config).map_err(|error| Failure::new(Kind::Server, error.to_string()))
-}
-
-/// A port that UDP and TCP both have free at this moment.
-fn free_port(listen: IpAddr) -> std::io::Result<SocketAddr> {
-    let mut attempts = 0;
-    loop {
-        let udp = std::net::UdpSocket::bind((listen, 0))?;
-        let address = udp.local_addr()?;
-        match std::net::TcpListener::bind(address) {
-            Ok(_) => return Ok(address),
-            Err(error) if attempts == 20 => return Err(error),
-            Err(_) => attempts += 1,
-        }
-    }
 }
 
 /// Says what to open, what to type next, and which addresses and ports are in use.
@@ -153,6 +140,9 @@ fn announce(
     let mut event = json!({
         "http": primary.trim_end_matches('/'), "stun": ice_servers.stun(), "turn": ice_servers.turn(),
     });
+    if let Some(second) = settings.stun_alternate {
+        event["stun_alternate"] = second.advertised.to_string().into();
+    }
     if let Some(fingerprint) = identity.and_then(|identity| identity.fingerprint.as_ref()) {
         event["fingerprint"] = fingerprint.clone().into();
     }
@@ -166,6 +156,9 @@ fn announce(
     let from =
         addresses.relay.iter().map(|relay| relay.advertised.to_string()).collect::<Vec<_>>().join(" and ");
     lines.push(format!("  STUN     {}", ice_servers.stun()));
+    if let Some(second) = settings.stun_alternate {
+        lines.push(format!("  NATs     discovered with the help of {}, too", second.advertised));
+    }
     for url in ice_servers.turn() {
         lines.push(format!("  TURN     {url}"));
     }

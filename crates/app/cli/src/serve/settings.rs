@@ -16,10 +16,20 @@ pub(crate) struct Settings {
     pub(crate) http: u16,
     pub(crate) stun: u16,
     pub(crate) stun_tls: u16,
+    pub(crate) stun_alternate: Option<SecondAddress>,
     pub(crate) public_ip: Option<IpAddr>,
     pub(crate) tls: Option<Tls>,
     pub(crate) allow_peer: Vec<String>,
     pub(crate) relay_ports: RangeInclusive<u16>,
+}
+
+/// A second address of this machine, for NAT discovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SecondAddress {
+    /// The machine's.
+    pub(crate) bind: IpAddr,
+    /// The one that others see.
+    pub(crate) advertised: IpAddr,
 }
 
 /// Where the certificate comes from.
@@ -37,6 +47,7 @@ struct File {
     http: Option<u16>,
     stun: Option<u16>,
     stun_tls: Option<u16>,
+    stun_alternate: Option<String>,
     public_ip: Option<IpAddr>,
     tls: Option<String>,
     #[serde(default)]
@@ -53,6 +64,12 @@ impl Settings {
             http: args.http.or(file.http).unwrap_or(8080),
             stun: args.stun.or(file.stun).unwrap_or(3478),
             stun_tls: args.stun_tls.or(file.stun_tls).unwrap_or(5349),
+            stun_alternate: args
+                .stun_alternate
+                .or(file.stun_alternate)
+                .as_deref()
+                .map(SecondAddress::parse)
+                .transpose()?,
             public_ip: args.public_ip.or(file.public_ip),
             tls: args.tls.or(file.tls).as_deref().map(Tls::parse).transpose()?,
             allow_peer: if args.allow_peer.is_empty() { file.allow_peer } else { args.allow_peer },
@@ -72,6 +89,21 @@ impl File {
         let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
         toml::from_str(&text)
             .map_err(|error| Failure::new(Kind::Usage, format!("{}: {error}", path.display())))
+    }
+}
+
+impl SecondAddress {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let (bind, advertised) = text.split_once('=').unwrap_or((text, text));
+        match (bind.parse(), advertised.parse()) {
+            (Ok(bind), Ok(advertised)) => Ok(Self { bind, advertised }),
+            _ => {
+                let message = format!(
+                    "--stun-alternate {text} is no address, such as 198.51.100.8 or 10.0.0.2=198.51.100.8"
+                );
+                Err(Failure::new(Kind::Usage, message))
+            }
+        }
     }
 }
 
@@ -137,9 +169,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_an_example() {
-        for arguments in
-            [["--tls", "x"], ["--relay-ports", "9-5"], ["--relay-ports", "80-90"], ["--public-ip", "0.0.0.0"]]
-        {
+        for arguments in [
+            ["--tls", "x"],
+            ["--stun-alternate", "10.0.0.2="],
+            ["--relay-ports", "9-5"],
+            ["--relay-ports", "80-90"],
+            ["--public-ip", "0.0.0.0"],
+        ] {
             assert_eq!(gather(&arguments).unwrap_err().kind, Kind::Usage, "{arguments:?}");
         }
     }

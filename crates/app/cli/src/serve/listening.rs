@@ -1,0 +1,106 @@
+//! Where STUN and TURN listen.
+
+use std::net::{IpAddr, SocketAddr};
+
+use stun::server::Alternate;
+
+use super::addresses::Addresses;
+use super::settings::{SecondAddress, Settings};
+use crate::failure::{Failure, Kind};
+
+/// How often free ports are looked for.
+const ATTEMPTS: u32 = 20;
+
+#[derive(Debug)]
+pub(crate) struct Listening {
+    /// The first address and port, of UDP and of TCP.
+    pub(crate) stun: SocketAddr,
+    /// All of UDP, the first one first.
+    pub(crate) udp: Vec<SocketAddr>,
+    /// The two addresses and two ports that help clients to discover their NAT (RFC 5780 §6).
+    pub(crate) alternate: Option<Alternate>,
+}
+
+impl Listening {
+    pub(crate) fn choose(settings: &Settings, addresses: &Addresses) -> Result<Self, Failure> {
+        let Some(second) = settings.stun_alternate else {
+            let stun = match settings.stun {
+                0 => free_port(settings.listen)
+                    .map_err(|error| Failure::new(Kind::Server, error.to_string()))?,
+                port => SocketAddr::new(settings.listen, port),
+            };
+            return Ok(Self { stun, udp: vec![stun], alternate: None });
+        };
+        let (first, advertised) = first_address(settings, addresses, second)?;
+        let (one, two) = match settings.stun {
+            0 => free_ports(first, second.bind)?,
+            // The port after it, as coturn does.
+            u16::MAX => (u16::MAX, u16::MAX - 1),
+            port => (port, port + 1),
+        };
+        let alternate = Alternate::new(SocketAddr::new(first, one), SocketAddr::new(second.bind, two))
+            .map_err(|error| Failure::new(Kind::Usage, format!("--stun-alternate {}: {error}", second.bind)))?
+            .advertised(advertised, second.advertised);
+        let stun = SocketAddr::new(settings.listen, one);
+        // A wildcard receives for both addresses, and leaves no room for other sockets at its ports.
+        let udp = if settings.listen.is_unspecified() {
+            vec![stun, SocketAddr::new(settings.listen, two)]
+        } else {
+            alternate.sockets().to_vec()
+        };
+        Ok(Self { stun, udp, alternate: Some(alternate) })
+    }
+}
+
+/// The address that the second one is second to, and how others see it.
+fn first_address(
+    settings: &Settings,
+    addresses: &Addresses,
+    second: SecondAddress,
+) -> Result<(IpAddr, IpAddr), Failure> {
+    if !settings.listen.is_unspecified() {
+        return Ok((settings.listen, settings.public_ip.unwrap_or(settings.listen)));
+    }
+    let same_family = |relay: &&turn::RelayAddress| relay.bind.is_ipv4() == second.bind.is_ipv4();
+    let first = addresses.relay.iter().find(same_family);
+    first.map(|relay| (relay.bind, relay.advertised)).ok_or_else(|| {
+        let message = format!("--stun-alternate {}: there is no first address of its family", second.bind);
+        Failure::new(Kind::Usage, message)
+    })
+}
+
+/// A port that UDP and TCP both have free at this moment.
+fn free_port(listen: IpAddr) -> std::io::Result<SocketAddr> {
+    let mut attempts = 0;
+    loop {
+        let udp = std::net::UdpSocket::bind((listen, 0))?;
+        let address = udp.local_addr()?;
+        match std::net::TcpListener::bind(address) {
+            Ok(_) => return Ok(address),
+            Err(error) if attempts == ATTEMPTS => return Err(error),
+            Err(_) => attempts += 1,
+        }
+    }
+}
+
+/// Two ports that both addresses have free at this moment, the first for TCP, too.
+fn free_ports(first: IpAddr, second: IpAddr) -> Result<(u16, u16), Failure> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        let attempt = || {
+            let one = free_port(first)?;
+            let held = std::net::UdpSocket::bind((second, one.port()))?;
+            let two = std::net::UdpSocket::bind((first, 0))?.local_addr()?;
+            std::net::UdpSocket::bind((second, two.port()))?;
+            drop(held);
+            Ok::<_, std::io::Error>((one.port(), two.port()))
+        };
+        match attempt() {
+            Ok(ports) if ports.0 != ports.1 => return Ok(ports),
+            Ok(_) => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    let why = last.map_or_else(|| "no ports are free".to_owned(), |error| error.to_string());
+    Err(Failure::new(Kind::Server, format!("cannot listen on {first} and {second}: {why}")))
+}
