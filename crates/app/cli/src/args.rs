@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Pipe(Pipe),
     /// Carry TCP connections and UDP datagrams to another machine
     Forward(Forward),
+    /// Play with NATs, without root and in virtual time
+    Lab(crate::lab::args::Lab),
 }
 
 /// How to find the other side.

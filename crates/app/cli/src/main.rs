@@ -3,6 +3,7 @@
 mod args;
 mod failure;
 mod forward;
+mod lab;
 mod output;
 mod pipe;
 mod qr;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             Command::Receive(args) => receive::run(args, output).await,
             Command::Pipe(args) => pipe::run(args, output).await,
             Command::Forward(args) => forward::run(args, output).await,
+            Command::Lab(args) => lab::run(args, output),
         }
     });
     // A thread that waits for standard input would otherwise keep the process.

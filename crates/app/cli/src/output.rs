@@ -32,6 +32,21 @@ impl Output {
         !self.json && std::io::stdin().is_terminal()
     }
 
+    /// Whether a program listens.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Whether only what matters is to be said.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
+    /// An object for programs, as it is, on a line.
+    pub(crate) fn object(self, object: &impl serde::Serialize) {
+        self.print(&serde_json::to_string(object).expect("what we tell can be told in JSON"));
+    }
+
     /// An event for programs: one JSON object on a line, `event` first.
     pub(crate) fn event(self, name: &str, fields: Value) {
         if self.json {

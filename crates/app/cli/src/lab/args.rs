@@ -1,0 +1,44 @@
+//! The command line of `sterna lab`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct Lab {
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Let every pair of NATs meet, many times, in virtual time
+    Grid(Grid),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Grid {
+    /// What stands between the two and the internet: names of presets, `classic` or `all`
+    #[arg(long, value_name = "NAME,NAME,…", value_delimiter = ',', default_value = "classic")]
+    pub(crate) presets: Vec<String>,
+
+    /// How often each pair meets
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) seeds: u64,
+
+    /// The first seed; the same seed gives the same result
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=1 << 53))]
+    pub(crate) seed: u64,
+
+    /// How many packets in a hundred get lost between each box and the internet
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub(crate) loss: f64,
+
+    /// Hold every machine to the laws of the simulator after each step; takes longer
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Write a page with the grid, in which each cell opens the ladder of its run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}

@@ -1,0 +1,14 @@
+//! `sterna lab`: NATs to play with.
+
+pub(crate) mod args;
+mod grid;
+
+use crate::failure::Failure;
+use crate::output::Output;
+use args::{Lab, LabCommand};
+
+pub(crate) fn run(args: Lab, output: Output) -> Result<(), Failure> {
+    match args.command {
+        LabCommand::Grid(args) => grid::run(args, output),
+    }
+}
