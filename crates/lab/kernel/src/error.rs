@@ -14,6 +14,17 @@ pub enum LabError {
         /// The Debian package that has it.
         package: &'static str,
     },
+    /// The machine has no TUN devices, and the NAT that was asked for needs one.
+    NoTun(io::Error),
+    /// The kernel lab has nothing to build this from.
+    NotOffered {
+        /// What was asked for.
+        what: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Somebody said stop.
+    Stopped,
     /// A program said no.
     Failed {
         /// The command and what it was fed.
@@ -33,7 +44,7 @@ pub enum LabError {
 impl LabError {
     /// Whether the machine lacks something that the lab needs, so that a person's test run should skip it.
     pub fn is_lacking(&self) -> bool {
-        matches!(self, Self::NotRoot | Self::Missing { .. })
+        matches!(self, Self::NotRoot | Self::Missing { .. } | Self::NoTun(_))
     }
 }
 
@@ -44,6 +55,12 @@ impl fmt::Display for LabError {
             Self::Missing { program, package } => {
                 write!(f, "the kernel lab needs `{program}`; try apt-get install {package}")
             }
+            Self::NoTun(error) => write!(
+                f,
+                "the kernel lab cannot open /dev/net/tun ({error}), which its userspace NATs need; try modprobe tun"
+            ),
+            Self::NotOffered { what, why } => write!(f, "the kernel lab does not offer {what}: {why}"),
+            Self::Stopped => f.write_str("stopped"),
             Self::Failed { command, message } => write!(f, "`{command}` failed: {}", message.trim()),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
         }
@@ -53,7 +70,7 @@ impl fmt::Display for LabError {
 impl std::error::Error for LabError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::NoTun(source) => Some(source),
             _ => None,
         }
     }

@@ -1,10 +1,10 @@
 //! NAT topologies out of network namespaces, veth pairs and nftables, for real programs.
 //!
 //! What `netsim` plays, this crate builds in the Linux kernel: a public segment with servers, and sites whose hosts
-//! sit behind a router with a NAT of a given kind. Any program can be run on any host. Everything lies within
+//! sit behind the boxes of a `netsim::Preset`. Any program can be run on any host. Everything lies within
 //! namespaces of its own and has no way out; the machine's own network and firewall are not touched. When the
-//! [`Lab`] is dropped, by a panic too, its namespaces and whatever runs in them are gone; what a killed process
-//! left behind, the next lab removes.
+//! [`Lab`] is dropped, by a panic too, its namespaces and whatever runs in them are gone. When its process is
+//! killed, a guardian that outlives it removes them; should that be killed as well, the next lab does.
 //!
 //! It needs root, and the programs `ip` and `nft` (Debian: `iproute2`, `nftables`).
 //!
@@ -23,17 +23,31 @@
 //! The public addresses are 5.5.0.0/16 and 5.6.0.0/16, which look like anybody's: programs that treat private or
 //! documentation ranges in a special way treat these as they would on the internet.
 //!
+//! What nftables cannot do (a mapping that depends on the address, random ports for an endpoint-independent one) a
+//! program does, with `netsim`'s own tables: see [`Builder`] and [`Site::made`].
+//!
+//! [`Grid`] lets the real `sterna` of every ordered pair of presets meet. [`Findings`] proves what a site does to packets, and asks the simulator the same questions.
+//!
 //! # Limits
 //!
-//! * Two hosts of one full-cone or address-restricted site must not use the same local port: the outer port is the
-//!   inner one, and the last user has it.
-//! * There is IPv4 only, no hairpinning, and no delay or loss: the kernel of the project's machines has no netem.
+//! * Two hosts of one site that the kernel builds must not use the same local port if the site is a full cone, is
+//!   address-restricted, or hairpins: the outer port is the inner one, and the last user has it.
+//! * Conntrack counts incoming packets as use of a mapping, whatever the preset says.
+//! * There is IPv4 only, and no delay or loss: the kernel of the project's machines has no netem.
 
 mod error;
+mod findings;
+mod guardian;
 mod lab;
 mod namespace;
-mod preset;
+mod program;
+mod rules;
+mod stop;
+mod userspace;
 
 pub use error::LabError;
-pub use lab::{Host, Lab, Site};
-pub use preset::{Preset, UnknownPreset};
+pub use findings::{Findings, Prober};
+pub use lab::{Builder, Host, Lab, Made, Site};
+pub use netsim::Preset;
+pub use program::Program;
+pub use stop::Stop;

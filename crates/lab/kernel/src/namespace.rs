@@ -1,10 +1,16 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
 use crate::error::LabError;
+use crate::guardian::Guardian;
 
 /// What all our namespaces begin with; the id and start time of the process that made them follow.
 const PREFIX: &str = "sterna-lab-";
@@ -15,14 +21,17 @@ pub(crate) struct Namespace {
     name: String,
 }
 
-/// Says which lab of which process a namespace belongs to.
+/// Says which lab of which process a namespace belongs to. Has a folder, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Owner {
     prefix: String,
+    folder: PathBuf,
+    /// Tidies up if this process is killed.
+    _guardian: Guardian,
 }
 
 impl Owner {
-    /// A new lab of this process. Namespaces that dead processes left behind are removed first.
+    /// A new lab of this process. What dead processes left behind is removed first.
     pub(crate) fn new() -> Result<Self, LabError> {
         static LABS: AtomicU32 = AtomicU32::new(0);
         let pid = std::process::id();
@@ -30,7 +39,22 @@ impl Owner {
         let _lock = lock()?;
         sweep()?;
         let lab = LABS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { prefix: format!("{PREFIX}{pid}-{born}-{lab}-") })
+        let prefix = format!("{PREFIX}{pid}-{born}-{lab}-");
+        let folder = std::env::temp_dir().join(format!("{prefix}files"));
+        let failed = |source| LabError::Io { what: format!("making {}", folder.display()), source };
+        let _guardian = Guardian::new(&prefix, &folder)?;
+        fs::create_dir(&folder).map_err(failed)?;
+        Ok(Self { prefix, folder, _guardian })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -42,10 +66,14 @@ impl Namespace {
         run(Command::new("ip").args(["netns", "add", &name]), "")?;
         drop(lock);
         let namespace = Self { name };
-        namespace.sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
-        namespace.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
-        namespace.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
-        namespace.sysctl("net/ipv4/conf/default/rp_filter", "0")?;
+        namespace.sysctls(&[
+            ("net/ipv6/conf/all/disable_ipv6", "1"),
+            ("net/ipv6/conf/default/disable_ipv6", "1"),
+            ("net/ipv4/conf/all/rp_filter", "0"),
+            ("net/ipv4/conf/default/rp_filter", "0"),
+            ("net/ipv4/conf/all/send_redirects", "0"),
+            ("net/ipv4/conf/default/send_redirects", "0"),
+        ])?;
         namespace.ip("link set lo up")?;
         Ok(namespace)
     }
@@ -61,17 +89,17 @@ impl Namespace {
 
     /// Replaces the rules in here.
     pub(crate) fn nft(&self, rules: &str) -> Result<(), LabError> {
-        run(self.command("nft").args(["-f", "-"]), &format!("flush ruleset\n{rules}")).map(drop)
+        let mut command = command_in(&self.name, "nft");
+        run(command.args(["-f", "-"]), &format!("flush ruleset\n{rules}")).map(drop)
     }
 
-    /// Sets a kernel parameter that namespaces have of their own, named by its path below `/proc/sys`.
-    pub(crate) fn sysctl(&self, parameter: &str, value: &str) -> Result<(), LabError> {
-        run(self.command("tee").arg(format!("/proc/sys/{parameter}")), value).map(drop)
-    }
-
-    /// A command that will run in here.
-    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        command_in(&self.name, program)
+    /// Sets kernel parameters that namespaces have of their own, named by their paths below `/proc/sys`.
+    pub(crate) fn sysctls(&self, parameters: &[(&str, &str)]) -> Result<(), LabError> {
+        let write = |(parameter, value): &(&str, &str)| {
+            let path = format!("/proc/sys/{parameter}");
+            fs::write(&path, value).map_err(|source| LabError::Io { what: format!("writing {path}"), source })
+        };
+        enter(&self.name, || parameters.iter().try_for_each(write))?
     }
 }
 
@@ -82,6 +110,24 @@ impl Drop for Namespace {
     }
 }
 
+/// Runs `task` on a thread of its own that belongs to a namespace. What it opens there stays there: sockets, TUN
+/// devices.
+pub(crate) fn enter<T: Send>(namespace: &str, task: impl FnOnce() -> T + Send) -> Result<T, LabError> {
+    let path = format!("/run/netns/{namespace}");
+    let failed = |source| LabError::Io { what: format!("entering {path}"), source };
+    let file = File::open(&path).map_err(failed)?;
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok::<T, rustix::io::Errno>(task())
+        });
+        match inside.join() {
+            Ok(result) => result.map_err(|errno| failed(errno.into())),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
 /// `ip netns exec` replaces itself by the program, so that killing the child kills the program.
 pub(crate) fn command_in(namespace: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("ip");
@@ -89,20 +135,28 @@ pub(crate) fn command_in(namespace: &str, program: impl AsRef<OsStr>) -> Command
     command
 }
 
-/// Removes what processes left behind that were killed before they could tidy up.
+/// Removes what processes left behind that were killed, together with their guardians, before they could tidy up.
 fn sweep() -> Result<(), LabError> {
     let list = run(Command::new("ip").args(["netns", "list"]), "")?;
     for line in String::from_utf8_lossy(&list.stdout).lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
         let Some((pid, born)) = owner(name) else { continue };
         if start_time(pid) != Some(born) {
-            remove(name)?;
+            // Its guardian may be at it, too.
+            let _ = remove(name);
+        }
+    }
+    let files = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for file in files {
+        let Some((pid, born)) = file.file_name().to_str().and_then(owner) else { continue };
+        if start_time(pid) != Some(born) {
+            let _ = fs::remove_dir_all(file.path());
         }
     }
     Ok(())
 }
 
-/// The process that made a namespace: its id and start time.
+/// The process that made a namespace or a folder: its id and start time.
 fn owner(name: &str) -> Option<(u32, u64)> {
     let mut parts = name.strip_prefix(PREFIX)?.splitn(3, '-');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -128,9 +182,10 @@ fn remove(name: &str) -> Result<(), LabError> {
 /// Held while namespaces are listed or made: the first `ip netns add` on a machine sets up `/run/netns`, and two
 /// at once get in each other's way.
 fn lock() -> Result<File, LabError> {
-    let path = std::env::temp_dir().join("sterna-lab.lock");
+    // Not in a folder that anybody can write to: there it could be somebody else's.
+    let path = Path::new("/run/sterna-lab.lock");
     let failed = |source| LabError::Io { what: format!("locking {}", path.display()), source };
-    let file = File::create(&path).map_err(failed)?;
+    let file = File::create(path).map_err(failed)?;
     file.lock().map_err(failed)?;
     Ok(file)
 }
@@ -141,7 +196,8 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Result<Output, LabError
     let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
     let text = if input.is_empty() { words.join(" ") } else { format!("{} <<< {input}", words.join(" ")) };
     let failed = |source| LabError::Io { what: format!("running `{text}`"), source };
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own: Ctrl-C in a terminal asks us to tidy up, and must not end those who do it for us.
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let mut stdin = child.stdin.take().expect("it is piped");
     // A program that does not read its input breaks the pipe; its exit code tells.

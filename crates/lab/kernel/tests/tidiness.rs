@@ -5,7 +5,7 @@ mod lab;
 use std::process::{Command, Stdio};
 
 use lab::lab;
-use sterna_kernel::Preset;
+use netsim::Preset;
 
 fn namespaces(of: &str) -> Vec<String> {
     let output = Command::new("ip").args(["netns", "list"]).output().unwrap();
