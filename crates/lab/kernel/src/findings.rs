@@ -111,8 +111,7 @@ impl Findings {
                 tcp,
             };
         };
-        let mapping =
-            (first != own).then(|| dependence(first == other_port, first == other_address));
+        let mapping = (first != own).then(|| dependence(first == other_port, first == other_address));
         let [again] = mapped(world, FOR_MAPPING, [(0, 0)]);
         let (filtering, unmoved) = filtering(world, open, mapping);
         Self {
@@ -185,11 +184,7 @@ fn dependence(other_port: bool, other_address: bool) -> Dependence {
 }
 
 /// What the filter depends on, and whether those who were turned away have left the mapping as it was.
-fn filtering(
-    world: &mut impl World,
-    open: bool,
-    mapping: Option<Dependence>,
-) -> (Option<Dependence>, bool) {
+fn filtering(world: &mut impl World, open: bool, mapping: Option<Dependence>) -> (Option<Dependence>, bool) {
     let inner = Spot::Inner(FOR_FILTERING);
     let [Some(mapped_to)] = mapped(world, FOR_FILTERING, [(0, 0)]) else { return (None, false) };
     let knocks = [(0, 0), (0, 2), (1, 2)]

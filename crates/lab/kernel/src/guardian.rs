@@ -36,9 +36,8 @@ impl Guardian {
         command.args(["-c", PROGRAM, "sterna-lab-guardian", prefix]).arg(folder);
         // A group of its own: what ends us by Ctrl-C in a terminal must not end it.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command
-            .spawn()
-            .map_err(|source| LabError::Io { what: "running `sh`".to_owned(), source })?;
+        let child =
+            command.spawn().map_err(|source| LabError::Io { what: "running `sh`".to_owned(), source })?;
         Ok(Self(child))
     }
 }

@@ -300,9 +300,9 @@ impl Lab {
         self.join(outside, &namespace, WAN, &external, owns)?;
         let router = Router { namespace, inside, taken: 10 };
         let lan = router.address(1);
-        router.namespace.ip(&format!(
-            "link add {LAN} type bridge\n addr add {lan}/24 dev {LAN}\n link set {LAN} up"
-        ))?;
+        router
+            .namespace
+            .ip(&format!("link add {LAN} type bridge\n addr add {lan}/24 dev {LAN}\n link set {LAN} up"))?;
         router.namespace.sysctls(&[("net/ipv4/ip_forward", "1")])?;
         // Packets between the hosts of the site are the bridge's business; this file exists only where the kernel
         // could make it otherwise.

@@ -47,7 +47,9 @@ impl Rules {
                 PortAssignment::Overloading | PortAssignment::Random,
             ) => None,
             // Which outer address a socket gets is no function of its port, and the map knows only that.
-            (Some(EndpointIndependent), Some(filtering), PortAssignment::Preserving) if behaviour.pool == 1 => {
+            (Some(EndpointIndependent), Some(filtering), PortAssignment::Preserving)
+                if behaviour.pool == 1 =>
+            {
                 Some(Cone { filtering, hairpin: behaviour.hairpin, place, timeout: behaviour.udp_timeout })
             }
             _ => return None,
@@ -58,8 +60,10 @@ impl Rules {
         let egress = match behaviour.egress {
             Egress::All => String::new(),
             Egress::TcpOnly => "iifname lan oifname wan meta l4proto udp drop".to_owned(),
-            Egress::TcpPort(port) => format!("iifname lan oifname wan tcp dport != {port} drop
-                    iifname lan oifname wan meta l4proto != tcp drop"),
+            Egress::TcpPort(port) => format!(
+                "iifname lan oifname wan tcp dport != {port} drop
+                    iifname lan oifname wan meta l4proto != tcp drop"
+            ),
             Egress::Nothing => "iifname lan oifname wan drop".to_owned(),
             _ => return None,
         };
@@ -124,7 +128,8 @@ fn source(behaviour: &NatBehaviour, place: &Place) -> String {
             format!("snat to {first}-{last}")
         }
         (all, _) => {
-            let numbered: Vec<_> = all.iter().enumerate().map(|(n, address)| format!("{n} : {address}")).collect();
+            let numbered: Vec<_> =
+                all.iter().enumerate().map(|(n, address)| format!("{n} : {address}")).collect();
             format!("snat to numgen random mod {} map {{ {} }}", all.len(), numbered.join(", "))
         }
     };
@@ -187,11 +192,8 @@ impl Cone<'_> {
             learn += &format!("\n{out} update @spoken {{ {learned} }}");
         }
         let to = "dnat ip to udp dport map @inside";
-        let mut lead = if by_itself {
-            String::new()
-        } else {
-            format!("iifname wan meta l4proto udp {outside} {to}")
-        };
+        let mut lead =
+            if by_itself { String::new() } else { format!("iifname wan meta l4proto udp {outside} {to}") };
         let mut turn = String::new();
         let external = self.place.external[0];
         if self.hairpin != Hairpin::None {

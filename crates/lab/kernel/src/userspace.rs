@@ -56,8 +56,13 @@ enum Side {
 impl Userspace {
     /// Makes the router's namespace, which has the interfaces `lan` and `wan`, hand its packets to `nat`.
     /// `external` are addresses that the router answers for, but does not have.
-    pub(crate) fn new(router: &Namespace, nat: Translator, external: Vec<Ipv4Addr>) -> Result<Self, LabError> {
-        let (inner, outer) = enter(router.name(), || Ok((open(INNER)?, open(OUTER)?)))?.map_err(LabError::NoTun)?;
+    pub(crate) fn new(
+        router: &Namespace,
+        nat: Translator,
+        external: Vec<Ipv4Addr>,
+    ) -> Result<Self, LabError> {
+        let (inner, outer) =
+            enter(router.name(), || Ok((open(INNER)?, open(OUTER)?)))?.map_err(LabError::NoTun)?;
         router.ip(&format!(
             "link set {INNER} up\n link set {OUTER} up\n\
              route add default dev {INNER} table 101\n rule add iif lan lookup 101 pref 101\n\

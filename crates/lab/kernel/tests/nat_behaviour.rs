@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use lab::{Agent, lab};
-use sterna_kernel::{Builder, Findings, Lab, LabError, Made, Prober};
 use netsim::{Dependence, Hairpin, NatBehaviour, PortAssignment, Preset};
+use sterna_kernel::{Builder, Findings, Lab, LabError, Made, Prober};
 
 const PORT: u16 = 5000;
 /// Long enough for a packet through three namespaces, on a busy machine too.
@@ -23,7 +23,8 @@ fn every_preset_is_what_the_simulator_says() {
         let (found, made) = prober.preset(&mut lab, preset).unwrap();
         assert_eq!(found, Findings::simulated(preset), "{preset}");
         // The only box that nftables has no words for.
-        let expected = if preset == Preset::Cgn { &[Made::Userspace, Made::Kernel][..] } else { &[Made::Kernel] };
+        let expected =
+            if preset == Preset::Cgn { &[Made::Userspace, Made::Kernel][..] } else { &[Made::Kernel] };
         assert_eq!(made, expected, "{preset}");
     }
 }

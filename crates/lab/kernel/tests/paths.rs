@@ -9,9 +9,9 @@ use std::fs;
 use std::time::Duration;
 
 use lab::lab;
+use netsim::Preset;
 use serde_json::Value;
 use sterna_kernel::{Host, Lab, Program, Stop};
-use netsim::Preset;
 
 /// How long one event may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -82,7 +82,8 @@ impl Prober {
         let number = self.sites;
         let inner = lab.add_host(site, &format!("inner{number}"))?;
         let neighbour = lab.add_host(site, &format!("neighbour{number}"))?;
-        let spots = [FOR_MAPPING, FOR_FILTERING, FOR_HAIRPIN].map(|port| (Spot::Inner(port), inner.address()));
+        let spots =
+            [FOR_MAPPING, FOR_FILTERING, FOR_HAIRPIN].map(|port| (Spot::Inner(port), inner.address()));
         let mut sockets = bind(&inner, spots)?;
         sockets.extend(bind(&neighbour, [(Spot::Neighbour(NEIGHBOUR), neighbour.address())])?);
         let heard = HashMap::new();

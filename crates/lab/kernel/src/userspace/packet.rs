@@ -314,8 +314,7 @@ mod tests {
                 let mut parsed = Packet::parse(&mut bytes).unwrap();
                 assert_eq!(parsed.path().local, address("10.0.0.10:5000"));
                 assert_eq!(parsed.path().remote, address("5.5.5.5:3478"));
-                let path =
-                    Path::new(parsed.transport, address("5.5.6.1:40001"), address("10.9.8.7:1"));
+                let path = Path::new(parsed.transport, address("5.5.6.1:40001"), address("10.9.8.7:1"));
                 parsed.redirect(path);
                 assert_eq!(parsed.path(), path);
                 assert_eq!(bytes, expected);
