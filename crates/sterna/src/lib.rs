@@ -60,7 +60,9 @@
 //! [`DataChannel::close`].
 //!
 //! **When it fails**, [`PeerConnection::connected`] and [`PeerEvent::Failed`] say why and what to do about it, and bring the
-//! evidence: which server answered what, which pairs were tried ([`Failure`]). [`PeerConnection::path`] tells whether the
+//! evidence: which server answered what, which pairs were tried ([`Failure`]), with the doctor's [`Verdict`]s on it:
+//! a stable code, what shows it in numbers, and the exact thing to change. [`PeerConnection::report`] gives the same at
+//! any time, and prints as text. [`PeerConnection::path`] tells whether the
 //! path is direct or relayed, and if relayed, why.
 //!
 //! # The floors below
@@ -70,11 +72,11 @@
 //! are at [`machine`].
 
 pub use driver::{
-    ByteStream, CandidateError, CandidateKind, Certificate, CertificateDer, ChannelState, Configuration,
-    ConnectionState, DataChannel, DataChannelInit, Error, Failure, FailureCause, Fingerprint,
-    IceCandidateInit, IceConnectionState, IceGatheringState, IceServer, IceTransportPolicy, Message,
-    PathInfo, PathKind, PeerConnection, PeerEvent, Report, SdpType, SendError, SessionDescription,
-    SignalingState, Stats,
+    ByteStream, CandidateError, CandidateKind, Certificate, CertificateDer, ChannelState, Code,
+    Configuration, ConnectionState, DataChannel, DataChannelInit, Error, Evidence, Failure, FailureCause,
+    Fingerprint, IceCandidateInit, IceConnectionState, IceGatheringState, IceServer, IceTransportPolicy,
+    Message, PathInfo, PathKind, PeerConnection, PeerEvent, Report, SdpType, SendError, SessionDescription,
+    SignalingState, Stats, Summary, Verdict,
 };
 
 /// What most programs need, for `use sterna::prelude::*`.

@@ -63,11 +63,13 @@ impl Kind {
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     pub(crate) message: String,
+    /// What the doctor says of a connection that failed.
+    pub(crate) verdicts: Vec<sterna::Verdict>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), verdicts: Vec::new() }
     }
 
     /// A file operation that failed, with the advice that fits its error.

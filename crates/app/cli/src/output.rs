@@ -71,10 +71,17 @@ impl Output {
     /// The last word of a command that failed.
     pub(crate) fn failed(self, failure: &Failure) {
         if self.json {
-            self.event("failed", json!({ "code": failure.kind.name(), "message": failure.message }));
+            let mut fields = json!({ "code": failure.kind.name(), "message": failure.message });
+            if !failure.verdicts.is_empty() {
+                fields["verdicts"] = failure.verdicts.iter().map(verdict_json).collect();
+            }
+            self.event("failed", fields);
         } else {
             let (red, reset) = if colours() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
             eprintln!("{red}sterna: {}{reset}", failure.message);
+            for verdict in &failure.verdicts {
+                eprintln!("{verdict}");
+            }
         }
     }
 
@@ -97,6 +104,16 @@ impl Output {
             writeln!(stdout, "{line}").and_then(|()| stdout.flush())
         };
     }
+}
+
+/// A verdict as `docs/json.md` describes it.
+pub(crate) fn verdict_json(verdict: &sterna::Verdict) -> Value {
+    json!({
+        "code": verdict.code.as_str(),
+        "message": verdict.message(),
+        "evidence": verdict.evidence,
+        "advice": verdict.advice,
+    })
 }
 
 /// Whether standard error takes colours: a terminal, and nobody said `NO_COLOR`.

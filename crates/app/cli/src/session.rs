@@ -24,6 +24,8 @@ const CHANNEL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A peer whose signalling is gone and that is silent for so long is gone as well.
 const SILENCE: Duration = Duration::from_secs(8);
+/// How long the other side may take to say what it knows of a connection that failed.
+const OPINION: Duration = Duration::from_millis(1500);
 /// How long the last bytes may take to arrive.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -215,6 +217,7 @@ async fn connect(
         channels,
         tell,
         described: false,
+        told_evidence: false,
     };
     let negotiation = tokio::spawn(negotiation.run(offers));
     let path = loop {
@@ -304,6 +307,8 @@ struct Negotiation {
     channels: mpsc::Sender<DataChannel>,
     tell: watch::Sender<Health>,
     described: bool,
+    /// Whether the other side was told what we know of a connection that does not come about.
+    told_evidence: bool,
 }
 
 impl Negotiation {
@@ -334,7 +339,7 @@ impl Negotiation {
         loop {
             tokio::select! {
                 event = self.connection.next_event() => match event {
-                    Some(event) => self.observe(event)?,
+                    Some(event) => self.observe(event).await?,
                     None => return Ok(()),
                 },
                 payload = self.session.next(), if signalling => match payload {
@@ -400,13 +405,51 @@ impl Negotiation {
                     tracing::debug!(%error, "a candidate of no use");
                 }
             }
+            Payload::Other(value) => {
+                if let Some(summary) = doctor_word(&value) {
+                    self.connection.set_remote_summary(summary);
+                    self.tell_evidence();
+                }
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn observe(&mut self, event: PeerEvent) -> Result<(), Failure> {
+    /// Tells the other side what we know of the connection, once: each side sees what the other cannot.
+    fn tell_evidence(&mut self) {
+        if !std::mem::replace(&mut self.told_evidence, true) {
+            let summary = self.connection.report().evidence.summary();
+            self.say(&Payload::Other(json!({ "doctor": summary })));
+        }
+    }
+
+    /// Why the connection failed, by what both sides know if the other one still answers.
+    async fn explain(&mut self, failure: sterna::Failure) -> Failure {
+        let connected = matches!(&*self.tell.borrow(), Health::Connected(_));
+        let kind = if connected { Kind::Peer } else { Kind::Connection };
+        let mut evidence = failure.report.evidence.clone();
+        self.tell_evidence();
+        let theirs = async {
+            while let Ok(payload) = self.session.next().await {
+                if let Payload::Other(value) = payload
+                    && let Some(summary) = doctor_word(&value)
+                {
+                    return Some(Box::new(summary));
+                }
+            }
+            None
+        };
+        if evidence.theirs.is_none() {
+            evidence.theirs = tokio::time::timeout(OPINION, theirs).await.ok().flatten();
+        }
+        let verdicts = sterna::Report::from(evidence).verdicts;
+        Failure { verdicts, ..Failure::new(kind, failure.to_string()) }
+    }
+
+    async fn observe(&mut self, event: PeerEvent) -> Result<(), Failure> {
         match event {
+            PeerEvent::Failed(failure) => return Err(self.explain(*failure).await),
             PeerEvent::IceCandidate(candidate) if self.trickle => {
                 let value = candidate.map(|candidate| serde_json::to_value(candidate).expect("plain data"));
                 self.say(&Payload::Candidate(value));
@@ -420,15 +463,15 @@ impl Negotiation {
                     self.tell.send_replace(Health::Connected(Box::new(path)));
                 }
             }
-            PeerEvent::Failed(failure) => {
-                let connected = matches!(&*self.tell.borrow(), Health::Connected(_));
-                let kind = if connected { Kind::Peer } else { Kind::Connection };
-                return Err(Failure::new(kind, failure.to_string()));
-            }
             _ => {}
         }
         Ok(())
     }
+}
+
+/// What the other side says of its own evidence: `{"doctor":{…}}`.
+fn doctor_word(value: &Value) -> Option<sterna::Summary> {
+    serde_json::from_value(value.get("doctor")?.clone()).ok()
 }
 
 /// Signs of life of a peer whose signalling has gone. A live one answers a consent check every few seconds
@@ -441,7 +484,7 @@ struct Pulse {
 
 impl Pulse {
     fn is_lost(&mut self, connection: &PeerConnection) -> bool {
-        let pairs = connection.report().map(|report| report.pairs).unwrap_or_default();
+        let pairs = connection.report().evidence.ice.pairs;
         let signs = pairs
             .iter()
             .map(|pair| u64::from(pair.responses_received) + u64::from(pair.requests_received))

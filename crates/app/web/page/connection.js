@@ -1,6 +1,7 @@
 // One RTCPeerConnection to one member of the room: offers and answers, channels, media, and what became of it.
 
 import { describePath, readPath } from "./path.js";
+import { describeVerdicts, examine } from "./verdict.js";
 
 /**
  * @typedef {import("./sterna.js").Member} Member
@@ -51,8 +52,12 @@ export class Connection {
   #restarts = 0;
   /** @type {RTCIceCandidateInit[]} */
   #early = [];
-  /** What gathering complained about, by server. @type {Map<string, string>} */
+  /** What gathering complained about, by server. @type {Map<string, { url: string, code: number, text: string }>} */
   #complaints = new Map();
+  /** Whether the other side said that it has no more candidates. */
+  #ended = false;
+  /** Why there is no connection, if there is none. @type {import("./verdict.js").Verdict[]} */
+  verdicts = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #queue = Promise.resolve();
@@ -141,7 +146,7 @@ export class Connection {
     };
     pc.onicecandidateerror = (event) => {
       const { url, errorCode, errorText } = /** @type {RTCPeerConnectionIceErrorEvent} */ (event);
-      this.#complaints.set(url, `${errorCode} ${errorText}`.trim());
+      this.#complaints.set(`${errorCode} ${url}`, { url, code: errorCode, text: errorText });
     };
     pc.ontrack = ({ track }) => {
       this.stream.addTrack(track);
@@ -206,6 +211,7 @@ export class Connection {
         await this.#sendDescription();
       }
     } else if (candidate !== undefined) {
+      if (!candidate?.candidate) this.#ended = true;
       if (pc.remoteDescription) await this.#addCandidate(candidate ?? undefined);
       else if (candidate) this.#early.push(candidate);
     }
@@ -246,7 +252,8 @@ export class Connection {
 
   /** A path that is gone may come back elsewhere: one side asks for a restart, a few times. */
   async #failed() {
-    this.pathLine = await this.#verdict();
+    this.verdicts = examine([...(await this.#pc.getStats()).values()], this.#seen());
+    this.pathLine = `no connection\n${describeVerdicts(this.verdicts)}`;
     this.onchange();
     if (!this.member.offers || this.#restarts >= 3 || this.#room.state !== "connected") return;
     this.#restarts++;
@@ -256,21 +263,12 @@ export class Connection {
     this.#pc.restartIce();
   }
 
-  /** Why there is no path, from what was seen on this side. */
-  async #verdict() {
-    /** @type {any[]} */
-    const all = [...(await this.#pc.getStats()).values()];
-    const has = (/** @type {string} */ side, /** @type {string} */ kind) =>
-      all.some((stat) => stat.type === side && stat.candidateType === kind);
-    const complaints = [...this.#complaints].map(([url, text]) => `${url}: ${text}`).join("; ");
-    const heard = complaints ? ` (${complaints})` : "";
-    const pairs = all.filter((stat) => stat.type === "candidate-pair");
-    const sent = pairs.reduce((sum, pair) => sum + (pair.requestsSent ?? 0), 0);
-    if (!all.some((stat) => stat.type === "remote-candidate")) {
-      return "no connection: the other side sent no address";
-    }
-    if (!has("local-candidate", "relay")) return `no connection: no direct path, and no relay answers${heard}`;
-    return `no connection: ${sent} checks sent on ${pairs.length} paths, none answered${heard}`;
+  /** What is known besides the statistics. @returns {import("./verdict.js").Seen} */
+  #seen() {
+    const servers = this.#pc.getConfiguration().iceServers ?? [];
+    const ended = this.#ended || (this.#pc.remoteDescription?.sdp.includes("a=end-of-candidates") ?? false);
+    const { relayOnly } = this.#options;
+    return { errors: [...this.#complaints.values()], servers, relayOnly, connected: false, ended };
   }
 
   /** Keeps the path line true while there is a connection. */
@@ -279,9 +277,10 @@ export class Connection {
     const look = async () => {
       if (this.closed) return;
       const report = await this.#pc.getStats();
-      const path = this.#pc.iceConnectionState === "failed" ? null : readPath(report, this.#options);
+      const path = this.#pc.iceConnectionState === "failed" ? null : readPath(report, this.#seen());
       this.stages.dtls = this.#dtls();
       if (path) {
+        this.verdicts = [];
         this.path = path;
         this.pathLine = describePath(path);
         this.#restarts = 0;

@@ -1,5 +1,7 @@
 // How two ends are connected, in one line, and why not better: read from getStats.
 
+import { examine } from "./verdict.js";
+
 /**
  * @typedef {object} Path
  * @property {boolean} relayed
@@ -11,8 +13,10 @@
  * @property {string} because why it is relayed, if it is
  */
 
-/** @param {RTCStatsReport} report @param {{ relayOnly: boolean }} options @returns {Path | null} */
-export function readPath(report, { relayOnly }) {
+/** @typedef {import("./verdict.js").Seen} Seen */
+
+/** @param {RTCStatsReport} report @param {Seen} seen @returns {Path | null} */
+export function readPath(report, seen) {
   /** @type {any[]} */
   const all = [...report.values()];
   const transport = all.find((stat) => stat.type === "transport" && stat.selectedCandidatePairId);
@@ -32,7 +36,7 @@ export function readPath(report, { relayOnly }) {
     protocol: `${transportName}${family(local, remote)}`,
     rtt: pair.currentRoundTripTime === undefined ? null : Math.round(pair.currentRoundTripTime * 1000),
     relay: relayed ? relayName(local, remote) : "",
-    because: relayed ? reason(all, report, relayOnly) : "",
+    because: relayed ? reason(all, seen) : "",
   };
 }
 
@@ -61,22 +65,11 @@ function relayName(local, remote) {
   return url?.[1] ?? local.address ?? "the relay";
 }
 
-/** @param {any[]} all @param {RTCStatsReport} report @param {boolean} relayOnly */
-function reason(all, report, relayOnly) {
-  if (relayOnly) return "this page was asked to use the relay only";
-  const types = (/** @type {string} */ type) =>
-    new Set(all.filter((stat) => stat.type === type).map((stat) => stat.candidateType));
-  const remote = types("remote-candidate");
-  if (remote.size === 1 && remote.has("relay")) return "the other side offers its relay only";
-  const direct = all.filter(
-    (stat) =>
-      stat.type === "candidate-pair" &&
-      report.get(stat.localCandidateId)?.candidateType !== "relay" &&
-      report.get(stat.remoteCandidateId)?.candidateType !== "relay",
-  );
-  const sent = direct.reduce((sum, pair) => sum + (pair.requestsSent ?? 0), 0);
-  const answered = direct.reduce((sum, pair) => sum + (pair.responsesReceived ?? 0), 0);
-  if (!direct.length) return "no direct path is possible between these two networks";
-  if (answered) return "the direct path did not last";
-  return `no direct path answers (${sent} checks sent, none answered)`;
+/** In the words of the verdict that weighs most. @param {any[]} all @param {Seen} seen */
+function reason(all, seen) {
+  if (seen.relayOnly) return "this page was asked to use the relay only";
+  const remote = new Set(all.filter((stat) => stat.type === "remote-candidate").map((stat) => stat.candidateType));
+  if (remote.size === 1 && remote.has("relay")) return "the other side gave only relayed candidates";
+  const [verdict] = examine(all, { ...seen, connected: true });
+  return (verdict?.code === "inconclusive" ? verdict.evidence[0] : verdict?.message) ?? "";
 }

@@ -55,6 +55,7 @@ static ASSETS: &[Asset] = assets![
     "/spake2.js" "text/javascript; charset=utf-8" "spake2.js",
     "/sterna.js" "text/javascript; charset=utf-8" "sterna.js",
     "/transfer.js" "text/javascript; charset=utf-8" "transfer.js",
+    "/verdict.js" "text/javascript; charset=utf-8" "verdict.js",
     "/zip.js" "text/javascript; charset=utf-8" "zip.js",
 ];
 
@@ -149,6 +150,21 @@ mod tests {
             let outside = asset.body.matches("https://").count();
             let named = asset.body.matches("https:// pages").count();
             assert!(outside == named, "{} names an address", asset.path);
+        }
+    }
+
+    #[test]
+    fn the_page_speaks_the_words_of_the_doctor() {
+        let source = ASSETS.iter().find(|asset| asset.path == "/verdict.js").unwrap().body;
+        let table = source.split("export const WORDS = [").nth(1).unwrap().split("];").next().unwrap();
+        let words: Vec<(doctor::Code, &str)> = table
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("[\"")?.strip_suffix("\"],")?.split_once("\", \""))
+            .map(|(code, message)| (code.parse().expect("the doctor knows the code"), message))
+            .collect();
+        assert!(words.len() > 10 && words.is_sorted_by_key(|(code, _)| *code), "{words:?}");
+        for (code, message) in words {
+            assert_eq!(message, code.message());
         }
     }
 

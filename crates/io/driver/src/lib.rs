@@ -36,12 +36,13 @@ pub use configuration::{Configuration, IceServer, IceTransportPolicy};
 pub use connect::Connector;
 pub use crypto::{Certificate, Fingerprint};
 pub use data_channel::DataChannel;
+pub use doctor::{Code, Evidence, Report, Summary, Verdict};
 pub use engine::{Engine, Host, Shared};
 pub use error::{Error, SendError};
 pub use event::PeerEvent;
-pub use ice::{CandidateKind, Report};
 pub use interfaces::{interfaces, source_for};
 pub use mdns::hears_itself;
+pub use ice::CandidateKind;
 pub use message::Message;
 pub use network::Network;
 pub use peer::{

@@ -2,8 +2,10 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, MutexGuard};
 use std::task::Poll;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crypto::Certificate;
+use doctor::{Report, Summary};
 use peer::{
     Connection, ConnectionState, DataChannelInit, IceCandidateInit, IceConnectionState, IceGatheringState,
     OfferOptions, PathSummary, SessionDescription, SignalingState, Stats,
@@ -67,6 +69,8 @@ impl PeerConnection {
             mtu: configuration.mtu,
             max_message_size: configuration.max_message_size,
             send_buffer: configuration.send_buffer,
+            unix_time_at_start: SystemTime::now().duration_since(UNIX_EPOCH).ok(),
+            proxy: crate::proxy::configured(),
             ..peer::Configuration::new(Seed(crypto::seed()), certificate)
         };
         let clock = Clock::start();
@@ -236,9 +240,17 @@ impl PeerConnection {
         self.handle.state().connection.path()
     }
 
-    /// What ICE has tried so far, and what came back; `None` before there was anything to do.
-    pub fn report(&self) -> Option<ice::Report> {
-        self.handle.state().connection.ice_report()
+    /// What was tried so far and what came back, and the doctor's verdicts on it: why there is no connection, or why it
+    /// is not direct. As text, `report.to_string()` is what `sterna` prints.
+    pub fn report(&self) -> Report {
+        let now = self.handle.shared.now();
+        self.handle.state().connection.report(now)
+    }
+
+    /// Takes what the other side tells of its own evidence ([`Evidence::summary`](doctor::Evidence::summary)), which
+    /// makes certain what one side alone cannot know: that candidates were lost, or packets did not arrive.
+    pub fn set_remote_summary(&self, summary: Summary) {
+        self.handle.state().connection.set_remote_summary(summary);
     }
 
     /// Statistics with the names of webrtc-stats (`getStats`).

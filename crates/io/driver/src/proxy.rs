@@ -24,11 +24,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// The proxy that the environment wants used for `host` at `remote`, if any.
     pub(crate) fn for_host(host: &str, remote: SocketAddr) -> Option<Self> {
-        let variable = |names: [&str; 2]| {
-            names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-        };
-        let proxy =
-            variable(["HTTPS_PROXY", "https_proxy"]).or_else(|| variable(["ALL_PROXY", "all_proxy"]))?;
+        let proxy = environment()?;
         let exceptions = variable(["NO_PROXY", "no_proxy"]).unwrap_or_default();
         if remote.ip().is_loopback() || is_excepted(&exceptions, host, remote.ip()) {
             return None;
@@ -96,6 +92,22 @@ impl Proxy {
             None => Err(failed("does not speak HTTP".into())),
         }
     }
+}
+
+/// The proxy that the environment wants used, as `host:port`, without user and password.
+pub(crate) fn configured() -> Option<String> {
+    let Proxy { host, port, .. } = Proxy::parse(&environment()?)?;
+    Some(format!("{host}:{port}"))
+}
+
+/// The proxy's URL.
+fn environment() -> Option<String> {
+    variable(["HTTPS_PROXY", "https_proxy"]).or_else(|| variable(["ALL_PROXY", "all_proxy"]))
+}
+
+/// The first of these environment variables that says something.
+fn variable(names: [&str; 2]) -> Option<String> {
+    names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
 /// The status code of an HTTP/1 answer.

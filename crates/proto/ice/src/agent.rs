@@ -368,7 +368,18 @@ impl Agent {
             remote: self.session.remotes.report(),
             servers: self.gatherer.report(&self.relays, hides_addresses(&self.config)),
             pairs: self.session.report(&self.locals),
+            padded: self.session.padded(),
             drops: self.drops,
+        }
+    }
+
+    /// Sends a check on the present path that is padded to `size` bytes of UDP payload: do packets of that size arrive
+    /// there? For when a handshake gets stuck on a path that carries ordinary checks. What came of it stands in
+    /// [`Report::padded`]. Peers ignore the padding, which is an attribute that nobody has to understand.
+    pub fn check_size(&mut self, now: Time, size: usize) {
+        if self.state != State::Closed {
+            let (mut ctx, session, _) = self.context(now);
+            session.check_size(&mut ctx, size);
         }
     }
 

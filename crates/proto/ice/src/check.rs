@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use sansio::{Rng, Time};
-use stun::{Class, Key, MessageWriter, Method, TransactionId, kind};
+use stun::{AttributeKind, Class, Key, MessageWriter, Method, TransactionId, kind};
 
 use crate::Timings;
 use crate::pair::PairId;
@@ -48,7 +48,15 @@ pub(crate) enum Purpose {
     Nomination,
     /// Whether we may go on sending (RFC 7675).
     Consent,
+    /// Whether a packet of this many bytes arrives. Asked once, and its silence decides nothing.
+    Size(u16),
 }
+
+/// What fills a check up: an attribute of the range that nobody has to understand (RFC 8489 §14), not assigned to
+/// anything. PADDING of RFC 5780 is in the other range, and peers would have to refuse it.
+const PADDING: AttributeKind = AttributeKind(0xff50);
+/// What padding can be made of.
+static ZEROS: [u8; 2048] = [0; 2048];
 
 /// How often a check is sent. RFC 8489 §6.2.1 has few repetitions with ever longer pauses, lest requests pile up
 /// at somebody who does not want them. Who is to be nominated has shown that he does: he is asked in the same
@@ -102,7 +110,7 @@ impl Checks {
         check.attempts += 1;
         Some(match check.purpose {
             // RFC 7675 §5.1: "transmitted once only"; and "All outstanding … MUST be discarded when consent expires".
-            Purpose::Consent => now + timings.consent_timeout,
+            Purpose::Consent | Purpose::Size(_) => now + timings.consent_timeout,
             Purpose::Nomination => now + check.rto * (1 << (check.attempts - 1).min(2)),
             _ if check.attempts < timings.rc => now + check.rto * (1 << (check.attempts - 1).min(16)),
             _ => now + check.rto * timings.rm,
@@ -112,7 +120,7 @@ impl Checks {
     /// Nobody has answered in time.
     pub(crate) fn due(&mut self, id: CheckId, timings: &Timings) -> Due {
         let Some(check) = self.table.get(&id) else { return Due::Forgotten };
-        if check.cancelled || check.purpose == Purpose::Consent {
+        if check.cancelled || matches!(check.purpose, Purpose::Consent | Purpose::Size(_)) {
             self.table.remove(&id);
             return Due::Forgotten;
         }
@@ -154,7 +162,14 @@ impl Check {
     pub(crate) fn length(&self, username: usize) -> usize {
         let use_candidate = if self.purpose == Purpose::Nomination { 4 } else { 0 };
         // Header, USERNAME, PRIORITY, ICE-CONTROLL…, MESSAGE-INTEGRITY, FINGERPRINT.
-        20 + 4 + username.next_multiple_of(4) + 8 + 12 + use_candidate + 24 + 8
+        let plain = 20 + 4 + username.next_multiple_of(4) + 8 + 12 + use_candidate + 24 + 8;
+        plain + self.padding(plain).map_or(0, |padding| 4 + padding)
+    }
+
+    /// Bytes of padding that a message of `plain` bytes is filled up with.
+    fn padding(&self, plain: usize) -> Option<usize> {
+        let Purpose::Size(size) = self.purpose else { return None };
+        Some((usize::from(size).saturating_sub(plain + 4) & !3).min(ZEROS.len()))
     }
 
     /// Writes its message; returns 0 if `buffer` is too small.
@@ -166,6 +181,10 @@ impl Check {
         // RFC 8445 §7.1.2: the controlled agent never sends it.
         if self.purpose == Purpose::Nomination && self.controlling {
             writer.flag(kind::USE_CANDIDATE);
+        }
+        let plain = Self { purpose: Purpose::Consent, ..*self }.length(username.len());
+        if let Some(padding) = self.padding(plain) {
+            writer.raw(PADDING, &ZEROS[..padding]);
         }
         writer.integrity(key).fingerprint().finish().unwrap_or(0)
     }
@@ -195,7 +214,11 @@ mod tests {
     #[test]
     fn the_message_says_what_the_rfc_wants_in_the_bytes_that_were_promised() {
         let key = Key::short_term("password");
-        for (purpose, user) in [(Purpose::Connectivity, "abcd:efgh"), (Purpose::Nomination, "abcd:efghi")] {
+        for (purpose, user) in [
+            (Purpose::Connectivity, "abcd:efgh"),
+            (Purpose::Nomination, "abcd:efghi"),
+            (Purpose::Size(1200), "abcd:efghi"),
+        ] {
             let check = check(purpose);
             let mut buffer = vec![0; check.length(user.len())];
             assert_eq!(check.write(&mut buffer, CheckId([3; 12]), user, &key), buffer.len());
@@ -206,6 +229,10 @@ mod tests {
                 (Some(9), Some(7), None)
             );
             assert_eq!(message.use_candidate(), purpose == Purpose::Nomination);
+            assert_eq!(buffer.len() == 1200, purpose == Purpose::Size(1200));
+            assert!(
+                message.unknown_comprehension_required(&[kind::PRIORITY, kind::USE_CANDIDATE]).is_empty()
+            );
             assert!(message.check_fingerprint() && message.check_integrity(&key).is_ok());
         }
     }

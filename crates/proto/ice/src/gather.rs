@@ -277,6 +277,9 @@ impl Gatherer {
                 outcome,
                 sent: 0,
                 took: None,
+                earlier: None,
+                realm: None,
+                expires: None,
             })
         });
         unasked

@@ -79,6 +79,7 @@ mod route;
 mod schedule;
 mod server_url;
 mod session;
+mod size;
 
 pub use agent::Agent;
 pub use candidate::{
@@ -91,7 +92,7 @@ pub use event::{Event, GatheringState, SelectedPair, State};
 pub use failure::{Failure, FailureCause};
 pub use lane::Lane;
 pub use report::{
-    Drops, PairError, PairReport, PairState, RemoteFate, RemoteReport, Report, ServerOutcome, ServerReport,
-    ServerRequest,
+    Drops, Padded, PairError, PairReport, PairState, RemoteFate, RemoteReport, Report, ServerOutcome,
+    ServerReport, ServerRequest,
 };
 pub use server_url::{Scheme, ServerUrl, ServerUrlError};

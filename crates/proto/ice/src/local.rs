@@ -127,6 +127,9 @@ impl Locals {
         let shown = if address == base.address { hidden_address(address.ip()) } else { address };
         let mut public = Candidate::new(CandidateKind::Prflx, shown, base.prflx_priority(), &foundation);
         public.related = Some(hidden_address(address.ip()));
+        // Where it leaves from is told if it is told of others.
+        let told = |other: &LocalCandidate| other.public.base.filter(|_| other.base == base.id);
+        public.base = self.candidates.iter().find_map(told).filter(|_| base.relay.is_none());
         self.candidates.push(LocalCandidate { base: base.id, address, public });
     }
 

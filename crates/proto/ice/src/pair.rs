@@ -60,6 +60,8 @@ pub(crate) struct Evidence {
     pub(crate) requests_received: u32,
     pub(crate) error: Option<PairError>,
     pub(crate) rtt: Option<Duration>,
+    /// How the other side saw us last.
+    pub(crate) seen_as: Option<SocketAddr>,
 }
 
 impl Pair {

@@ -29,6 +29,8 @@ pub(crate) struct Probe {
     sent: u32,
     started: Time,
     took: Option<Duration>,
+    /// The first address that it gave, if it gives another one now.
+    earlier: Option<SocketAddr>,
 }
 
 /// What an answer to a probe brings.
@@ -52,6 +54,9 @@ impl Probe {
             outcome: self.outcome.clone(),
             sent: self.sent,
             took: self.took,
+            earlier: self.earlier,
+            realm: None,
+            expires: None,
         }
     }
 
@@ -78,6 +83,7 @@ impl Probes {
             sent: 0,
             started: now,
             took: None,
+            earlier: None,
         });
         Some(self.list.len() - 1)
     }
@@ -97,6 +103,15 @@ impl Probes {
         if let Some(probe) = self.list.get_mut(at) {
             probe.id = Some(TransactionId::random(rng));
             probe.attempts = 0;
+            probe.due = true;
+        }
+    }
+
+    /// Asks those once more that have answered: do they still see us where they did?
+    pub(crate) fn ask_again(&mut self, rng: &mut Rng) {
+        for probe in self.list.iter_mut().filter(|probe| matches!(probe.outcome, ServerOutcome::Succeeded(_)))
+        {
+            probe.id = Some(TransactionId::random(rng));
             probe.due = true;
         }
     }
@@ -137,6 +152,11 @@ impl Probes {
         self.timers.set(at, now + keepalive);
         match (message.class(), mapped) {
             (Class::Success, Some(mapped)) => {
+                if let ServerOutcome::Succeeded(before) = probe.outcome
+                    && before != mapped
+                {
+                    probe.earlier.get_or_insert(before);
+                }
                 probe.outcome = ServerOutcome::Succeeded(mapped);
                 Some(ProbeAnswer::Mapped { at, mapped })
             }

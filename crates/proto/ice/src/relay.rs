@@ -36,6 +36,8 @@ pub(crate) struct Relay {
     pub(crate) ended: Option<Time>,
     /// We are giving it back.
     pub(crate) closing: bool,
+    /// The realm of the server, once it has asked for credentials.
+    realm: Option<String>,
     redirects: u8,
     client: Option<Client>,
 }
@@ -106,6 +108,9 @@ impl Relay {
             outcome: self.outcome.clone(),
             sent: 0,
             took: self.ended.map(|ended| ended - self.started),
+            earlier: None,
+            realm: self.realm.clone(),
+            expires: expiry(&self.spec.config.username),
         }
     }
 
@@ -135,6 +140,7 @@ impl Relays {
             started: now,
             ended: None,
             closing: false,
+            realm: None,
             redirects: 0,
             client: None,
         };
@@ -342,6 +348,9 @@ impl Relays {
 
     fn news(&mut self, now: Time, id: RelayId, event: ClientEvent) -> Option<RelayNews> {
         let relay = self.list.get_mut(&id)?;
+        if let Some(realm) = relay.client.as_ref().and_then(Client::realm) {
+            relay.realm = Some(realm.to_owned());
+        }
         Some(match event {
             ClientEvent::Allocated { relayed, mapped, .. } => {
                 relay.state = RelayState::Ready;
@@ -377,8 +386,10 @@ impl Relays {
 
     fn over(&mut self, now: Time, id: RelayId, outcome: ServerOutcome) -> RelayNews {
         if let Some(relay) = self.get_mut(id) {
-            // What it had given stays on record.
-            let outcome = if relay.state == RelayState::Ready { relay.outcome.clone() } else { outcome };
+            // What it had given stays on record, and so does that it was asked and has said nothing.
+            let unanswered = relay.closing && relay.state == RelayState::Allocating;
+            let keep = unanswered || relay.state == RelayState::Ready;
+            let outcome = if keep { relay.outcome.clone() } else { outcome };
             relay.end(now, outcome);
         }
         self.drop_path(id);
@@ -425,6 +436,12 @@ impl Relays {
         let client = self.list.get(&id).and_then(|relay| relay.client.as_ref());
         set_timer(&mut self.timers, id, client.and_then(Client::poll_timeout));
     }
+}
+
+/// When a username `timestamp:user` expires. Shorter numbers are names, not times.
+fn expiry(username: &str) -> Option<u64> {
+    let seconds = username.split(':').next()?.parse().ok()?;
+    (seconds >= 1_000_000_000).then_some(seconds)
 }
 
 fn set_timer(timers: &mut Timers<RelayId>, id: RelayId, at: Option<Time>) {

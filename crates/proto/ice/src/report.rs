@@ -29,8 +29,24 @@ pub struct Report {
     pub servers: Vec<ServerReport>,
     /// Every pair that was to be checked, the preferred first.
     pub pairs: Vec<PairReport>,
+    /// Checks as large as the largest packet, if there was reason to send some.
+    pub padded: Option<Padded>,
     /// What was received and not used.
     pub drops: Drops,
+}
+
+/// Checks that were padded to the size of the largest packet; see
+/// [`Agent::check_size`](crate::Agent::check_size).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Padded {
+    /// Their size, in bytes of UDP payload.
+    pub size: usize,
+    /// How many were sent.
+    pub sent: u32,
+    /// How many of them were answered.
+    pub answered: u32,
+    /// How many checks of ordinary size were answered on the same pair since the first of them.
+    pub plain_answered: u32,
 }
 
 /// A candidate of the other side.
@@ -76,6 +92,12 @@ pub struct ServerReport {
     pub sent: u32,
     /// From the start until the outcome, names and connections included.
     pub took: Option<Duration>,
+    /// The first address that it gave, if it gives another one now: a NAT has forgotten us meanwhile.
+    pub earlier: Option<SocketAddr>,
+    /// The realm of a TURN server that asked for credentials.
+    pub realm: Option<String>,
+    /// Until when the username is good, in Unix seconds, if it is one that says so (`timestamp:user`).
+    pub expires: Option<u64>,
 }
 
 /// What a server was asked for.
@@ -138,6 +160,9 @@ pub struct PairReport {
     pub error: Option<PairError>,
     /// The last measured round trip.
     pub rtt: Option<Duration>,
+    /// The address of ours that the other side saw in the last check that it answered; it tells what NATs on this
+    /// very way make of us.
+    pub seen_as: Option<SocketAddr>,
 }
 
 /// The state of a pair (RFC 8445 §6.1.2.6).

@@ -45,6 +45,7 @@ impl Session {
             self.check_failed(check, id, PairError::NonSymmetric);
             return true;
         }
+        self.size_answered(&check);
         match (mapped, code) {
             (Some(mapped), _) if message.class() == Class::Success => {
                 self.check_succeeded(ctx, check, mapped)
@@ -67,10 +68,11 @@ impl Session {
         if check.attempts == 1 || pair.evidence.rtt.is_none() {
             pair.evidence.rtt = Some(ctx.now - check.last_sent);
         }
+        pair.evidence.seen_as = Some(mapped);
         let since = pair.valid.map_or(ctx.now, |valid| valid.since);
         if pair.valid.is_none() {
             tracing::debug!(?route, %mapped, rtt = ?pair.evidence.rtt, "pair is valid");
-            if check.purpose == Purpose::Consent {
+            if matches!(check.purpose, Purpose::Consent | Purpose::Size(_)) {
                 // RFC 7675 §5.1: "responses received after consent expiry do not re-establish consent".
                 return;
             }
@@ -99,7 +101,7 @@ impl Session {
         let Some(pair) = self.list.get_mut(check.pair) else { return };
         tracing::debug!(route = ?pair.route, %error, "check failed");
         // A consent check that is refused is one that is not answered.
-        if check.purpose == Purpose::Consent || check.cancelled {
+        if matches!(check.purpose, Purpose::Consent | Purpose::Size(_)) || check.cancelled {
             pair.evidence.error = Some(error);
             return;
         }
@@ -118,7 +120,7 @@ impl Session {
             // "The agent MUST change the tiebreaker value."
             *ctx.role = Role::new(ctx.role.controlling, ctx.rng);
         }
-        if check.purpose != Purpose::Consent {
+        if !matches!(check.purpose, Purpose::Consent | Purpose::Size(_)) {
             self.list.trigger(check.pair);
         }
     }

@@ -16,6 +16,7 @@ use crate::remote::{Added, RemoteId, Remotes};
 use crate::report::{Drops, PairError, PairReport, PairState};
 use crate::role::Role;
 use crate::route::{Route, may_be_paired};
+use crate::size::SizeProbe;
 use crate::{Candidate, CandidateKind, Config, Credentials, Event, FailureCause, SelectedPair};
 
 /// How many checks are remembered that come before we know who sends them (RFC 8445 §7.3).
@@ -51,6 +52,8 @@ pub(crate) struct Session {
     pub(crate) silent: bool,
     /// A STUN keep-alive is to be sent; only lite agents do (RFC 8445 §11, RFC 7675 §4).
     pub(crate) keepalive: bool,
+    /// Checks as large as the largest packet, if there were any.
+    pub(crate) size_probe: Option<SizeProbe>,
     /// RFC 8863: whether the PAC timer has run out.
     pub(crate) impatient: bool,
     pub(crate) end: Option<End>,
@@ -148,6 +151,7 @@ impl Session {
             heard: Time::ZERO,
             silent: false,
             keepalive: false,
+            size_probe: None,
             impatient: false,
             end: None,
             retired: false,
@@ -333,7 +337,7 @@ impl Session {
     /// Another session begins while this one may still carry data: its consent goes on, its search does not.
     pub(crate) fn pause(&mut self) {
         self.nominating = None;
-        self.checks.cancel(|check| check.purpose != Purpose::Consent);
+        self.checks.cancel(|check| !matches!(check.purpose, Purpose::Consent));
         for pair in self.list.iter_mut().filter(|pair| pair.state == PairState::InProgress) {
             pair.state = PairState::Waiting;
             pair.current = None;
@@ -374,7 +378,13 @@ impl Session {
         let report = |pair: &Pair| {
             let SelectedPair { local, remote, rtt, nominated } = self.describe(pair, locals);
             let Evidence {
-                checks_sent, retransmissions, responses_received, requests_received, error, ..
+                checks_sent,
+                retransmissions,
+                responses_received,
+                requests_received,
+                error,
+                seen_as,
+                ..
             } = pair.evidence.clone();
             PairReport {
                 local,
@@ -389,6 +399,7 @@ impl Session {
                 requests_received,
                 error,
                 rtt,
+                seen_as,
             }
         };
         self.list.iter().map(report).collect()

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crypto::Certificate;
 use sansio::Seed;
 
@@ -33,6 +35,14 @@ pub struct Configuration {
     /// How many bytes the other side may send before they are taken away by
     /// [`Machine::poll_event`](sansio::Machine::poll_event), over all channels.
     pub receive_window: u32,
+    /// Unix time at [`Time::ZERO`](sansio::Time::ZERO), if known: says whether a refused credential has expired.
+    pub unix_time_at_start: Option<Duration>,
+    /// The same by the clock of the servers, if that is known.
+    pub server_unix_time_at_start: Option<Duration>,
+    /// The realm that the credentials of the TURN servers are for, if known; for diagnosis only.
+    pub expected_realm: Option<String>,
+    /// The HTTP proxy that streams go through, if any; for diagnosis only.
+    pub proxy: Option<String>,
     /// How long things take in ICE.
     pub ice_timings: ice::Timings,
     /// Whether SCTP packets are kept as they are before DTLS seals them, for
@@ -58,6 +68,10 @@ impl Configuration {
             max_message_size: 262_144,
             send_buffer: 1 << 20,
             receive_window: 2 << 20,
+            unix_time_at_start: None,
+            server_unix_time_at_start: None,
+            expected_realm: None,
+            proxy: None,
             ice_timings: ice::Timings::default(),
             capture: false,
         }

@@ -18,7 +18,7 @@ use crate::{
 ///
 /// See the [crate's front page](crate) for how it is used, and [`sansio`] for how it is driven.
 pub struct Connection {
-    configuration: Configuration,
+    pub(crate) configuration: Configuration,
     rng: Rng,
     fingerprint: String,
     pub(crate) negotiation: Negotiation,
@@ -35,8 +35,16 @@ pub struct Connection {
     negotiation_needed: bool,
     /// The other end of the transport, as of the last completed exchange.
     remote: Option<Remote>,
-    broken: bool,
+    pub(crate) broken: bool,
+    /// Whether there was a connection at some time.
+    pub(crate) was_connected: bool,
+    /// Why DTLS has failed, if it has.
+    pub(crate) dtls_failure: Option<dtls::DtlsError>,
+    /// What the other side told of its own evidence.
+    pub(crate) theirs: Option<Box<doctor::Summary>>,
     peer_closed: bool,
+    /// When something happened last.
+    pub(crate) latest: Time,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,7 +58,7 @@ struct States {
 
 impl Connection {
     /// A connection that does nothing yet.
-    pub fn new(_now: Time, configuration: Configuration) -> Self {
+    pub fn new(now: Time, configuration: Configuration) -> Self {
         let mut rng = Rng::new(configuration.seed);
         Self {
             fingerprint: configuration.certificate.fingerprint().to_string(),
@@ -72,7 +80,11 @@ impl Connection {
             negotiation_needed: false,
             remote: None,
             broken: false,
+            was_connected: false,
+            dtls_failure: None,
+            theirs: None,
             peer_closed: false,
+            latest: now,
         }
     }
 
@@ -276,7 +288,7 @@ impl Connection {
 
     /// The path that data takes, in a few words; `None` while there is none.
     pub fn path(&self) -> Option<PathSummary> {
-        PathSummary::of(self.transport.agent()?, self.configuration.ice_transport_policy)
+        PathSummary::of(self)
     }
 
     /// What ICE has done so far, and what came of it.

@@ -5,8 +5,8 @@ use std::fmt;
 pub struct Failure {
     /// What failed.
     pub cause: FailureCause,
-    /// What ICE had tried and what came back, whatever the cause.
-    pub report: ice::Report,
+    /// The evidence, and the doctor's verdicts on it.
+    pub report: doctor::Report,
 }
 
 /// The layer that failed, with its cause.
@@ -49,6 +49,13 @@ impl Failure {
                 "connect again; if it happens again, the other side's software may not support data channels"
             }
         }
+    }
+}
+
+impl Failure {
+    /// What is in the way, with what has to be mended first in front: never empty.
+    pub fn verdicts(&self) -> &[doctor::Verdict] {
+        &self.report.verdicts
     }
 }
 

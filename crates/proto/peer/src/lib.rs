@@ -93,6 +93,7 @@ mod demux;
 mod description;
 mod error;
 mod event;
+mod evidence;
 mod failure;
 mod negotiate;
 mod path;

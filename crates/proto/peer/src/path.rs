@@ -1,8 +1,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use ice::{CandidateKind, PairReport, SelectedPair, ServerOutcome, ServerRequest, TransportPolicy};
+use ice::CandidateKind;
 use sansio::Transport;
+
+use crate::Connection;
 
 /// The path that data takes, in a few words.
 ///
@@ -47,10 +49,11 @@ impl PathKind {
 }
 
 impl PathSummary {
-    pub(crate) fn of(agent: &ice::Agent, policy: TransportPolicy) -> Option<Self> {
+    pub(crate) fn of(connection: &Connection) -> Option<Self> {
+        let agent = connection.transport.agent()?;
         let pair = agent.selected()?;
         let relayed = pair.is_relayed();
-        let because = relayed.then(|| why_relayed(&pair, &agent.report(), policy));
+        let because = relayed.then(|| connection.why_relayed());
         let our_relay = pair.local.kind == CandidateKind::Relay;
         let wire = pair.local.base.filter(|_| our_relay).or_else(|| pair.remote.address.ip());
         Some(Self {
@@ -64,44 +67,6 @@ impl PathSummary {
             because,
         })
     }
-}
-
-/// Why data goes through a TURN server, as far as this side can tell.
-fn why_relayed(selected: &SelectedPair, report: &ice::Report, policy: TransportPolicy) -> String {
-    if policy == TransportPolicy::Relay {
-        return "only relayed paths are allowed here".into();
-    }
-    let asked = |request: ServerRequest, transport: Transport| {
-        report.servers.iter().filter(move |server| server.request == request && server.transport == transport)
-    };
-    let udp_answers = [ServerRequest::Binding, ServerRequest::Allocate]
-        .into_iter()
-        .flat_map(|request| asked(request, Transport::Udp))
-        .map(|server| matches!(server.outcome, ServerOutcome::Succeeded(_) | ServerOutcome::Refused { .. }));
-    if selected.local.relay_protocol.is_some_and(|protocol| protocol != Transport::Udp) {
-        let answers: Vec<bool> = udp_answers.collect();
-        if !answers.is_empty() && !answers.contains(&true) {
-            return "no server answers over UDP from this network".into();
-        }
-    }
-    let direct: Vec<&PairReport> = report
-        .pairs
-        .iter()
-        .filter(|pair| [&pair.local, &pair.remote].iter().all(|it| it.kind != CandidateKind::Relay))
-        .collect();
-    if report.remote.iter().all(|remote| remote.candidate.kind == CandidateKind::Relay) {
-        return "the other side gave only relayed candidates".into();
-    }
-    if direct.is_empty() {
-        return "the two sides have no candidates that could be tried directly".into();
-    }
-    if direct.iter().any(|pair| pair.valid) {
-        return "a direct path was found only later, or was lost".into();
-    }
-    let heard = direct.iter().any(|pair| pair.requests_received > 0);
-    let tried = direct.iter().filter(|pair| pair.checks_sent > 0).count();
-    let answer = if heard { "their checks arrived, ours were not answered" } else { "no check was answered" };
-    format!("{tried} direct pairs were tried and {answer}")
 }
 
 impl fmt::Display for PathSummary {

@@ -16,6 +16,12 @@ const RETRANSMISSION: Duration = Duration::from_millis(250);
 
 /// SCTP packets that are kept for whoever wants to see them.
 const CAPTURED: usize = 4096;
+/// How long a handshake may take, whatever the engine thinks: one that waits for the other side's first packet would wait
+/// for ever. A client gives up after 30 seconds.
+const HANDSHAKE: Duration = Duration::from_secs(35);
+/// A handshake that takes longer than this is slow, and is asked about so often.
+const DOUBT: Duration = Duration::from_secs(3);
+const DOUBTS: u32 = 5;
 
 /// DTLS and SCTP, once both sides have told who they are.
 pub(crate) struct Secure {
@@ -32,6 +38,14 @@ pub(crate) struct Secure {
     pub(crate) failure: Option<dtls::DtlsError>,
     /// The SCTP packets that were sent, if they are to be kept.
     pub(crate) captured: Option<Vec<Vec<u8>>>,
+    /// When the handshake has to be done.
+    deadline: Time,
+    /// When the handshake began, or when its slowness last made us doubt that large packets arrive.
+    doubted: Time,
+    /// How often it did.
+    doubts: u32,
+    /// The largest packet that is sent, in bytes of UDP payload.
+    pub(crate) largest: usize,
 }
 
 impl Secure {
@@ -61,6 +75,10 @@ impl Secure {
             connected: None,
             failure: None,
             captured: configuration.capture.then(Vec::new),
+            deadline: now,
+            doubted: now,
+            doubts: 0,
+            largest: configuration.mtu.saturating_sub(ENVELOPE),
         }
     }
 
@@ -85,6 +103,7 @@ impl Secure {
         let Some(mut plan) = self.plan.take() else { return };
         plan.retransmission =
             rtt.map_or(RETRANSMISSION, |rtt| (rtt * 2).clamp(RETRANSMISSION / 5, RETRANSMISSION * 8));
+        (self.doubted, self.doubts, self.deadline) = (now, 0, now + HANDSHAKE);
         match dtls::Endpoint::new(now, plan) {
             Ok(endpoint) => {
                 self.dtls = Some(endpoint);
@@ -92,6 +111,21 @@ impl Secure {
             }
             Err(error) => self.fail(dtls::DtlsError::Handshake(error.to_string())),
         }
+    }
+
+    /// Whether the handshake is so slow that it has to be asked whether its large packets arrive at all.
+    pub(crate) fn is_size_in_doubt(&mut self, now: Time) -> bool {
+        let due = self.next_doubt().is_some_and(|at| at <= now);
+        if due {
+            (self.doubted, self.doubts) = (now, self.doubts + 1);
+        }
+        due
+    }
+
+    /// When that has to be asked next.
+    pub(crate) fn next_doubt(&self) -> Option<Time> {
+        let slow = self.state == DtlsState::Connecting && self.doubts < DOUBTS;
+        slow.then(|| self.doubted + DOUBT)
     }
 
     /// Takes a DTLS packet. What it holds is authenticated before it gets anywhere.
@@ -111,6 +145,10 @@ impl Secure {
             self.sctp.handle_timeout(now);
         }
         self.drain();
+        if self.state == DtlsState::Connecting && self.deadline <= now {
+            self.dtls = None;
+            self.fail(dtls::DtlsError::Timeout);
+        }
     }
 
     /// Writes what DTLS and SCTP have to say; `last`: goodbye too.
@@ -134,7 +172,8 @@ impl Secure {
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let dtls = self.dtls.as_ref().and_then(dtls::Endpoint::poll_timeout);
         let sctp = self.sctp.poll_timeout().filter(|_| self.state == DtlsState::Connected);
-        [dtls, sctp].into_iter().flatten().min()
+        let deadline = Some(self.deadline).filter(|_| self.state == DtlsState::Connecting);
+        [dtls, sctp, self.next_doubt(), deadline].into_iter().flatten().min()
     }
 
     fn drain(&mut self) {

@@ -53,6 +53,21 @@ pub(crate) struct Traffic {
     pub(crate) bytes_sent: u64,
     pub(crate) packets_received: u64,
     pub(crate) bytes_received: u64,
+    /// The largest packet, each way.
+    largest_sent: usize,
+    largest_received: usize,
+}
+
+impl Traffic {
+    /// As a doctor wants it.
+    pub(crate) fn for_doctor(&self) -> doctor::Traffic {
+        doctor::Traffic {
+            packets_sent: self.packets_sent,
+            packets_received: self.packets_received,
+            largest_sent: self.largest_sent,
+            largest_received: self.largest_received,
+        }
+    }
 }
 
 impl Transport {
@@ -239,6 +254,7 @@ impl Transport {
         ice.agent.open(now, datagram, out, &mut |bytes| {
             traffic.packets_received += 1;
             traffic.bytes_received += bytes.len() as u64;
+            traffic.largest_received = traffic.largest_received.max(bytes.len());
             if demux.is_dtls(bytes)
                 && let Some(secure) = secure
             {
@@ -256,6 +272,9 @@ impl Transport {
         }
         if let Some(secure) = self.secure.as_mut().filter(|_| self.has_path) {
             secure.handle_timeout(now);
+            if let Some(ice) = self.ice.as_mut().filter(|_| secure.is_size_in_doubt(now)) {
+                ice.agent.check_size(now, secure.largest);
+            }
         }
         self.dismiss();
     }
@@ -392,6 +411,7 @@ impl Outbox<()> for Counted<'_> {
             if used > 0 {
                 traffic.packets_sent += 1;
                 traffic.bytes_sent += used as u64;
+                traffic.largest_sent = traffic.largest_sent.max(used);
             }
             used
         })

@@ -7,8 +7,7 @@ use std::time::Duration;
 use netsim::{Hostile, Limits, NatBehaviour, Net};
 use sansio::{Machine, Path};
 use sterna_peer::{
-    ChannelState, Connection, ConnectionState, DataChannelInit, Event, IceConnectionState, MessageKind,
-    SendError,
+    ChannelState, ConnectionState, DataChannelInit, Event, IceConnectionState, MessageKind, SendError,
 };
 use world::{A, B, Mail, Places, Signalling, World, seeds};
 
@@ -153,7 +152,7 @@ fn without_a_path_the_failure_carries_the_evidence() {
     for side in &*sides {
         let failure = side.failure().expect("there is no way");
         assert!(failure.code().starts_with("ice-"), "{failure}");
-        assert!(!failure.report.pairs.is_empty() && !failure.advice().is_empty());
+        assert!(!failure.report.evidence.ice.pairs.is_empty() && !failure.advice().is_empty());
         assert_eq!(side.count(|event| matches!(event, Event::Failed(_))), 1);
     }
 }
@@ -212,7 +211,7 @@ fn strangers_are_not_answered_and_do_no_harm() {
         let peer = Path::udp(path.local, path.remote);
         let limits = Limits { datagrams: 4, amplification: 4.0, allowance: 400 };
         let host = world.hosts[A];
-        let connection: &mut Connection = world.net.machine_mut(host);
+        let connection = &mut world.net.machine_mut::<world::Peer>(host).connection;
         Hostile::new(seed).with_samples(samples).assault(connection, now, &[stranger, peer], 2000, limits);
         assert_eq!(world.connection(A).connection_state(), ConnectionState::Connected);
         world.echo();
@@ -238,7 +237,7 @@ fn strangers_at_any_time_do_not_prevent_a_connection() {
                 };
                 let (now, mut bytes) = (world.net.now(), hostile.bytes());
                 let from = Path::udp(local, "203.0.113.66:6666".parse().unwrap());
-                let connection: &mut Connection = world.net.machine_mut(host);
+                let connection = &mut world.net.machine_mut::<world::Peer>(host).connection;
                 let datagram = sansio::Datagram { from, payload: &mut bytes };
                 connection.handle_datagram(now, datagram, &mut sansio::Batches::new(1 << 16));
             }

@@ -111,7 +111,7 @@ impl Monkey {
             Path::udp(path.local, "203.0.113.66:6666".parse().unwrap())
         };
         let (now, mut bytes) = (self.world.net.now(), self.hostile.bytes());
-        let connection: &mut Connection = self.world.net.machine_mut(host);
+        let connection = &mut self.world.net.machine_mut::<world::Peer>(host).connection;
         let datagram = sansio::Datagram { from, payload: &mut bytes };
         connection.handle_datagram(now, datagram, &mut sansio::Batches::new(1 << 16));
     }
@@ -137,7 +137,7 @@ fn whatever_happens_a_connection_works_in_the_end() {
             let before = world.sides.read().unwrap()[1 - side].messages().len();
             let host = world.hosts[side];
             let open = world.run_until(Duration::from_secs(20), |net, _| {
-                let connection: &Connection = net.machine(host);
+                let connection = &net.machine::<world::Peer>(host).connection;
                 connection.channel(id).is_some_and(|channel| channel.state == ChannelState::Open)
             });
             assert!(open, "seed {seed}: {}", world.describe());

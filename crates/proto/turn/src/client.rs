@@ -267,6 +267,11 @@ impl Client {
         }
     }
 
+    /// The server's realm, once it has asked for credentials.
+    pub fn realm(&self) -> Option<&str> {
+        self.long_term.realm()
+    }
+
     /// The way to the server.
     pub fn server(&self) -> Path {
         self.config.server

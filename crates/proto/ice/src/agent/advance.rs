@@ -109,6 +109,10 @@ impl Agent {
             }
             self.state = state;
             self.events.push_back(Event::StateChanged(state));
+            if state == State::Disconnected {
+                // Perhaps a NAT has forgotten us: servers can tell.
+                self.gatherer.probes.ask_again(&mut self.rng);
+            }
             if state == State::Failed {
                 self.fail(now);
             }

@@ -168,7 +168,7 @@ impl Connection {
             sctp::Event::Closed => self.close_channels(),
             sctp::Event::Failed(error) => {
                 self.close_channels();
-                self.fail(FailureCause::Sctp(error), None);
+                self.fail(self.latest, FailureCause::Sctp(error), None);
                 self.tell_states();
             }
         }

@@ -18,13 +18,15 @@ impl Connection {
 
     /// Reads what the layers have to say. After every packet, therefore cheap if that is nothing.
     pub(super) fn listen(&mut self, now: Time) {
+        self.latest = now;
         let mut news = false;
         while let Some(event) = self.transport.poll_ice() {
-            self.handle_ice(event);
+            self.handle_ice(now, event);
             news = true;
         }
         if let Some(error) = self.transport.poll_dtls_failure() {
-            self.fail(FailureCause::Dtls(error), None);
+            self.dtls_failure = Some(error.clone());
+            self.fail(now, FailureCause::Dtls(error), None);
             self.close_channels();
             if let Some(association) = self.transport.association() {
                 association.abort(now);
@@ -43,7 +45,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn handle_ice(&mut self, event: ice::Event) {
+    pub(super) fn handle_ice(&mut self, now: Time, event: ice::Event) {
         match event {
             ice::Event::CandidateGathered(candidate) => {
                 let event = self.local_candidate(candidate.to_string(), candidate.ufrag);
@@ -60,7 +62,9 @@ impl Connection {
                 let path = self.path().map(Box::new);
                 self.events.extend(path.map(Event::PathChanged));
             }
-            ice::Event::Failed(failure) => self.fail(FailureCause::Ice(failure.cause), Some(failure.report)),
+            ice::Event::Failed(failure) => {
+                self.fail(now, FailureCause::Ice(failure.cause), Some(failure.report));
+            }
             ice::Event::GatheringStateChanged(_)
             | ice::Event::StateChanged(_)
             | ice::Event::RoleChanged(_) => {}
@@ -81,11 +85,12 @@ impl Connection {
         })
     }
 
-    pub(super) fn fail(&mut self, cause: FailureCause, report: Option<ice::Report>) {
+    pub(super) fn fail(&mut self, now: Time, cause: FailureCause, report: Option<ice::Report>) {
         if std::mem::replace(&mut self.broken, true) || self.is_closed() || self.peer_closed {
             return;
         }
         let report = report.or_else(|| self.ice_report()).unwrap_or_default();
+        let report = doctor::Report::new(self.evidence_of(now, report, Some(&cause)));
         self.events.push_back(Event::Failed(Box::new(Failure { cause, report })));
     }
 
@@ -99,6 +104,7 @@ impl Connection {
             self.events.push_back(Event::IceConnectionStateChanged(states.ice));
         }
         if told.connection != states.connection {
+            self.was_connected |= states.connection == ConnectionState::Connected;
             self.events.push_back(Event::ConnectionStateChanged(states.connection));
         }
     }

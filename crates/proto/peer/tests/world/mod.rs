@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use netsim::{HostId, Link, NatBehaviour, Net, SegmentId};
+use sansio::{Datagram, Machine, Outbox, Path, SocketOp, SocketReply, Time};
 use sterna_peer::{
     ChannelId, Configuration, Connection, ConnectionState, DataChannelInit, Event, Failure, IceCandidateInit,
     MessageKind, PathKind, SessionDescription, SignalingState,
@@ -77,6 +78,55 @@ impl Default for Signalling {
     }
 }
 
+/// A connection, and whether DTLS reaches it: some firewalls look into packets.
+pub struct Peer {
+    pub connection: Connection,
+    pub deaf: bool,
+}
+
+impl std::ops::Deref for Peer {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Machine for Peer {
+    type Addr = Path;
+    type Event = Event;
+
+    fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
+        if !(self.deaf && matches!(datagram.payload.first(), Some(20..=63))) {
+            self.connection.handle_datagram(now, datagram, out);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.connection.handle_timeout(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
+        self.connection.poll_transmit(now, out);
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.connection.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.connection.poll_timeout()
+    }
+
+    fn poll_socket(&mut self) -> Option<SocketOp> {
+        self.connection.poll_socket()
+    }
+
+    fn handle_socket(&mut self, now: Time, reply: SocketReply) {
+        self.connection.handle_socket(now, reply);
+    }
+}
+
 pub struct World {
     pub net: Net,
     pub hosts: [HostId; 2],
@@ -120,6 +170,16 @@ impl World {
     }
 
     pub fn build(seed: u64, signalling: Signalling, places: impl FnOnce(&mut Net) -> Places) -> Self {
+        Self::build_with(seed, signalling, places, |_, _, _| {})
+    }
+
+    /// The same, with a last word on each side's configuration.
+    pub fn build_with(
+        seed: u64,
+        signalling: Signalling,
+        places: impl FnOnce(&mut Net) -> Places,
+        mut configure: impl FnMut(usize, &Net, &mut Configuration),
+    ) -> Self {
         let mut net = Net::new(seed);
         let Places { nets, turn } = places(&mut net);
         let hosts = [net.add_host("a", &[nets[A]]), net.add_host("b", &[nets[B]])];
@@ -129,19 +189,20 @@ impl World {
             if let Some(turn) = turn {
                 configuration.ice_servers = servers(&net, turn);
             }
+            configure(side, &net, &mut configuration);
             let now = net.now();
-            net.start(hosts[side], Connection::new(now, configuration));
+            net.start(hosts[side], Peer { connection: Connection::new(now, configuration), deaf: false });
         }
         Self { net, hosts, nets, sides: Arc::default(), signalling }
     }
 
     /// Calls `wish` with one of the connections.
-    pub fn with<R>(&mut self, side: usize, wish: impl FnOnce(&mut Connection, sansio::Time) -> R) -> R {
-        self.net.with(self.hosts[side], wish)
+    pub fn with<R>(&mut self, side: usize, wish: impl FnOnce(&mut Connection, Time) -> R) -> R {
+        self.net.with(self.hosts[side], |peer: &mut Peer, now| wish(&mut peer.connection, now))
     }
 
     pub fn connection(&self, side: usize) -> &Connection {
-        self.net.machine(self.hosts[side])
+        &self.net.machine::<Peer>(self.hosts[side]).connection
     }
 
     pub fn create_channel(&mut self, side: usize, label: &str) -> ChannelId {
@@ -174,9 +235,9 @@ impl World {
         let hosts = self.hosts;
         let done = self.run_until(within, |net, sides| {
             sides.iter().all(open)
-                && hosts.iter().all(|host| {
-                    net.machine::<Connection>(*host).connection_state() == ConnectionState::Connected
-                })
+                && hosts
+                    .iter()
+                    .all(|host| net.machine::<Peer>(*host).connection_state() == ConnectionState::Connected)
         });
         assert!(done, "not connected after {within:?}: {}", self.describe());
     }
@@ -264,7 +325,7 @@ fn servers(net: &Net, turn: HostId) -> Vec<ice::Server> {
 /// The application of both sides: reads events, makes and answers offers, passes candidates on.
 fn pump(net: &mut Net, hosts: [HostId; 2], sides: &Arc<RwLock<[Side; 2]>>, signalling: Signalling) {
     for side in [A, B] {
-        for event in net.events::<Connection>(hosts[side]) {
+        for event in net.events::<Peer>(hosts[side]) {
             match &event {
                 Event::NegotiationNeeded => offer(net, hosts, sides, signalling, side),
                 Event::CandidateGathered(candidate) if signalling.trickle => {
@@ -274,7 +335,7 @@ fn pump(net: &mut Net, hosts: [HostId; 2], sides: &Arc<RwLock<[Side; 2]>>, signa
                     if candidate.is_end_of_candidates()
                         && std::mem::take(&mut sides.write().unwrap()[side].unsent) =>
                 {
-                    let description = net.machine::<Connection>(hosts[side]).local_description().unwrap();
+                    let description = net.machine::<Peer>(hosts[side]).local_description().unwrap();
                     post(net, hosts, sides, signalling, side, Mail::Description(description));
                 }
                 _ => {}
@@ -292,7 +353,7 @@ fn offer(
     signalling: Signalling,
     side: usize,
 ) {
-    let result = net.with(hosts[side], |it: &mut Connection, now| it.set_local_description(now, None));
+    let result = net.with(hosts[side], |it: &mut Peer, now| it.connection.set_local_description(now, None));
     match result {
         Ok(_) if !signalling.trickle && !gathered(net, hosts[side]) => {
             sides.write().unwrap()[side].unsent = true
@@ -303,7 +364,7 @@ fn offer(
 }
 
 fn gathered(net: &Net, host: HostId) -> bool {
-    let state = net.machine::<Connection>(host).ice_gathering_state();
+    let state = net.machine::<Peer>(host).ice_gathering_state();
     state == sterna_peer::IceGatheringState::Complete
 }
 
@@ -334,7 +395,7 @@ fn deliver(
     mail: Mail,
 ) {
     let now = net.now();
-    let connection: &mut Connection = net.machine_mut(hosts[to]);
+    let connection = &mut net.machine_mut::<Peer>(hosts[to]).connection;
     let result = match mail {
         Mail::Description(description) => {
             let is_offer = description.kind == sterna_peer::SdpType::Offer;
