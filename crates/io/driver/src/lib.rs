@@ -40,9 +40,9 @@ pub use doctor::{Code, Evidence, Report, Summary, Verdict};
 pub use engine::{Engine, Host, Shared};
 pub use error::{Error, SendError};
 pub use event::PeerEvent;
+pub use ice::CandidateKind;
 pub use interfaces::{interfaces, source_for};
 pub use mdns::hears_itself;
-pub use ice::CandidateKind;
 pub use message::Message;
 pub use network::Network;
 pub use peer::{

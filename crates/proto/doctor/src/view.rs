@@ -90,10 +90,21 @@ impl<'a> View<'a> {
             ServerOutcome::TimedOut => true,
             ServerOutcome::Pending if server.address.is_some() => {
                 let over = self.failed() || self.evidence.ice.gathering == GatheringState::Complete;
-                over && (server.request == ServerRequest::Allocate || server.sent > 1)
+                // A stream to the same machine took three round trips at least, and came about.
+                let slow = 2 + u32::from(!self.has_stream_to(server));
+                over && (server.request == ServerRequest::Allocate || server.sent > 1) || server.sent >= slow
             }
             _ => false,
         }
+    }
+
+    /// Whether a TURN server at the same address relays for us over a stream.
+    fn has_stream_to(&self, server: &ServerReport) -> bool {
+        self.allocations().any(|other| {
+            other.transport != Transport::Udp
+                && matches!(other.outcome, ServerOutcome::Succeeded(_))
+                && other.address.is_some_and(|one| server.address.is_some_and(|two| one.ip() == two.ip()))
+        })
     }
 
     /// Servers that were asked over UDP, by address: those that answered, and those that did not.
