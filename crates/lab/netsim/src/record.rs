@@ -94,7 +94,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One line of a [`Trace`]: something happened to a packet somewhere.
+/// One line of a [`Trace`](crate::Trace): something happened to a packet somewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Record {
     /// When.
