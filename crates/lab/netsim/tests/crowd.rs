@@ -50,7 +50,7 @@ fn memory() -> Option<u64> {
 }
 
 #[test]
-fn a_thousand_hosts_talk_for_a_minute_and_memory_stays_flat() {
+fn a_thousand_hosts_talk_and_memory_stays_flat() {
     let mut net = Net::new(1);
     net.trace_mut().keep_latest(1000);
     let servers: Vec<HostId> = (0..10)
@@ -81,18 +81,18 @@ fn a_thousand_hosts_talk_for_a_minute_and_memory_stays_flat() {
     };
     let start = Instant::now();
     let mut before = None;
-    for second in 0..60 {
+    for second in 0..20 {
         net.run_for(Duration::from_secs(1));
         drain(&mut net);
-        if second == 10 {
+        if second == 7 {
             before = memory();
         }
     }
     let elapsed = start.elapsed();
     let least = hosts.iter().map(|&host| net.machine::<Asker>(host).answers).min().unwrap();
-    assert!(least >= 598, "{least} answers");
+    assert!(least >= 198, "{least} answers");
     if let (Some(before), Some(after)) = (before, memory()) {
-        println!("{} steps in {elapsed:?}; {before} kB after 11 s, {after} kB after 60 s", net.steps());
+        println!("{} steps in {elapsed:?}; {before} kB after 8 s, {after} kB after 20 s", net.steps());
         assert!(after < before + 4096, "{before} kB have become {after} kB");
     }
     assert!(elapsed < Duration::from_secs(60), "{elapsed:?}");

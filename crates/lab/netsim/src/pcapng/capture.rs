@@ -1,4 +1,5 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sansio::{Path, Transport};
 
@@ -20,22 +21,33 @@ pub(super) struct Capture<'a> {
     place: Place,
     /// Packets that have left a host: others were dropped before.
     sent: HashSet<u64>,
-    /// How far each direction of each stream is, as this place has seen it.
+    /// Where each packet of a stream would have begun, had the stream been one of bytes.
+    starts: HashMap<u64, u32>,
+    /// What this place has seen of each direction of each stream.
     flows: HashMap<Path, Flow>,
 }
 
 /// One direction of a stream.
 #[derive(Default)]
 struct Flow {
-    /// The sequence number behind all that was seen.
+    /// The number behind all that was seen without a gap.
     next: u32,
-    /// Where each message began, should it come again.
-    starts: HashMap<u64, u32>,
+    /// From where to where, behind the gap.
+    later: BTreeMap<u32, u32>,
+}
+
+impl Flow {
+    fn see(&mut self, start: u32, end: u32) {
+        self.later.insert(start, end);
+        while let Some(entry) = self.later.first_entry().filter(|entry| *entry.key() <= self.next) {
+            self.next = self.next.max(entry.remove());
+        }
+    }
 }
 
 impl<'a> Capture<'a> {
     pub(super) fn new(trace: &'a Trace, place: Place) -> Self {
-        Self { trace, place, sent: HashSet::new(), flows: HashMap::new() }
+        Self { trace, place, sent: HashSet::new(), starts: starts(trace), flows: HashMap::new() }
     }
 
     pub(super) fn record(&mut self, index: usize, out: &mut Vec<u8>) {
@@ -121,8 +133,16 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// The sequence number that fits, had the stream been one of bytes.
+    /// Where a packet stands in its stream.
     fn segment(&mut self, record: &Record, path: Path) -> Segment {
+        let opens = matches!(record.content, Content::Syn | Content::SynAck);
+        let sequence = self.starts.get(&record.packet).copied();
+        let flow = self.flows.entry(path).or_default();
+        let sequence = sequence.unwrap_or(flow.next);
+        if opens {
+            *flow = Flow::default(); // a port may be used again
+        }
+        flow.see(sequence, sequence.wrapping_add(takes(record)));
         let acknowledged = self.flows.get(&path.reversed()).map_or(0, |flow| flow.next);
         let flags = match record.content {
             Content::Syn => flag::SYN,
@@ -131,19 +151,32 @@ impl<'a> Capture<'a> {
             Content::Reset => flag::RST | flag::ACK,
             _ => flag::PSH | flag::ACK,
         };
-        let flow = self.flows.entry(path).or_default();
-        if record.content == Content::Syn && !flow.starts.contains_key(&record.packet) {
-            // A port is used again.
-            *flow = Flow::default();
-        }
-        let takes = record.length as u32 + u32::from(flags & (flag::SYN | flag::FIN) != 0);
-        let next = flow.next;
-        let sequence = *flow.starts.entry(record.packet).or_insert(next);
-        if sequence == next {
-            flow.next = next.wrapping_add(takes);
-        }
         Segment { sequence, acknowledged, flags }
     }
+}
+
+/// The sequence numbers of all packets of streams, as their senders would have counted.
+fn starts(trace: &Trace) -> HashMap<u64, u32> {
+    let mut starts = HashMap::new();
+    let mut ends: HashMap<Path, u32> = HashMap::new();
+    let sent =
+        trace.records().iter().filter(|record| record.fate == Fate::Sent && record.content.is_stream());
+    for record in sent {
+        let Entry::Vacant(start) = starts.entry(record.packet) else { continue };
+        let end = ends.entry(record.path).or_default();
+        if matches!(record.content, Content::Syn | Content::SynAck) {
+            *end = 0;
+        }
+        start.insert(*end);
+        *end = end.wrapping_add(takes(record));
+    }
+    starts
+}
+
+/// How many sequence numbers a packet takes (RFC 9293 §3.4).
+fn takes(record: &Record) -> u32 {
+    let opens_or_closes = matches!(record.content, Content::Syn | Content::SynAck | Content::Fin);
+    record.length as u32 + u32::from(opens_or_closes)
 }
 
 /// On which sides of a box a rewritten packet came and went.
