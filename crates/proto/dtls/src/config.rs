@@ -3,6 +3,10 @@ use std::time::Duration;
 use crypto::{Certificate, Fingerprint};
 use sansio::Seed;
 
+/// The usual settings.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const REKEY_AFTER: u64 = 1 << 23;
+
 /// Which side of the handshake this is: `a=setup:active` is the client (RFC 8842 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -66,8 +70,8 @@ impl Config {
             versions: Versions::default(),
             mtu: 1200,
             retransmission: Duration::from_millis(250),
-            handshake_timeout: Duration::from_secs(30),
-            rekey_after: 1 << 23,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            rekey_after: REKEY_AFTER,
             seed,
         }
     }

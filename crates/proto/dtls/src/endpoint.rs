@@ -5,7 +5,7 @@ use crypto::{Certificate, Fingerprint, FingerprintAlgorithm};
 use dimpl::{Dtls, Output};
 use sansio::{Outbox, Rng, Time};
 
-use crate::engine::{Settings, engine, srtp_keys};
+use crate::engine::{Prepared, Settings, engine, srtp_keys};
 use crate::hello::Hellos;
 use crate::instant::{instant, time};
 use crate::lane::Lane;
@@ -95,6 +95,18 @@ impl Endpoint {
     /// # Errors
     /// If the settings cannot be used; see [`ConfigError`].
     pub fn new(now: Time, config: Config) -> Result<Self, ConfigError> {
+        Self::make(now, config, None)
+    }
+
+    /// [`Endpoint::new`] in less time, if [`Prepared`] does for these settings.
+    ///
+    /// # Errors
+    /// As for [`Endpoint::new`].
+    pub fn prepared(now: Time, config: Config, prepared: Prepared) -> Result<Self, ConfigError> {
+        Self::make(now, config, Some(prepared))
+    }
+
+    fn make(now: Time, config: Config, prepared: Option<Prepared>) -> Result<Self, ConfigError> {
         if config.remote_fingerprints.is_empty() {
             return Err(ConfigError::NoFingerprint);
         }
@@ -102,16 +114,10 @@ impl Endpoint {
             .key_provider
             .load_private_key(&config.certificate.private_key_der)
             .map_err(|_| ConfigError::UnusableKey)?;
-        let settings = Settings {
-            mtu: config.mtu.clamp(256, 16_000),
-            retransmission: config.retransmission.clamp(Duration::from_millis(10), Duration::from_secs(10)),
-            handshake_timeout: config
-                .handshake_timeout
-                .clamp(Duration::from_secs(1), Duration::from_secs(3600)),
-            rekey_after: config.rekey_after.clamp(1, 1 << 24),
-        };
+        let settings = Settings::of(&config);
         let mut rng = Rng::new(config.seed);
-        let engine = engine(now, config.role, config.versions, &config.certificate, settings, rng.fork())?;
+        let (role, versions) = (config.role, config.versions);
+        let engine = engine(now, role, versions, &config.certificate, settings, rng.fork(), prepared)?;
         Ok(Self {
             role: config.role,
             remote_fingerprints: config.remote_fingerprints,
@@ -510,7 +516,7 @@ impl Endpoint {
         self.suspect(now, error, None);
         self.timeout = None;
         let seed = self.rng.fork();
-        match engine(now, self.role, self.versions, &self.certificate, self.settings, seed) {
+        match engine(now, self.role, self.versions, &self.certificate, self.settings, seed, None) {
             Ok(engine) => self.engine = engine,
             Err(error) => self.finish(Event::Failed(DtlsError::Handshake(error.to_string()))),
         }

@@ -72,5 +72,6 @@ mod record;
 
 pub use config::{Config, ConfigError, Role, Versions};
 pub use endpoint::{Drops, Endpoint};
+pub use engine::Prepared;
 pub use event::{CipherSuite, Connected, DtlsError, Event, SrtpKeys, SrtpProfile, Version};
 pub use lane::Lane;

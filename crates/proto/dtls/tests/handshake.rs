@@ -5,7 +5,8 @@ mod link;
 use std::time::Duration;
 
 use link::{FINE, Link, Weather};
-use sterna_dtls::{Config, ConfigError, DtlsError, Endpoint, Event, Role, Version, Versions};
+use sansio::{Seed, Time};
+use sterna_dtls::{Config, ConfigError, DtlsError, Endpoint, Event, Prepared, Role, Version, Versions};
 
 const LONG: Duration = Duration::from_secs(60);
 const ALL: [Versions; 3] = [Versions::Auto, Versions::Dtls12, Versions::Dtls13];
@@ -273,5 +274,26 @@ fn keys_are_renewed_and_nothing_is_lost_by_it() {
             }
             assert!(link.connected());
         }
+    }
+}
+
+#[test]
+fn what_is_prepared_serves_a_near_peer_and_changes_nothing_else() {
+    let certificate = || crypto::Certificate::generate().expect("a certificate");
+    let (near, far) = (Duration::from_millis(50), Duration::from_millis(400));
+    for retransmission in [near, far] {
+        let (ours, theirs) = (certificate(), certificate());
+        let config = Config {
+            retransmission,
+            ..Config::new(Role::Client, ours, vec![theirs.fingerprint()], Seed::from(1))
+        };
+        let prepared = Prepared::new(config.mtu, Seed::from(2)).expect("the engine works");
+        let mut endpoint = Endpoint::prepared(Time::ZERO, config, prepared).expect("the settings are fine");
+        let mut datagrams = Vec::new();
+        endpoint.poll_transmit(Time::ZERO, &mut link::Sink(&mut datagrams));
+        assert_eq!(datagrams.len(), 1, "a hello");
+        let again = endpoint.poll_timeout().expect("it is repeated").elapsed();
+        let range = if retransmission == near { 50..=150 } else { 200..=600 };
+        assert!(range.contains(&again.as_millis()), "{again:?} for {retransmission:?}");
     }
 }
