@@ -66,7 +66,11 @@ impl Session {
             self.next_ordinary = ctx.now + ctx.ta;
         }
         if self.list.has_ordinary() {
-            self.timers.set(SessionTimer::Pace, self.next_ordinary.max(ctx.now + Duration::from_millis(1)));
+            // The guard is against a list that promises a pair and gives none. It must not move a time to come: whoever
+            // looks at the clock early would put off the next check each time.
+            let overdue = self.next_ordinary <= ctx.now;
+            let at = if overdue { ctx.now + Duration::from_millis(1) } else { self.next_ordinary };
+            self.timers.set(SessionTimer::Pace, at);
         } else {
             self.timers.stop(SessionTimer::Pace);
         }
