@@ -12,7 +12,8 @@
 //!
 //! One check that arrives is enough, whoever sent it: the answer goes back the way that the check came. So the way
 //! is direct if `x` reaches `y` or `y` reaches `x`, and it goes to an address that nobody knew before (a
-//! *peer-reflexive* one) if one of the two mappings depends on the destination. Where UDP is blocked, only the relay is left.
+//! *peer-reflexive* one) if one of the two mappings depends on the destination. Where UDP is blocked, only the relay is
+//! left, and where even the relay cannot be reached, nothing.
 
 use netsim::{Dependence, Egress, NatBehaviour, PortAssignment, Preset};
 
@@ -27,25 +28,29 @@ pub enum Class {
     PeerReflexive,
     /// A connection through a TURN server.
     Relayed,
+    /// None.
+    Failed,
 }
 
 impl Class {
-    /// `direct`, `prflx` or `relayed`.
+    /// `direct`, `prflx`, `relayed` or `failed`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::PeerReflexive => "prflx",
             Self::Relayed => "relayed",
+            Self::Failed => "failed",
         }
     }
 
-    /// Whether a connection that went this way is as expected. A direct connection may be peer-reflexive by mere
+    /// Whether an attempt that ended with this way, or without any, is as expected. A direct connection may be peer-reflexive by mere
     /// speed: a check can be faster than the candidate that signalling brings.
-    pub fn admits(self, way: Way) -> bool {
+    pub fn admits(self, way: Option<Way>) -> bool {
         match self {
-            Self::Direct => way.is_direct(),
-            Self::PeerReflexive => way == Way::PeerReflexive,
-            Self::Relayed => way == Way::Relayed,
+            Self::Direct => way.is_some_and(Way::is_direct),
+            Self::PeerReflexive => way == Some(Way::PeerReflexive),
+            Self::Relayed => way == Some(Way::Relayed),
+            Self::Failed => way.is_none(),
         }
     }
 }
@@ -56,6 +61,9 @@ struct Edge {
     mapping: Dependence,
     filtering: Dependence,
     udp: bool,
+    /// Whether a TURN server on port 443 of TCP can be reached. Who has to ask a proxy for that cannot: it is not
+    /// the connection's business but its driver's.
+    tls: bool,
     /// Whether only IPv6 is spoken behind it.
     ipv6_only: bool,
 }
@@ -66,6 +74,7 @@ impl Edge {
             mapping: Dependence::EndpointIndependent,
             filtering: Dependence::EndpointIndependent,
             udp: true,
+            tls: true,
             ipv6_only: false,
         };
         preset.boxes().iter().fold(open, |edge, it| edge.behind(&it.behaviour))
@@ -77,6 +86,7 @@ impl Edge {
             mapping: strictest(self.mapping, mapping),
             filtering: strictest(self.filtering, filtering.unwrap_or(Dependence::EndpointIndependent)),
             udp: self.udp && behaviour.egress == Egress::All,
+            tls: self.tls && matches!(behaviour.egress, Egress::All | Egress::TcpOnly | Egress::TcpPort(443)),
             ipv6_only: self.ipv6_only || behaviour.nat64,
         }
     }
@@ -115,13 +125,16 @@ fn strictest(one: Dependence, other: Dependence) -> Dependence {
     if rank(one) >= rank(other) { one } else { other }
 }
 
-/// What must come out between hosts behind these two presets, with a TURN server that is reached over UDP and over TLS.
+/// What must come out between hosts behind these two presets, with a TURN server that is reached over UDP, and over
+/// TLS on port 443.
 pub fn expect(a: Preset, b: Preset) -> Class {
     let (a, b) = (Edge::of(a), Edge::of(b));
     // Two that speak IPv6 alone meet as if there were no translation; one of them and one that speaks IPv4 alone have
     // no address in common.
     let common = a.ipv6_only == b.ipv6_only;
-    if !a.udp || !b.udp || !common || !(a.lets_in(b) || b.lets_in(a)) {
+    if !a.tls || !b.tls {
+        Class::Failed
+    } else if !a.udp || !b.udp || !common || !(a.lets_in(b) || b.lets_in(a)) {
         Class::Relayed
     } else if a.depends() || b.depends() {
         Class::PeerReflexive
@@ -165,8 +178,9 @@ mod tests {
     #[test]
     fn where_udp_is_blocked_only_the_relay_is_left() {
         for other in Preset::ALL {
-            assert_eq!(expect(Preset::UdpBlocked, other), Class::Relayed);
-            assert_eq!(expect(Preset::Corporate, other), Class::Relayed);
+            let left = if other == Preset::HttpProxy { Class::Failed } else { Class::Relayed };
+            assert_eq!(expect(Preset::UdpBlocked, other), left);
+            assert_eq!(expect(Preset::Corporate, other), left);
         }
     }
 }

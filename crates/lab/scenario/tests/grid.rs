@@ -1,0 +1,73 @@
+//! The whole grid agrees with the theory.
+
+use netsim::{Laws, Preset};
+use sterna_scenario::{Cast, Grid, Way, table};
+
+/// Every ordered pair of all presets. `STERNA_GRID_SEEDS` asks for more than the 100 seeds each.
+#[test]
+fn every_pair_of_presets_meets_as_theory_says() {
+    let seeds = std::env::var("STERNA_GRID_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(100);
+    let grid = Grid { seeds, laws: Laws::NONE, ..Grid::new(Preset::ALL) };
+    let report = grid.run(&|_| {});
+    println!(
+        "{}{} runs in {:?}, {} packets",
+        table(&report, 200, false),
+        report.runs,
+        report.took,
+        report.packets
+    );
+    let surprises: Vec<_> = report.cells.iter().filter(|cell| !cell.agrees).collect();
+    assert!(surprises.is_empty(), "{surprises:#?}");
+    assert!(report.cells.iter().all(|cell| cell.seeds == seeds));
+    // Whoever has to ask an HTTP proxy for everything does not get out: asking is not the connection's business.
+    for cell in report.cells {
+        let proxy = [cell.a, cell.b].contains(&Preset::HttpProxy);
+        assert_eq!(cell.connected, if proxy { 0 } else { seeds }, "{} × {}", cell.a, cell.b);
+    }
+}
+
+/// With all laws of the simulator in force after each step.
+#[test]
+fn nobody_breaks_a_law_on_the_way() {
+    let grid = Grid { seeds: 3, first_seed: 1000, ..Grid::new(Preset::ALL) };
+    let report = grid.run(&|_| {});
+    assert!(report.agrees());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_result() {
+    for seed in 0..10 {
+        let play = |laws| {
+            let cast = Cast { laws, ..Cast::new(Preset::Symmetric, Preset::HomeRouter, seed) };
+            let outcome = cast.run();
+            (outcome.way, outcome.took, outcome.settled, outcome.packets)
+        };
+        assert_eq!(play(Laws::NONE), play(Laws::NONE));
+        assert_eq!(play(Laws::NONE), play(Laws::default()), "watching changes nothing");
+    }
+}
+
+#[test]
+fn lost_packets_delay_but_do_not_prevent() {
+    let grid = Grid { seeds: 20, loss: 0.1, laws: Laws::NONE, ..Grid::new(Preset::CLASSIC) };
+    let report = grid.run(&|_| {});
+    assert!(report.cells.iter().all(|cell| cell.connected == 20), "{:#?}", report.cells);
+}
+
+#[test]
+fn two_behind_one_box_meet_inside_and_otherwise_only_by_hairpin() {
+    for seed in 0..20 {
+        let cast = |preset, withheld: &[ice::CandidateKind]| Cast {
+            together: true,
+            withheld: withheld.to_vec(),
+            ..Cast::new(preset, preset, seed)
+        };
+        for preset in Preset::CLASSIC {
+            assert_eq!(cast(preset, &[]).run().way, Some(Way::Host), "{preset}");
+        }
+        let host = [ice::CandidateKind::Host];
+        assert_eq!(cast(Preset::PortRestricted, &host).run().way, Some(Way::Relayed));
+        let hairpin = cast(Preset::HairpinExternal, &host).run().way;
+        assert!(hairpin.is_some_and(Way::is_direct), "{hairpin:?}");
+    }
+}
