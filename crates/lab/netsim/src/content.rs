@@ -23,12 +23,30 @@ pub enum Content {
     Fin,
     /// The stream is refused, or broken off.
     Reset,
+    /// An error about a packet of which the path is the reverse; only there with [`Net::set_icmp`](crate::Net::set_icmp).
+    Icmp(Icmp),
+}
+
+/// An error that ICMP or ICMPv6 tells (RFC 792, RFC 4443).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Icmp {
+    /// Nobody listens to this port.
+    PortUnreachable,
+    /// There is no such host, or no way to it.
+    HostUnreachable,
+    /// A box does not want it to pass, and says so.
+    Prohibited,
+    /// It is larger than the next link takes.
+    TooBig {
+        /// What that takes, in bytes with headers.
+        mtu: u16,
+    },
 }
 
 impl Content {
     /// Whether it belongs to a stream.
     pub const fn is_stream(self) -> bool {
-        !matches!(self, Self::Datagram)
+        !matches!(self, Self::Datagram | Self::Icmp(_))
     }
 
     /// Whether it ends a stream, as a NAT sees it (RFC 5382 §5).
@@ -48,6 +66,10 @@ impl Content {
             Self::Message => "message",
             Self::Fin => "FIN",
             Self::Reset => "RST",
+            Self::Icmp(Icmp::PortUnreachable) => "ICMP port unreachable",
+            Self::Icmp(Icmp::HostUnreachable) => "ICMP host unreachable",
+            Self::Icmp(Icmp::Prohibited) => "ICMP administratively prohibited",
+            Self::Icmp(Icmp::TooBig { .. }) => "ICMP too big",
         }
     }
 }

@@ -24,9 +24,9 @@
 //!
 //! # What it leaves out
 //!
-//! What no machine of the convention can see is not there: a datagram that is too big or that nobody waits for is
-//! dropped and traced, but no ICMP message tells its sender, whose socket would not pass it on; streams are messages,
-//! without windows and acknowledgements; nothing is fragmented. A reboot of a box takes no time: pull its uplink
+//! Streams are messages, without windows and acknowledgements. Nothing is fragmented. Errors by ICMP are there if one
+//! asks for them ([`Net::set_icmp`]), and then in traces and captures alone, as far as datagrams go: a UDP socket would
+//! not pass them on, so that no machine of the convention can see them. A reboot of a box takes no time: pull its uplink
 //! meanwhile ([`Net::set_link_up`]) if it should.
 //!
 //! # Example
@@ -103,7 +103,7 @@ mod stream;
 mod trace;
 mod tray;
 
-pub use content::Content;
+pub use content::{Content, Icmp};
 pub use hostile::{Answers, Hostile, Limits};
 pub use laws::Laws;
 pub use link::{Direction, Link};

@@ -1,4 +1,5 @@
 mod events;
+mod icmp;
 mod run;
 mod sockets;
 mod streams;
@@ -75,6 +76,8 @@ pub struct Net {
     core: Place,
     laws: Laws,
     timing: Timing,
+    /// Whether errors are told.
+    icmp: bool,
     rng: Rng,
     tray: Tray,
     dirty: Vec<HostId>,
@@ -142,6 +145,7 @@ impl Net {
             core,
             laws: Laws::default(),
             timing: Timing::default(),
+            icmp: false,
             rng: Rng::new(Seed::from(seed)),
             tray: Tray::new(),
             dirty: Vec::new(),

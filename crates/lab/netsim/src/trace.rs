@@ -2,6 +2,7 @@ use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
 
+use crate::content::Content;
 use crate::digest::{FNV_OFFSET, Fnv};
 use crate::record::{Cause, Fate, Place, PlaceKind, Record};
 
@@ -177,7 +178,7 @@ impl fmt::Display for Trace {
             let Record { time, place, packet, path, content, length, hash, fate } = record;
             let (seconds, name) = (time.elapsed().as_secs_f64(), self.name(*place));
             write!(f, "{seconds:>11.6} {name:<width$} #{packet} {path} ")?;
-            if content.is_stream() {
+            if *content != Content::Datagram {
                 write!(f, "{content} ")?;
             }
             writeln!(f, "{length} B {:08x} {fate}", *hash as u32)?;

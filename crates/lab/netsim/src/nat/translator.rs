@@ -110,7 +110,8 @@ impl Translator {
 
 impl Nat for Translator {
     fn outbound(&mut self, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
-        if !self.lets_out(&path, content) {
+        let error = matches!(content, Content::Icmp(_));
+        if !error && !self.lets_out(&path, content) {
             return Err(Refusal::Blocked);
         }
         if let Some(local) = self.statics.outer(now, &path, self.ports.pool[0]) {
@@ -130,6 +131,11 @@ impl Nat for Translator {
         let key = InsideKey { stream, local: path.local, remote: Remote::new(dependence, path.remote) };
         // With NAT64 an inner address has two mappings: to itself for IPv6, and to an IPv4 address.
         let key = if embedded.is_some() { InsideKey { local: marked(key.local), ..key } } else { key };
+        if error {
+            // RFC 5508 §4.2: an error about a packet that came in leaves as that had come, and changes nothing.
+            let mapping = self.table.peek(now, &key).ok_or(Refusal::NoMapping)?;
+            return Ok(Path { local: mapping.outer, ..path });
+        }
         let id = self.map(now, key, keeps)?;
         // RFC 4787 REQ-6: outgoing packets refresh the mapping.
         let until = self.observe(now, id, content, true);
@@ -150,7 +156,13 @@ impl Nat for Translator {
         if self.keeps(path.local.ip()) && self.behaviour.filtering.is_none() {
             return Ok(path);
         }
-        let filtering = self.behaviour.filtering.unwrap_or(Dependence::EndpointIndependent);
+        let error = matches!(content, Content::Icmp(_));
+        let filtering = match self.behaviour.filtering {
+            // RFC 5508 §4.1: an error comes in if it is about a packet that went out, whatever the filter.
+            _ if error => Dependence::AddressAndPortDependent,
+            Some(filtering) => filtering,
+            None => Dependence::EndpointIndependent,
+        };
         // Overloaded, the remote end decides; if it is nobody's, whoever has used the port last.
         let admits = |id: u32| self.table.get(id).admits(now, filtering, path.remote);
         let id = self
@@ -161,6 +173,16 @@ impl Nat for Translator {
             })
             .ok_or(Refusal::NoMapping)?;
         let session = admits(id).ok_or(Refusal::Filtered)?;
+        let local = unmarked(self.table.get(id).key.local);
+        let remote = match local.is_ipv6() && path.remote.is_ipv4() {
+            true => synthesized(path.remote),
+            false => path.remote,
+        };
+        let path = Path { local, remote, ..path };
+        if error {
+            // RFC 4787 REQ-12, RFC 5382 REQ-10: it changes nothing.
+            return Ok(path);
+        }
         self.table.get_mut(id).answered = true;
         // What comes in by a stream is acknowledged, so that something goes out.
         let refreshes = self.behaviour.refreshed_by_inbound || stream;
@@ -169,10 +191,7 @@ impl Nat for Translator {
         if refreshes && let Some(remote) = session {
             mapping.sent_to(remote, until);
         }
-        let local = unmarked(mapping.key.local);
-        let remote =
-            if local.is_ipv6() && path.remote.is_ipv4() { synthesized(path.remote) } else { path.remote };
-        Ok(Path { local, remote, ..path })
+        Ok(path)
     }
 
     fn hairpin(&self) -> Hairpin {

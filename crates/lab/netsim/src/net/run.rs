@@ -3,7 +3,7 @@ use std::time::Duration;
 use sansio::{Path, SocketReply, Time, Transport};
 
 use super::{Happening, HostId, Net, Packet, SegmentId, Stop};
-use crate::content::Content;
+use crate::content::{Content, Icmp};
 use crate::digest::hash;
 use crate::host::Node;
 use crate::laws::Accused;
@@ -291,16 +291,34 @@ impl Net {
             return self.calendar.push(self.now + LOOPBACK, Happening::Arrival(Stop::Host(id), packet));
         }
         match interface {
-            Some((segment, wire)) => self.cross(wire, Direction::Up, place, Stop::Segment(segment), packet),
+            Some((segment, wire)) => {
+                self.cross(wire, Direction::Up, place, Stop::Segment(segment), None, packet);
+            }
             None => self.drop_packet(place, packet, Cause::NoRoute),
         }
     }
 
-    fn cross(&mut self, wire: usize, direction: Direction, place: Place, to: Stop, mut packet: Packet) {
+    /// A packet goes over a wire. If it does not fit, an error goes `back`.
+    fn cross(
+        &mut self,
+        wire: usize,
+        direction: Direction,
+        place: Place,
+        to: Stop,
+        back: Option<Stop>,
+        mut packet: Packet,
+    ) {
         let bytes = packet.payload.len() + headers(&packet.path);
         let passage = match self.wires[wire].cross(self.now, direction, bytes, packet.part.is_some()) {
             Ok(passage) => passage,
-            Err(cause) => return self.drop_packet(place, packet, cause),
+            Err(cause) => {
+                let error = back.and_then(|back| Some((back, self.error_for(&packet, cause)?)));
+                self.drop_packet(place, packet, cause);
+                if let Some((back, error)) = error {
+                    self.tell_error(place, back, error);
+                }
+                return;
+            }
         };
         if let Some(again) = passage.duplicate {
             let payload = self.tray.copy(&packet.payload);
@@ -322,17 +340,18 @@ impl Net {
     }
 
     /// A packet is on a segment: to its host, into a network below, or out.
-    fn route_packet(&mut self, segment: SegmentId, packet: Packet) {
+    pub(super) fn route_packet(&mut self, segment: SegmentId, packet: Packet) {
+        let back = Some(Stop::Segment(segment));
         match self.segments[segment.0].hop(packet.path.remote.ip()) {
             Hop::To(Attached::Host(id, interface)) => {
                 let host = &self.hosts[id.0];
                 let (place, wire) = (host.place, host.interfaces[interface].wire);
-                self.cross(wire, Direction::Down, place, Stop::Host(id), packet);
+                self.cross(wire, Direction::Down, place, Stop::Host(id), back, packet);
             }
             Hop::To(Attached::Gateway(inner)) => {
                 let gateway = self.gateway(inner);
                 let (place, uplink) = (gateway.place, gateway.uplink);
-                self.cross(uplink, Direction::Down, place, Stop::Gateway(inner), packet);
+                self.cross(uplink, Direction::Down, place, Stop::Gateway(inner), back, packet);
             }
             Hop::Out => self.go_out(segment, packet),
             Hop::NoHost => self.drop_on(segment, packet, Cause::NoHost),
@@ -353,10 +372,10 @@ impl Net {
         };
         match translated {
             Err(refusal) => {
-                let reset = if gateway.nat.resets() { self.reset_for(place, &packet) } else { None };
+                let answer = if gateway.nat.resets() { self.refuse(&packet) } else { None };
                 self.drop_packet(place, packet, Cause::Refused(refusal));
-                if let Some(reset) = reset {
-                    self.route_packet(segment, reset);
+                if let Some(answer) = answer {
+                    self.tell_error(place, Stop::Segment(segment), answer);
                 }
             }
             Ok(path) => {
@@ -364,23 +383,34 @@ impl Net {
                 if turns {
                     self.route_packet(segment, packet);
                 } else {
-                    self.cross(uplink, Direction::Up, place, Stop::Segment(outside), packet);
+                    // What is told about it comes in from outside, and is translated back.
+                    let back = Some(Stop::Gateway(segment));
+                    self.cross(uplink, Direction::Up, place, Stop::Segment(outside), back, packet);
                 }
             }
         }
     }
 
+    /// What a box that refuses aloud answers.
+    fn refuse(&mut self, packet: &Packet) -> Option<Packet> {
+        match packet.content {
+            Content::Datagram => self.error_about(packet, Icmp::Prohibited),
+            _ => self.reset_for(packet),
+        }
+    }
+
     /// A packet has come to the outer side of a box.
-    fn come_in(&mut self, segment: SegmentId, mut packet: Packet) {
+    pub(super) fn come_in(&mut self, segment: SegmentId, mut packet: Packet) {
         let (now, content) = (self.now, packet.content);
         let gateway = self.gateway_mut(segment);
         let (place, uplink, outside) = (gateway.place, gateway.uplink, gateway.outside);
         match gateway.nat.inbound(now, packet.path.reversed(), content) {
             Err(refusal) => {
-                let reset = if gateway.nat.resets() { self.reset_for(place, &packet) } else { None };
+                let answer = if gateway.nat.resets() { self.refuse(&packet) } else { None };
                 self.drop_packet(place, packet, Cause::Refused(refusal));
-                if let Some(reset) = reset {
-                    self.cross(uplink, Direction::Up, place, Stop::Segment(outside), reset);
+                if let Some(answer) = answer {
+                    self.record(place, &answer, Fate::Sent);
+                    self.cross(uplink, Direction::Up, place, Stop::Segment(outside), None, answer);
                 }
             }
             Ok(path) => {
@@ -402,7 +432,7 @@ impl Net {
         packet.path = path;
     }
 
-    fn receive(&mut self, id: HostId, mut packet: Packet) {
+    pub(super) fn receive(&mut self, id: HostId, mut packet: Packet) {
         let host = &self.hosts[id.0];
         let place = host.place;
         if host.asleep.is_some() {
@@ -411,8 +441,13 @@ impl Net {
         if packet.part.is_some() {
             return self.receive_part(id, packet);
         }
+        if let Content::Icmp(error) = packet.content {
+            return self.receive_error(id, &packet, error);
+        }
         if host.socket_for(packet.path.remote).is_none() || host.node.is_none() {
-            return self.drop_packet(place, packet, Cause::NoSocket);
+            let error = self.error_about(&packet, Icmp::PortUnreachable);
+            self.drop_packet(place, packet, Cause::NoSocket);
+            return error.map_or((), |error| self.depart(id, error));
         }
         self.record(place, &packet, Fate::Delivered);
         let from = packet.path.reversed();
@@ -432,7 +467,11 @@ impl Net {
 
     fn drop_on(&mut self, segment: SegmentId, packet: Packet, cause: Cause) {
         let place = self.segments[segment.0].gateway.as_ref().map_or(self.core, |gateway| gateway.place);
+        let error = self.error_for(&packet, cause);
         self.drop_packet(place, packet, cause);
+        if let Some(error) = error {
+            self.tell_error(place, Stop::Segment(segment), error);
+        }
     }
 }
 

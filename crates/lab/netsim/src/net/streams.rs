@@ -4,7 +4,7 @@ use sansio::{Path, SocketError, SocketReply, Ticket, Transport};
 
 use super::{Happening, HostId, Net, Packet};
 use crate::content::Content;
-use crate::record::{Cause, Fate, Place};
+use crate::record::{Cause, Fate};
 use crate::stream::{End, GIVE_UP, Kind, Part, Stream, StreamId, WINDOW};
 
 /// Streams: connecting, sending, closing. What a part is, is told in [`crate::stream`].
@@ -117,9 +117,9 @@ impl Net {
         self.depart(sender, packet);
     }
 
-    /// A box answers the first packet of a stream with a reset, in the name of whom that was for (what `reject
-    /// with tcp reset` does); `place` is the box.
-    pub(super) fn reset_for(&mut self, place: Place, packet: &Packet) -> Option<Packet> {
+    /// What a box answers to the first packet of a stream that may not pass, in the name of whom that was for: what
+    /// `reject with tcp reset` does.
+    pub(super) fn reset_for(&mut self, packet: &Packet) -> Option<Packet> {
         let part = packet.part.as_ref().filter(|part| part.kind == Kind::Syn)?;
         let kind = Kind::Reset(SocketError::Refused);
         let mut reset = self.packet(packet.path.reversed(), Vec::new(), kind.content());
@@ -132,7 +132,6 @@ impl Net {
             first_sent: self.now,
             attempts: 0,
         }));
-        self.record(place, &reset, Fate::Sent);
         Some(reset)
     }
 
@@ -233,7 +232,7 @@ impl Net {
     }
 
     /// An end learns that its stream is over, or that there will be none.
-    fn break_end(&mut self, id: StreamId, client: bool, error: SocketError) {
+    pub(super) fn break_end(&mut self, id: StreamId, client: bool, error: SocketError) {
         let Some(stream) = self.streams.get(&id) else { return };
         let Some(end) = stream.end(client).filter(|end| end.open) else { return };
         let reply = if client && !stream.connected {

@@ -112,6 +112,10 @@ impl<'a> Capture<'a> {
         let nanos = record.time.elapsed().as_nanos() as u64;
         let id = record.packet as u16;
         let full = |bytes: &[u8]| bytes.len() + record.length - payload.len();
+        if let Content::Icmp(error) = record.content {
+            let bytes = headers::icmp(&path, id, error);
+            return packet(out, interface, nanos, way, &bytes, bytes.len(), comment);
+        }
         if path.transport == Transport::Udp {
             let bytes = headers::udp(&path, id, payload, record.length);
             return packet(out, interface, nanos, way, &bytes, full(&bytes), comment);

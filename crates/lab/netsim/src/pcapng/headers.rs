@@ -1,6 +1,8 @@
 use std::net::IpAddr;
 
-use sansio::Path;
+use sansio::{Path, Transport};
+
+use crate::content::Icmp;
 
 /// Where a TCP segment stands in its stream.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -21,6 +23,8 @@ pub(super) mod flag {
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// IP and UDP headers, and the payload. `length` is the payload's real one, of which `payload` may be none.
 pub(super) fn udp(path: &Path, id: u16, payload: &[u8], length: usize) -> Vec<u8> {
@@ -54,6 +58,34 @@ pub(super) fn tcp(path: &Path, id: u16, segment: Segment, payload: &[u8], length
         tcp[16..18].copy_from_slice(&sum.to_be_bytes());
     }
     ip(path, id, TCP, &tcp, 20 + length)
+}
+
+/// An error about a packet that went the other way, of which it carries the headers (RFC 792, RFC 4443).
+pub(super) fn icmp(path: &Path, id: u16, error: Icmp) -> Vec<u8> {
+    let v4 = path.local.is_ipv4();
+    let (kind, code) = match (error, v4) {
+        (Icmp::PortUnreachable, true) => (3, 3),
+        (Icmp::HostUnreachable, true) => (3, 1),
+        (Icmp::Prohibited, true) => (3, 13),
+        (Icmp::TooBig { .. }, true) => (3, 4),
+        (Icmp::PortUnreachable, false) => (1, 4),
+        (Icmp::HostUnreachable, false) => (1, 3),
+        (Icmp::Prohibited, false) => (1, 1),
+        (Icmp::TooBig { .. }, false) => (2, 0),
+    };
+    let mtu = if let Icmp::TooBig { mtu } = error { mtu } else { 0 };
+    let [high, low] = mtu.to_be_bytes();
+    let mut icmp = vec![kind, code, 0, 0, 0, 0, high, low];
+    let original = path.reversed();
+    let quoted = match path.transport {
+        Transport::Udp => udp(&original, 0, &[], 0),
+        _ => tcp(&original, 0, Segment::default(), &[], 0),
+    };
+    icmp.extend_from_slice(&quoted[..if v4 { 28 } else { 48 }]);
+    let (protocol, sum) =
+        if v4 { (ICMP, !fold(add(0, &icmp))) } else { (ICMPV6, checksum(path, ICMPV6, &icmp)) };
+    icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+    ip(path, id, protocol, &icmp, icmp.len())
 }
 
 fn ip(path: &Path, id: u16, protocol: u8, body: &[u8], length: usize) -> Vec<u8> {
@@ -117,7 +149,6 @@ fn fold(mut sum: u64) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sansio::Transport;
 
     /// A checksum is right if the sum over what it covers is all ones.
     fn holds(path: &Path, protocol: u8, packet: &[u8], header: usize) -> bool {
@@ -146,6 +177,10 @@ mod tests {
             let segment = Segment { sequence: 1, acknowledged: 2, flags: flag::ACK };
             let packet = tcp(&stream, 7, segment, payload, payload.len());
             assert!(holds(&stream, TCP, &packet, 20));
+        }
+        for error in [Icmp::PortUnreachable, Icmp::TooBig { mtu: 1280 }] {
+            assert_eq!(fold(add(0, &icmp(&v4, 7, error)[20..])), 0xffff);
+            assert!(holds(&v6, ICMPV6, &icmp(&v6, 7, error), 40));
         }
     }
 }
