@@ -15,6 +15,7 @@ use crate::engine::{Engine, Protocol};
 use crate::handshake::Handshake;
 use crate::init::Init;
 use crate::packet;
+use crate::repair::Repair;
 use crate::reset::Answers;
 use crate::turns::Turns;
 use crate::{ChannelConfig, ChannelId, Config, Event, MessageKind, OpenError, SctpError, SendError};
@@ -32,6 +33,9 @@ pub struct Association {
     /// There once the terms are agreed.
     engine: Option<Engine>,
     bundler: Option<Bundler>,
+    repair: Option<Repair>,
+    /// Timeouts of the engine that the repair knows of.
+    timeouts: u64,
     /// What the peer says to our stream resets.
     answers: Answers,
     stage: Stage,
@@ -41,6 +45,8 @@ pub struct Association {
     /// Messages on streams that belong to no channel yet.
     early: BTreeMap<u16, VecDeque<(Protocol, Bytes)>>,
     turns: Turns,
+    /// Channels whose numbers the engine is not done with.
+    unstarted: BTreeSet<u16>,
     /// Channels whose buffered amount somebody waits for to fall.
     watched: BTreeSet<u16>,
     /// Whether buffered amounts may have fallen.
@@ -106,12 +112,15 @@ impl Association {
             local,
             engine: None,
             bundler: None,
+            repair: None,
+            timeouts: 0,
             answers: Answers::default(),
             stage: Stage::Connecting,
             channels: BTreeMap::new(),
             readable: VecDeque::new(),
             early: BTreeMap::new(),
             turns: Turns::new(local.tsn),
+            unstarted: BTreeSet::new(),
             watched: BTreeSet::new(),
             acknowledged: false,
             read: 0,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use sansio::Outbox;
 
 use crate::packet::{self, Chunk, HEADER, Header, Writer, kind, u16_at, u32_at};
+use crate::repair::immediate;
 use crate::reset::Answers;
 
 /// Bytes of a SACK chunk before its gap blocks, and of one gap block (RFC 9260 §3.3.4).
@@ -63,6 +64,20 @@ impl Bundler {
             Some(&kind::FORWARD_TSN) => self.packets.push_back(self.sorted(packet)),
             _ => self.packets.push_back(packet),
         }
+    }
+
+    /// Asks for an immediate acknowledgement of the last DATA chunk that waits here: nothing follows it that would make
+    /// the peer hurry.
+    pub(crate) fn hurry(&mut self) {
+        let Some(packet) = self.packets.iter_mut().rev().find(|p| chunks(p).any(|c| c[0] == kind::DATA))
+        else {
+            return;
+        };
+        let mut all: Vec<Bytes> = chunks(packet).collect();
+        if let Some(last) = all.iter_mut().rev().find(|chunk| chunk[0] == kind::DATA) {
+            *last = immediate(last).into();
+        }
+        *packet = packet::assemble(self.header, all.iter().map(|chunk| &chunk[..])).into();
     }
 
     /// All that the engine has to say now was pushed.
@@ -179,7 +194,7 @@ impl Bundler {
 }
 
 /// The chunks of one of the engine's packets, without copies.
-fn chunks(packet: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+pub(crate) fn chunks(packet: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
     let start = packet.as_ptr() as usize;
     packet::parse(packet).into_iter().flat_map(|(_, chunks)| chunks).map(move |Chunk { bytes }| {
         let at = bytes.as_ptr() as usize - start;

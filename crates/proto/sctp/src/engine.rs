@@ -136,15 +136,21 @@ impl Engine {
         }
     }
 
+    /// How often the retransmission timer went off.
+    pub(crate) fn timeouts(&self) -> u64 {
+        self.association.stats().get_num_t3timeouts()
+    }
+
     /// Whether [`Engine::transmit`] may have something to say.
     pub(crate) fn is_dirty(&self) -> bool {
         self.dirty
     }
 
-    /// Creates our half of a stream.
-    pub(crate) fn open(&mut self, stream: u16) {
+    /// Creates our half of a stream. `false`: not yet, because the reset that ended its former use is not over.
+    pub(crate) fn open(&mut self, stream: u16) -> bool {
         // It exists already if the peer was first to send.
-        let _ = self.association.open_stream(stream, PayloadProtocolIdentifier::Binary);
+        let opened = self.association.open_stream(stream, PayloadProtocolIdentifier::Binary);
+        !matches!(opened, Err(sctp_proto::Error::ErrStreamResetPending))
     }
 
     /// How further messages on a stream are sent.

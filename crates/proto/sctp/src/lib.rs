@@ -71,6 +71,7 @@ mod handshake;
 mod init;
 mod instant;
 mod packet;
+mod repair;
 mod reset;
 mod turns;
 

@@ -70,6 +70,16 @@ impl Turns {
         }
     }
 
+    /// Whether a stream is that of a channel that gives messages up.
+    pub(crate) fn is_hasty(&self, stream: u16) -> bool {
+        self.hasty.contains(&stream)
+    }
+
+    /// Whether all that the engine got was sent, and nobody has anything more.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.unsent == 0 && self.ring.is_empty()
+    }
+
     /// The engine made a packet.
     pub(crate) fn sent(&mut self, packet: &[u8]) {
         let Some((_, chunks)) = packet::parse(packet) else { return };

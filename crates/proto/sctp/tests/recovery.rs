@@ -47,6 +47,37 @@ fn a_lost_tail_is_repeated_in_ever_larger_steps() {
 }
 
 #[test]
+fn a_burst_that_is_lost_in_the_middle_costs_a_few_round_trips() {
+    for seed in 0..10 {
+        let mut link = Link::new(seed, STEADY);
+        let id = link.open(0, ChannelConfig::default());
+        let message = pattern(16_000, 1);
+        let mut count = 0;
+        let (mut lossy, mut since) = (None, None);
+        while count < 900 {
+            let now = link.now;
+            // A whole settling, somewhere in full flight, and then no more.
+            if count == 500 && since.is_none() {
+                (link.weather.loss, lossy, since) = (100, Some(now + Duration::from_millis(10)), Some(now));
+            }
+            if lossy.is_some_and(|until| now >= until) {
+                (link.weather.loss, lossy) = (0, None);
+            }
+            match link.ends[0].association.send(now, id, sterna_sctp::MessageKind::Binary, &message) {
+                Ok(()) => count += 1,
+                Err(SendError::Full) => assert!(link.step()),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        link.weather.loss = 0;
+        link.run(LONG, |link| link.ends[1].messages().len() == 900);
+        let took = link.now - since.expect("it was lossy");
+        // 400 messages are eight buffers, at one buffer a round trip.
+        assert!(took < Duration::from_millis(600) + 40 * ROUND_TRIP, "seed {seed}: {took:?}");
+    }
+}
+
+#[test]
 fn a_channel_is_closed_without_waiting_for_anything_but_the_network() {
     let mut link = Link::new(1, STEADY);
     let id = link.open(0, ChannelConfig::default());

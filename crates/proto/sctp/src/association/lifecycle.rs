@@ -9,7 +9,7 @@ use crate::engine::{Engine, Notice, Protocol};
 use crate::{ChannelId, Event, Role};
 
 /// A channel that is being closed is forgotten after so long if the peer never resets its half.
-const CLOSING: Duration = Duration::from_secs(10);
+const CLOSING: Duration = Duration::from_secs(30);
 
 impl Association {
     /// Streams that the peer lets us use.
@@ -36,7 +36,11 @@ impl Association {
             self.forget(id);
             return;
         }
-        engine.open(id);
+        if !engine.open(id) {
+            self.unstarted.insert(id);
+            return;
+        }
+        self.unstarted.remove(&id);
         self.turns.begin(id, channel.is_hasty());
         if channel.config.negotiated.is_none() && !channel.incoming {
             let open = dcep::Message::Open(channel.config.clone()).write();
@@ -73,6 +77,8 @@ impl Association {
                         self.readable.push_back(id);
                     }
                 }
+                // Of the former use of a number that is in use again.
+                Notice::Finished(id) | Notice::Reset(id) if self.unstarted.contains(&id) => {}
                 // The peer's half is closed. The engine closes ours in answer.
                 Notice::Finished(id) => {
                     if let Some(channel) = self.channels.get_mut(&id) {
@@ -87,6 +93,9 @@ impl Association {
                     return;
                 }
             }
+        }
+        for id in std::mem::take(&mut self.unstarted) {
+            self.start(id);
         }
         if self.engine.as_ref().is_some_and(Engine::is_closing)
             && !matches!(self.stage, Stage::Aborting { .. } | Stage::Over)
@@ -160,6 +169,7 @@ impl Association {
     pub(super) fn forget(&mut self, id: u16) {
         self.timers.stop(id);
         self.watched.remove(&id);
+        self.unstarted.remove(&id);
         if self.channels.remove(&id).is_some() {
             self.events.push_back(Event::ChannelClosed(ChannelId(id)));
         }

@@ -12,6 +12,7 @@ use crate::dcep;
 use crate::engine::{Engine, HIDDEN_WINDOW, Protocol};
 use crate::handshake::Progress;
 use crate::packet::{self, Chunk, Header, kind};
+use crate::repair::Repair;
 use crate::{ChannelId, Event, MessageKind, Role, SctpError};
 
 /// Messages, and bytes of them, that are kept for channels that do not exist yet.
@@ -26,9 +27,15 @@ impl Association {
         }
         let progress = self.handshake.confirmed();
         self.progress(progress);
-        match &mut self.engine {
-            Some(engine) => engine.receive(now, packet),
-            None => self.drops.untimely += 1,
+        let Some(engine) = &mut self.engine else {
+            self.drops.untimely += 1;
+            return;
+        };
+        engine.receive(now, packet);
+        let Some(repair) = &mut self.repair else { return };
+        let chunks = packet::parse(packet).into_iter().flat_map(|(_, chunks)| chunks);
+        for chunk in chunks.filter(|chunk| chunk.kind() == kind::SACK) {
+            repair.acknowledge(now, engine.rtt(), chunk.bytes);
         }
     }
 
@@ -105,6 +112,7 @@ impl Association {
                 tag: peer.tag,
             };
             self.bundler = Some(Bundler::new(header, self.config.mtu, HIDDEN_WINDOW));
+            self.repair = Some(Repair::new(header, self.config.mtu, self.local.tsn));
             let ids: Vec<u16> = self.channels.keys().copied().collect();
             ids.into_iter().for_each(|id| self.start(id));
         }

@@ -23,7 +23,7 @@ impl Association {
     /// at once if its messages have a limit.
     pub(super) fn offer(&mut self, id: u16) {
         let Some(channel) = self.channels.get(&id) else { return };
-        if self.engine.is_none() || channel.queue.is_empty() {
+        if self.engine.is_none() || channel.queue.is_empty() || self.unstarted.contains(&id) {
             return;
         }
         if channel.is_hasty() {
@@ -104,14 +104,27 @@ impl Association {
     /// Gets the engine's packets, if there are none.
     pub(super) fn refill(&mut self, now: Time) {
         self.feed();
-        if let (Some(engine), Some(bundler)) = (&mut self.engine, &mut self.bundler)
+        if let (Some(engine), Some(bundler), Some(repair)) =
+            (&mut self.engine, &mut self.bundler, &mut self.repair)
             && bundler.is_empty()
         {
             let before = bundler.acknowledged();
+            let rtt = engine.rtt();
+            if self.timeouts != engine.timeouts() {
+                self.timeouts = engine.timeouts();
+                repair.timed_out();
+            }
             engine.transmit(now, |packet| {
                 self.turns.sent(&packet);
-                bundler.push(packet);
+                let left = repair.watch(now, rtt, packet, |stream| self.turns.is_hasty(stream));
+                left.into_iter().for_each(|packet| bundler.push(packet));
             });
+            while let Some(packet) = repair.poll(now) {
+                bundler.push(packet);
+            }
+            if self.turns.is_idle() {
+                bundler.hurry();
+            }
             bundler.complete();
             if bundler.acknowledged() != before {
                 self.read = 0;
