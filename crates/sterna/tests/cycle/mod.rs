@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sterna::prelude::*;
 
 /// Connects two peers, sends a message each way, and ends it: by closing, or by dropping.
-pub async fn cycle(close: bool) {
+pub(crate) async fn cycle(close: bool) {
     let configuration = Configuration { trickle: false, include_loopback: true, ..Configuration::default() };
     let make = || PeerConnection::new(configuration.clone()).unwrap();
     let (here, there) = (make(), make());
@@ -25,14 +25,14 @@ pub async fn cycle(close: bool) {
 
 /// File descriptors, tasks, and bytes of memory that the process holds.
 #[derive(Clone, Copy, Debug)]
-pub struct Holdings {
-    pub descriptors: usize,
-    pub tasks: usize,
-    pub memory: usize,
+pub(crate) struct Holdings {
+    pub(crate) descriptors: usize,
+    pub(crate) tasks: usize,
+    pub(crate) memory: usize,
 }
 
 impl Holdings {
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let pages = std::fs::read_to_string("/proc/self/statm").ok();
         let pages = pages.and_then(|pages| pages.split(' ').nth(1)?.parse::<usize>().ok());
         Self {
@@ -43,7 +43,7 @@ impl Holdings {
     }
 
     /// Once nothing but `tasks` runs any more: connections that were dropped end in the background.
-    pub async fn settled(tasks: usize) -> Self {
+    pub(crate) async fn settled(tasks: usize) -> Self {
         let patience = Instant::now() + Duration::from_secs(30);
         while Self::now().tasks > tasks && Instant::now() < patience {
             tokio::time::sleep(Duration::from_millis(5)).await;
