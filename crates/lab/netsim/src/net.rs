@@ -1,5 +1,6 @@
 mod events;
 mod icmp;
+mod packets;
 mod run;
 mod sockets;
 mod streams;
