@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lab::{PORT, ms, puppet, received, replies, send};
-use sansio::{Datagram, Machine, Outbox, Path, SocketOp, SocketReply, Ticket, Time};
+use sansio::{Datagram, Machine, Outbox, Path, SocketOp, SocketReply, Ticket, Time, Transport};
 use sterna_netsim::{Cause, NatBehaviour, Net, Preset, Puppet};
 
 /// Notes when it was woken, every second by its own clock.
@@ -88,6 +88,37 @@ fn nothing_reaches_a_sleeper_and_what_it_asked_for_is_answered_when_it_wakes() {
     net.run_for(ms(100));
     assert!(matches!(replies(&mut net, laptop)[..], [SocketReply::Resolved { .. }]));
     assert_eq!(received(&mut net, friend), [(to, "good morning".to_owned())]);
+}
+
+#[test]
+fn a_stream_outlives_a_nap_and_a_quiet_night_but_not_what_nobody_takes() {
+    for (sleeps, talks, survives) in [(5, true, true), (3600, false, true), (60, true, false)] {
+        let mut net = Net::new(1);
+        let [laptop, server] = ["laptop", "server"].map(|name| puppet(&mut net, name, Net::INTERNET));
+        let remote = net.socket(server, 443);
+        net.listen(server, Transport::Tcp, remote).unwrap();
+        let (ticket, transport, server_name) = (Ticket(1), Transport::Tcp, String::new());
+        let op = SocketOp::Connect { ticket, transport, local: None, remote, server_name };
+        net.machine_mut::<Puppet>(laptop).ask(op);
+        net.run_for(ms(100));
+        let [SocketReply::Connected { path, .. }] = replies(&mut net, laptop)[..] else {
+            panic!("no stream")
+        };
+        net.machine_mut::<Puppet>(laptop).send(path, b"hello");
+        net.run_for(ms(100));
+        net.suspend(laptop);
+        if talks {
+            net.machine_mut::<Puppet>(server).send(path.reversed(), b"are you there?");
+        }
+        net.run_for(Duration::from_secs(sleeps));
+        net.resume(laptop);
+        net.run_for(Duration::from_secs(30));
+        assert_eq!(received(&mut net, laptop).len(), usize::from(talks && survives));
+        net.machine_mut::<Puppet>(laptop).send(path, b"good morning");
+        net.run_for(Duration::from_secs(30));
+        let broken = matches!(replies(&mut net, laptop)[..], [SocketReply::Disconnected { .. }]);
+        assert_eq!(broken, !survives, "after {sleeps} s");
+    }
 }
 
 #[test]

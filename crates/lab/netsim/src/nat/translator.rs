@@ -132,7 +132,7 @@ impl Nat for Translator {
         // With NAT64 an inner address has two mappings: to itself for IPv6, and to an IPv4 address.
         let key = if embedded.is_some() { InsideKey { local: marked(key.local), ..key } } else { key };
         if error {
-            // RFC 5508 §4.2: an error about a packet that came in leaves as that had come, and changes nothing.
+            // RFC 5508 §4.2.2: an error about a packet that came in leaves as that had come, and changes nothing.
             let mapping = self.table.peek(now, &key).ok_or(Refusal::NoMapping)?;
             return Ok(Path { local: mapping.outer, ..path });
         }
@@ -158,7 +158,7 @@ impl Nat for Translator {
         }
         let error = matches!(content, Content::Icmp(_));
         let filtering = match self.behaviour.filtering {
-            // RFC 5508 §4.1: an error comes in if it is about a packet that went out, whatever the filter.
+            // RFC 5508 §4.2.1: an error comes in if it is about a packet that went out, whatever the filter.
             _ if error => Dependence::AddressAndPortDependent,
             Some(filtering) => filtering,
             None => Dependence::EndpointIndependent,
