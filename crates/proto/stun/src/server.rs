@@ -23,6 +23,7 @@
 //! ```
 
 mod alternate;
+mod classic;
 
 use std::convert::Infallible;
 
@@ -159,7 +160,14 @@ impl Machine for Server {
     fn handle_datagram(&mut self, _: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
         match Message::parse(datagram.payload) {
             Ok(message) => self.handle_message(&message, datagram.from, out),
-            Err(_) => self.counters.malformed += 1,
+            Err(_) => {
+                let classic = self.alternate.as_ref();
+                match classic.and_then(|it| it.answer_classic(datagram.payload, datagram.from, out)) {
+                    Some(true) => self.counters.answered += 1,
+                    Some(false) => self.counters.no_room += 1,
+                    None => self.counters.malformed += 1,
+                }
+            }
         }
     }
 

@@ -159,6 +159,50 @@ fn addresses_that_are_no_pair_are_refused() {
     assert_eq!(pair("192.0.2.1:1", "192.0.2.2:0"), Some(AlternateError::Port));
 }
 
+/// A Binding request of RFC 3489: 16 bytes of id, and no cookie.
+fn classic(attributes: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 1, 0, attributes.len() as u8];
+    bytes.extend([7; 16]);
+    bytes.extend(attributes);
+    bytes
+}
+
+#[test]
+fn clients_of_rfc_3489_are_answered_in_their_way() {
+    let from = Path::udp(at("192.0.2.1:3478"), at(CLIENT));
+    let (path, bytes) = ask(&mut server(), from, classic(&[0, 3, 0, 4, 0, 0, 0, 6]));
+    assert_eq!(path, Path::udp(at("192.0.2.2:3479"), at(CLIENT)));
+    let address = |kind, [a, b, c, d]: [u8; 4], port: u16| {
+        let [high, low] = port.to_be_bytes();
+        [0, kind, 0, 8, 0, 1, high, low, a, b, c, d]
+    };
+    let expected = [
+        &[1, 1, 0, 36][..],
+        &[7; 16],
+        &address(1, [198, 51, 100, 7], 4000),
+        &address(4, [192, 0, 2, 2], 3479),
+        &address(5, [192, 0, 2, 2], 3479),
+    ];
+    assert_eq!(bytes, expected.concat());
+}
+
+#[test]
+fn what_was_dangerous_in_rfc_3489_gets_no_answer() {
+    let from = Path::udp(at("192.0.2.1:3478"), at(CLIENT));
+    let response_address = [0, 2, 0, 8, 0, 1, 0, 53, 203, 0, 113, 9];
+    for attributes in
+        [&response_address[..], &[0, 6, 0, 4, 1, 2, 3, 4], &[0, 3, 0, 9, 0], &[0, 3, 0, 2, 0, 0]]
+    {
+        let mut out = Batches::new(1 << 16);
+        let mut bytes = classic(attributes);
+        server().handle_datagram(Time::ZERO, Datagram { from, payload: &mut bytes }, &mut out);
+        assert!(out.pop().is_none(), "{attributes:?}");
+    }
+    let mut out = Batches::new(1 << 16);
+    Server::default().handle_datagram(Time::ZERO, Datagram { from, payload: &mut classic(&[]) }, &mut out);
+    assert!(out.pop().is_none(), "a server with one address does not speak it");
+}
+
 #[test]
 fn hostile_bytes_get_one_answer_of_bounded_size_and_only_to_where_they_claim_to_be_from() {
     let samples = vec![
@@ -167,6 +211,8 @@ fn hostile_bytes_get_one_answer_of_bounded_size_and_only_to_where_they_claim_to_
         request(&|writer| _ = writer.response_port(50_000)),
         request(&|writer| _ = writer.padding(600)),
         request(&|writer| _ = writer.response_port(50_000).padding(600)),
+        classic(&[]),
+        classic(&[0, 3, 0, 4, 0, 0, 0, 6]),
         request(&|writer| _ = writer.flag(kind::CHANGE_REQUEST).raw(kind::RESPONSE_PORT, &[1])),
     ];
     let paths: Vec<_> = alternate()

@@ -195,7 +195,7 @@ impl Machine for Server {
             Packet::ChannelData => self.handle_channel_data(now, from, payload, out),
             Packet::Stun => match Message::parse(payload) {
                 Ok(message) => self.handle_stun(now, from, &message, out),
-                Err(_) => self.counters.drop(Drop::Malformed),
+                Err(_) => self.handle_classic(now, from, payload, out),
             },
             _ => self.counters.drop(Drop::Malformed),
         }

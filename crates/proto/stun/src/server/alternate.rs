@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use sansio::{Outbox, Path, Transport, unmapped};
 
 use super::MAX_SOFTWARE_BYTES;
-use crate::{AttributeKind, Class, Message, MessageWriter, WriteError, kind};
+use crate::{AttributeKind, ChangeRequest, Class, Message, MessageWriter, WriteError, kind};
 
 /// What such a server understands beyond RFC 8489.
 const KNOWN: [AttributeKind; 3] = [kind::CHANGE_REQUEST, kind::PADDING, kind::RESPONSE_PORT];
@@ -91,12 +91,11 @@ impl Alternate {
         software: Option<&str>,
         out: &mut dyn Outbox,
     ) -> bool {
-        let Some(place) = self.place(from) else {
+        let Some(reply) = Reply::new(self, request, from, software) else {
             return out.send(from, super::MAX_ANSWER_BYTES, &mut |buffer| {
                 super::answer_binding(request, from, software, buffer).unwrap_or(0)
             });
         };
-        let reply = Reply::new(self, place, request, from, software);
         out.send(reply.path, reply.max_bytes(), &mut |buffer| {
             reply.write(request, software, buffer).unwrap_or(0)
         })
@@ -108,6 +107,19 @@ impl Alternate {
             Some(_) => refusal(request).is_some(),
             None => !request.unknown_comprehension_required(&[]).is_empty(),
         }
+    }
+
+    /// From where to answer a request, and which other address to tell of; both as the sockets have them.
+    pub(super) fn route(&self, from: Path, change: ChangeRequest) -> Option<(SocketAddr, SocketAddr)> {
+        let (ip, port) = self.place(from)?;
+        let at = |ip: usize, port: usize| SocketAddr::new(self.ips[ip], self.ports[port]);
+        Some((at(ip ^ usize::from(change.ip), port ^ usize::from(change.port)), at(1 - ip, 1 - port)))
+    }
+
+    /// How the world sees one of our four.
+    pub(super) fn as_seen(&self, local: SocketAddr) -> SocketAddr {
+        let ip = self.ips.iter().position(|ip| *ip == local.ip()).unwrap_or(0);
+        SocketAddr::new(self.advertised[ip], local.port())
     }
 
     /// Which address and which port of ours a request came to.
@@ -133,19 +145,12 @@ struct Reply {
 }
 
 impl Reply {
-    fn new(
-        alternate: &Alternate,
-        (ip, port): (usize, usize),
-        request: &Message<'_>,
-        from: Path,
-        software: Option<&str>,
-    ) -> Self {
-        let world = |ip: usize, port: usize| SocketAddr::new(alternate.advertised[ip], alternate.ports[port]);
+    /// `None`: it came to none of the four.
+    fn new(alternate: &Alternate, request: &Message<'_>, from: Path, software: Option<&str>) -> Option<Self> {
         let refusal = refusal(request);
         // A refusal goes straight back: what was asked for is not understood.
         let change = request.change_request().filter(|_| refusal.is_none()).unwrap_or_default();
-        let (ip_out, port_out) = (ip ^ usize::from(change.ip), port ^ usize::from(change.port));
-        let local = SocketAddr::new(alternate.ips[ip_out], alternate.ports[port_out]);
+        let (local, other) = alternate.route(from, change)?;
         let address = if from.remote.is_ipv4() { 12 } else { 24 };
         let fingerprint = if request.has_fingerprint() { 8 } else { 0 };
         let without =
@@ -154,17 +159,17 @@ impl Reply {
         if let Some(port) = request.response_port().filter(|_| refusal.is_none()) {
             remote.set_port(port);
         }
-        Self {
+        Some(Self {
             path: Path::udp(local, remote),
             from,
-            origin: world(ip_out, port_out),
-            other: world(1 - ip, 1 - port),
+            origin: alternate.as_seen(local),
+            other: alternate.as_seen(other),
             padding: request.padding().filter(|_| refusal.is_none()).map(|bytes| {
                 let length = request.bytes().len().saturating_sub(without + 4) / 4 * 4;
                 length.min(bytes).min(MAX_PADDING)
             }),
             refusal,
-        }
+        })
     }
 
     fn max_bytes(&self) -> usize {

@@ -51,6 +51,18 @@ impl Server {
         self.count_answer(sent);
     }
 
+    /// What is no message of RFC 8489: perhaps a Binding request of RFC 3489, for those who look at their NAT.
+    pub(super) fn handle_classic(&mut self, now: Time, from: Path, bytes: &[u8], out: &mut dyn Outbox) {
+        let Some(alternate) = self.config.alternate else { return self.counters.drop(Drop::Malformed) };
+        if !self.may_answer(now, from) {
+            return;
+        }
+        match alternate.answer_classic(bytes, from, out) {
+            Some(sent) => self.count_answer(sent),
+            None => self.counters.drop(Drop::Malformed),
+        }
+    }
+
     /// A request of TURN: authentication comes first, whatever it asks for (RFC 8656 §5).
     pub(super) fn handle_request(
         &mut self,
