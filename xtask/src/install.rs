@@ -7,6 +7,7 @@ use std::process::Command;
 const DEBIAN: &[(&str, &str)] = &[
     ("chromium", "/usr/bin/chromium"),
     ("coturn", "/usr/bin/turnserver"),
+    ("stun-client", "/usr/bin/stun"),
     ("nftables", "/usr/sbin/nft"),
     ("iproute2", "/usr/sbin/ip"),
 ];

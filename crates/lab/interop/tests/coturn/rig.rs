@@ -14,12 +14,23 @@ pub(crate) const REALM: &str = "example.org";
 
 /// Whether coturn is installed. If not, says so.
 pub(crate) fn is_there() -> bool {
-    let programs = ["turnserver", "turnutils_uclient", "turnutils_stunclient", "turnutils_peer"];
+    let programs = [
+        "turnserver",
+        "turnutils_uclient",
+        "turnutils_stunclient",
+        "turnutils_natdiscovery",
+        "turnutils_peer",
+    ];
     let found = programs.iter().all(|program| program_in_path(program).is_some());
     if !found {
         sterna_interop::missing("coturn");
     }
     found
+}
+
+/// Whether a program is installed.
+pub(crate) fn has_program(program: &str) -> bool {
+    program_in_path(program).is_some()
 }
 
 fn program_in_path(program: &str) -> Option<PathBuf> {
