@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Pipe(Pipe),
     /// Carry TCP connections and UDP datagrams to another machine
     Forward(Forward),
+    /// Say what this network lets through, and what is in the way
+    Doctor(crate::doctor::Doctor),
     /// Play with NATs, without root and in virtual time
     Lab(crate::lab::args::Lab),
 }

@@ -72,6 +72,11 @@ impl Failure {
         Self { kind, message: message.into(), verdicts: Vec::new() }
     }
 
+    /// An end that a report before it has explained: only the exit code is left to tell.
+    pub(crate) fn told(kind: Kind) -> Self {
+        Self::new(kind, "")
+    }
+
     /// A file operation that failed, with the advice that fits its error.
     pub(crate) fn file(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind;

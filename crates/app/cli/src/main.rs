@@ -1,6 +1,7 @@
 //! The `sterna` command: connects any two machines.
 
 mod args;
+mod doctor;
 mod failure;
 mod forward;
 mod lab;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             Command::Receive(args) => receive::run(args, output).await,
             Command::Pipe(args) => pipe::run(args, output).await,
             Command::Forward(args) => forward::run(args, output).await,
+            Command::Doctor(args) => doctor::run(args, output).await,
             Command::Lab(args) => lab::run(args, output),
         }
     });

@@ -70,7 +70,9 @@ impl Output {
 
     /// The last word of a command that failed.
     pub(crate) fn failed(self, failure: &Failure) {
-        if self.json {
+        if failure.message.is_empty() {
+            // It has been told.
+        } else if self.json {
             let mut fields = json!({ "code": failure.kind.name(), "message": failure.message });
             if !failure.verdicts.is_empty() {
                 fields["verdicts"] = failure.verdicts.iter().map(verdict_json).collect();
@@ -83,6 +85,11 @@ impl Output {
                 eprintln!("{verdict}");
             }
         }
+    }
+
+    /// Whether a person watches.
+    pub(crate) fn shows_progress(self) -> bool {
+        !self.json && !self.quiet
     }
 
     /// A meter for a transfer called `name`.

@@ -154,10 +154,15 @@ fn announce(host: &Host, command: &str, reach: &Reach, output: Output) {
 
 /// How to reach the server.
 fn options(reach: &Reach) -> Result<ConnectOptions, Failure> {
+    trusted(reach.ca.as_deref())
+}
+
+/// Trusts the authorities in a PEM file, besides those of the system.
+pub(crate) fn trusted(ca: Option<&std::path::Path>) -> Result<ConnectOptions, Failure> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     let mut options = ConnectOptions::default();
-    if let Some(path) = &reach.ca {
+    if let Some(path) = ca {
         let pem = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
         let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().ok();
         options.extra_certificates = found.filter(|found| !found.is_empty()).ok_or_else(|| {
@@ -274,7 +279,7 @@ fn configuration(session: &signal::Session, reach: &Reach) -> Result<Configurati
 }
 
 /// Whether a server's URL means this machine.
-fn is_loopback(server: &str) -> bool {
+pub(crate) fn is_loopback(server: &str) -> bool {
     let host = server.split("://").last().unwrap_or_default();
     ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start))
 }
