@@ -18,6 +18,8 @@
 //! * After every step each machine is held to the [`Laws`]; whoever breaks one is named in a panic.
 //! * [`Hostile`] feeds a machine bytes that nobody means well with.
 //!
+//! Machines implement `sansio::Machine`, of the package `sterna-sansio`, which is here as [`sansio`] too.
+//!
 //! It needs no root, no namespaces and no time: a run of an hour takes milliseconds. A [`Net`] is [`Send`], so that
 //! as many run side by side as there are processors. The example `rendezvous` tries every pair of NATs with a game of
 //! two players, `patience` compares three rules for asking again over a bad link, `speed` measures.
@@ -80,6 +82,8 @@
 //! assert!(net.run_until(minute, |net| net.events::<Asker>(client).len() == 1));
 //! println!("{}", net.trace());
 //! ```
+
+pub use sansio;
 
 mod calendar;
 mod clock;

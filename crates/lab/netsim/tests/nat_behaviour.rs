@@ -9,8 +9,8 @@ use lab::probe::{OTHER_PORT, Probe};
 use lab::{PORT, ms, puppet, received, send};
 use sansio::Path;
 use sterna_netsim::{
-    Cause, Content, Dependence, Hairpin, Link, Nat, NatBehaviour, Net, PortAssignment, Preset, Puppet,
-    Refusal, Translator,
+    Cause, Content, Dependence, Hairpin, HostId, Link, Nat, NatBehaviour, Net, PortAssignment, Preset,
+    Puppet, Refusal, Translator,
 };
 
 use Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
@@ -320,18 +320,23 @@ fn punch(left: Preset, right: Preset) -> bool {
         let home = net.add_preset(Net::INTERNET, name, preset);
         puppet(&mut net, &format!("in {name}"), home)
     });
+    meet(&mut net, server, hosts)
+}
+
+/// Whether two hosts hear each other, who know of the other what a server sees.
+fn meet(net: &mut Net, server: HostId, hosts: [HostId; 2]) -> bool {
     let to = net.socket(server, PORT);
     let mapped = hosts.map(|host| {
-        send(&mut net, host, to, "who am I?");
-        received(&mut net, server)[0].0
+        send(net, host, to, "who am I?");
+        received(net, server)[0].0
     });
     let mut targets = [mapped[1], mapped[0]];
     let mut heard = [false; 2];
     for _ in 0..3 {
         for (host, target) in [0, 1].map(|n| (n, targets[n])) {
-            send(&mut net, hosts[host], target, "punch");
+            send(net, hosts[host], target, "punch");
             let other = 1 - host;
-            if let Some((from, _)) = received(&mut net, hosts[other]).pop() {
+            if let Some((from, _)) = received(net, hosts[other]).pop() {
                 (heard[other], targets[other]) = (true, from);
             }
         }
@@ -348,5 +353,21 @@ fn holes_can_be_punched_as_the_theory_says() {
                 || right == Preset::Symmetric && hard.contains(&left);
             assert_eq!(punch(left, right), !hopeless, "{left} and {right}");
         }
+    }
+}
+
+#[test]
+fn customers_of_one_carrier_meet_through_its_hairpin() {
+    for hairpin in [Hairpin::None, Hairpin::External, Hairpin::Internal] {
+        let mut net = Net::new(1);
+        let carrier = Preset::Cgn.boxes()[0].behaviour;
+        let carrier = net.add_network(Net::INTERNET, "carrier", NatBehaviour { hairpin, ..carrier });
+        let server = puppet(&mut net, "server", Net::INTERNET);
+        let hosts = ["left", "right"].map(|name| {
+            let home = net.add_preset(carrier, name, Preset::HomeRouter);
+            puppet(&mut net, &format!("in {name}"), home)
+        });
+        // Seen from the inner address, a check comes from where nothing was sent to: the home routers drop it.
+        assert_eq!(meet(&mut net, server, hosts), hairpin == Hairpin::External, "{hairpin:?}");
     }
 }
