@@ -20,6 +20,9 @@ pub(crate) struct Origin {
     pub(crate) base: IpAddr,
     /// The IP address by which its server was reached.
     pub(crate) server: Option<IpAddr>,
+    /// For a server-reflexive candidate: the IP address that the server saw. RFC 8445 does not tell by it, but checks
+    /// to an address that a NAT had until lately would otherwise keep those to its new one waiting (§6.1.2.6).
+    pub(crate) seen: Option<IpAddr>,
     /// How it was talked to. RFC 8445 §5.1.1.3: "obtained using the same transport protocol".
     pub(crate) transport: sansio::Transport,
 }
@@ -43,7 +46,8 @@ mod tests {
         let mut foundations = Foundations::default();
         let base = "10.0.0.1".parse().unwrap();
         let server = Some("192.0.2.1".parse().unwrap());
-        let host = Origin { kind: CandidateKind::Host, base, server: None, transport: Transport::Udp };
+        let host =
+            Origin { kind: CandidateKind::Host, base, server: None, seen: None, transport: Transport::Udp };
         let relay = Origin { kind: CandidateKind::Relay, server, ..host };
         assert_eq!(foundations.of(host), "1");
         assert_eq!(foundations.of(relay), "2");
@@ -51,5 +55,7 @@ mod tests {
         assert_eq!(foundations.of(Origin { transport: Transport::Tcp, ..relay }), "4");
         assert_eq!(foundations.of(Origin { base: "10.0.0.2".parse().unwrap(), ..host }), "5");
         assert_eq!(foundations.of(host), "1");
+        let seen = Some("192.0.2.9".parse().unwrap());
+        assert_eq!(foundations.of(Origin { kind: CandidateKind::Srflx, seen, ..relay }), "6");
     }
 }

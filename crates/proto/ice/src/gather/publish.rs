@@ -44,8 +44,13 @@ impl Gatherer {
         } else {
             local.into()
         };
-        let origin =
-            Origin { kind: CandidateKind::Host, base: local.ip(), server: None, transport: Transport::Udp };
+        let origin = Origin {
+            kind: CandidateKind::Host,
+            base: local.ip(),
+            server: None,
+            seen: None,
+            transport: Transport::Udp,
+        };
         let priority = candidate_priority(CandidateKind::Host, local_preference(0, socket.rank, 0));
         let mut public = Candidate::new(CandidateKind::Host, address, priority, &self.foundations.of(origin));
         public.base = Some(local).filter(|_| !s.config.mdns);
@@ -82,6 +87,7 @@ impl Gatherer {
             kind: CandidateKind::Srflx,
             base: local.ip(),
             server: Some(path.remote.ip()),
+            seen: Some(mapped.ip()),
             transport: Transport::Udp,
         };
         let priority = candidate_priority(CandidateKind::Srflx, local_preference(0, rank, server));
@@ -124,6 +130,7 @@ impl Gatherer {
             kind: CandidateKind::Relay,
             base: relayed.ip(),
             server: Some(spec.address.ip()),
+            seen: None,
             transport,
         };
         let base = s.locals.add_base(relayed, Some(id), preference);
