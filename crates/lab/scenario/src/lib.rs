@@ -8,6 +8,7 @@
 //!   on the internet. [`Cast::run`] gives an [`Outcome`]: connected or not, by which [`Way`], how long it took, how many packets, and,
 //!   if wished, the [`Ladder`] of all that happened.
 //! * [`World`] is the stage for any other play: any net, any number of [`Peer`]s, signalling between them.
+//! * [`script`] reads scenarios from small text files and plays them.
 //! * [`Grid`] plays every ordered pair of presets with many seeds; [`theory`] says what must come out.
 //! * [`table()`] and [`html()`] show a grid to people.
 //!
@@ -31,6 +32,7 @@ mod ladder;
 mod office;
 mod outcome;
 mod player;
+pub mod script;
 mod server;
 mod table;
 pub mod theory;

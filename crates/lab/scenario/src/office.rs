@@ -105,8 +105,12 @@ impl Office {
     /// Collects letters and delivers those that are due.
     pub(crate) fn work(&mut self, net: &mut Net) {
         loop {
-            let due = self.under_way.first_entry().filter(|entry| entry.key().0 <= net.now());
-            let Some(letter) = due.map(|entry| entry.remove()) else { break };
+            let mut due = self.under_way.range(..=(net.now(), u64::MAX));
+            // Whoever sleeps reads it when he wakes up.
+            let Some(key) = due.find(|(_, letter)| !net.is_asleep(letter.to)).map(|(key, _)| *key) else {
+                break;
+            };
+            let Some(letter) = self.under_way.remove(&key) else { break };
             if self.partners.contains_key(&letter.to) {
                 net.with(letter.to, |peer: &mut Peer, now| peer.receive(now, letter.mail));
             }

@@ -46,6 +46,12 @@ impl ServerSetup {
         change: impl FnOnce(&mut turn::ServerConfig),
     ) -> HostId {
         let host = net.add_host(&self.name, &[segment]);
+        self.start(net, host, change);
+        host
+    }
+
+    /// Starts the server on a host.
+    pub(crate) fn start(&self, net: &mut Net, host: HostId, change: impl FnOnce(&mut turn::ServerConfig)) {
         let addresses = net.addresses(host);
         net.set_name(&self.name, &addresses);
         let auth = turn::Auth::user(USERNAME, CREDENTIAL);
@@ -65,7 +71,6 @@ impl ServerSetup {
         }
         change(&mut config);
         net.start(host, turn::Server::new(config).expect("the lab's settings are sound"));
-        host
     }
 }
 

@@ -1,0 +1,192 @@
+//! What cannot be, although every word of it is right: circles, impossible addresses, calls to nobody.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use netsim::Prefix;
+
+use super::mistake::Mistake;
+use super::names::Names;
+use super::plan::{Deed, Host, Network, Plan};
+use super::tree::Spot;
+
+/// The networks from the internet inwards; a circle is a mistake.
+pub(crate) fn order(names: &Names<'_>, networks: &[Network]) -> Result<Vec<usize>, Mistake> {
+    let mut order = Vec::new();
+    for start in 0..networks.len() {
+        let mut way = vec![start];
+        while let Some(outside) = networks[*way.last().expect("it starts with one")].behind {
+            if let Some(at) = way.iter().position(|network| *network == outside) {
+                let mut circle: Vec<&str> = way[at..].iter().map(|it| &*networks[*it].name).collect();
+                circle.push(&networks[outside].name);
+                let what =
+                    format!("these networks are behind each other in a circle: {}", circle.join(" → "));
+                return Err(names.mistake(&networks[start].span, what, "a way to the internet"));
+            }
+            way.push(outside);
+        }
+        for network in way.into_iter().rev() {
+            if !order.contains(&network) {
+                order.push(network);
+            }
+        }
+    }
+    Ok(order)
+}
+
+/// Whether the box of a network gives its hosts other addresses outside.
+fn translates(network: &Network) -> bool {
+    network.changed.map_or_else(|| network.preset.translates(), |behaviour| behaviour.translates())
+}
+
+fn overlap(a: Prefix, b: Prefix) -> bool {
+    a.contains(b.base()) || b.contains(a.base())
+}
+
+pub(crate) fn addresses(names: &Names<'_>, networks: &[Network], hosts: &[Host]) -> Result<(), Mistake> {
+    for network in networks {
+        let Some(inside) = &network.inside else { continue };
+        let private = is_private(inside.value.base());
+        if translates(network) && !private {
+            let what = format!("{} is public, and the box translates", inside.value);
+            return Err(names.mistake(&inside.span, what, "a private range such as \"192.168.0.0/24\""));
+        }
+        if !translates(network) && !is_public(inside.value.base()) {
+            let what = format!("{} is not public, and the box does not translate", inside.value);
+            return Err(names.mistake(&inside.span, what, "a public range such as \"5.200.0.0/24\""));
+        }
+        let outside = network.behind.and_then(|outside| networks[outside].inside.as_ref());
+        if let Some(outside) = outside
+            && overlap(inside.value, outside.value)
+        {
+            let what = format!("{} is also outside of this network's box", inside.value);
+            return Err(names.mistake(&inside.span, what, "a range of its own"));
+        }
+    }
+    for (at, host) in hosts.iter().enumerate() {
+        let Some(address) = &host.address else { continue };
+        if host.networks.len() != 1 {
+            let what = format!("`{}` is on {} networks", host.name, host.networks.len());
+            return Err(names.mistake(&address.span, what, "an address only for a host on one network"));
+        }
+        address_fits(names, networks, host.networks[0], address)?;
+        let same = |other: &&Host| {
+            other.networks == host.networks
+                && other.address.as_ref().is_some_and(|it| it.value == address.value)
+        };
+        if let Some(other) = hosts[..at].iter().find(same) {
+            let what = format!("`{}` has {} already", other.name, address.value);
+            return Err(names.mistake(&address.span, what, "an address that nobody has"));
+        }
+    }
+    Ok(())
+}
+
+/// Complains about an address that no host of that network can have.
+pub(crate) fn address_fits(
+    names: &Names<'_>,
+    networks: &[Network],
+    network: Option<usize>,
+    address: &Spot<IpAddr>,
+) -> Result<(), Mistake> {
+    let wrong = |what: String, expected: &str| Err(names.mistake(&address.span, what, expected));
+    let IpAddr::V4(v4) = address.value else {
+        return wrong(
+            "this is an IPv6 address".into(),
+            "an IPv4 address; IPv6 ones are given by the network",
+        );
+    };
+    let Some(network) = network else {
+        return match is_public(address.value) {
+            true => Ok(()),
+            false => wrong(format!("{v4} cannot be on the internet"), "a public address such as \"5.1.2.3\""),
+        };
+    };
+    let network = &networks[network];
+    let Some(inside) = &network.inside else {
+        let what = format!("nobody said which addresses `{}` has inside", network.name);
+        return wrong(what, "`inside = \"192.168.0.0/24\"`, or the like, in the network's section");
+    };
+    if !inside.value.contains(address.value) {
+        let expected = format!("an address out of {}", inside.value);
+        return wrong(format!("{v4} is not in `{}`", network.name), &expected);
+    }
+    let number = v4.to_bits()
+        - match inside.value.base() {
+            IpAddr::V4(base) => base.to_bits(),
+            IpAddr::V6(_) => 0,
+        };
+    let last = inside.value.address(number + 1).is_none();
+    if number == 0 || last {
+        let which = if last { "broadcast" } else { "network's own" };
+        return wrong(format!("{v4} is the {which} address"), "the address of a host");
+    }
+    Ok(())
+}
+
+fn is_private(address: IpAddr) -> bool {
+    let IpAddr::V4(v4) = address else { return false };
+    v4.is_private() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
+}
+
+fn is_public(address: IpAddr) -> bool {
+    let IpAddr::V4(v4) = address else { return false };
+    let reserved = v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_unspecified();
+    let future = v4.octets()[0] >= 240 || v4.octets()[0] == 0 || v4 == Ipv4Addr::BROADCAST;
+    !(reserved || future || v4.is_documentation() || is_private(address))
+}
+
+pub(crate) fn forwards(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
+    for (at, network) in plan.networks.iter().enumerate() {
+        for (number, forward) in network.forwards.iter().enumerate() {
+            let host = &plan.hosts[forward.host];
+            if !translates(network) {
+                let what = format!("the box of `{}` does not translate", network.name);
+                return Err(names.mistake(
+                    &forward.span,
+                    what,
+                    "no `forward` here: its hosts can be reached anyway",
+                ));
+            }
+            if !host.networks.contains(&Some(at)) {
+                let what = format!("`{}` is not on `{}`", host.name, network.name);
+                return Err(names.mistake(&forward.span, what, "a host that is"));
+            }
+            if network.forwards[..number].iter().any(|other| other.outer == forward.outer) {
+                let what = format!("port {} is forwarded twice", forward.outer);
+                return Err(names.mistake(&forward.span, what, "each outer port once"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who is called must not be in another call, and whoever sends has somebody to send to.
+pub(crate) fn events(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
+    let mut partner: Vec<Option<usize>> = vec![None; plan.hosts.len()];
+    for event in &plan.events {
+        let Deed::Call { from, to } = event.deed else { continue };
+        if from == to {
+            let what = format!("`{}` calls itself", plan.hosts[from].name);
+            return Err(names.mistake(&event.span, what, "another peer"));
+        }
+        for (one, other) in [(from, to), (to, from)] {
+            if partner[one].is_some_and(|before| before != other) {
+                let what = format!("`{}` is in another call already", plan.hosts[one].name);
+                return Err(names.mistake(&event.span, what, "a host for each end of each call"));
+            }
+            partner[one] = Some(other);
+        }
+    }
+    for event in &plan.events {
+        let lonely = match &event.deed {
+            Deed::Send { from, to: None, .. } => Some(*from),
+            Deed::Restart { host } => Some(*host),
+            _ => None,
+        };
+        if let Some(host) = lonely.filter(|host| partner[*host].is_none()) {
+            let what = format!("`{}` is in no call", plan.hosts[host].name);
+            return Err(names.mistake(&event.span, what, "an event `call` for it"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+use std::net::{IpAddr, SocketAddr};
+
+use netsim::{Forward, HostId, LinkId, Nat, Net, SegmentId, Translator};
+
+use super::numbered::Numbered;
+use super::plain::Plain;
+use super::plan::{Host, Network, Peer, Plan, Role, Server, Wire};
+use crate::{ServerSetup, Signalling, World};
+
+/// Where STUN and TURN servers listen.
+pub(crate) const SERVER_PORT: u16 = 3478;
+
+/// A plan's networks and hosts, built.
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) segments: Vec<SegmentId>,
+    pub(crate) hosts: Vec<HostId>,
+}
+
+impl Stage {
+    /// Builds everything and starts what runs on the hosts.
+    pub(crate) fn build(plan: &Plan, seed: u64) -> Self {
+        let mut net = Net::new(seed);
+        net.trace_mut().keep_payloads();
+        let mut segments = vec![Net::INTERNET; plan.networks.len()];
+        for &index in &plan.order {
+            let network = &plan.networks[index];
+            let outside = network.behind.map_or(Net::INTERNET, |outside| segments[outside]);
+            segments[index] = build_network(&mut net, network, outside);
+        }
+        let mut world = World::new(net);
+        world.keep_letters();
+        let (delay, trickle) = (plan.signalling.delay, plan.signalling.trickle);
+        world.set_signalling(Signalling { trickle, ..Signalling::delayed(delay) });
+        let mut stage = Self { world, segments, hosts: Vec::new() };
+        for host in &plan.hosts {
+            let id = stage.build_host(host);
+            stage.hosts.push(id);
+        }
+        for (index, network) in plan.networks.iter().enumerate() {
+            for forward in &network.forwards {
+                let inner = SocketAddr::new(stage.address_on(plan, forward.host, index), forward.port);
+                stage.world.net.forward(stage.segments[index], Forward::udp(forward.outer, inner));
+            }
+        }
+        for host in 0..plan.hosts.len() {
+            stage.start(plan, host);
+        }
+        stage
+    }
+
+    fn build_host(&mut self, host: &Host) -> HostId {
+        let segments: Vec<SegmentId> = host.networks.iter().map(|network| self.segment(*network)).collect();
+        let net = &mut self.world.net;
+        let id = match &host.address {
+            Some(address) => net.add_host_at(&host.name, segments[0], &[address.value]),
+            None => net.add_host(&host.name, &segments),
+        };
+        if matches!(host.role, Role::Relay) {
+            net.set_name(&host.name, &net.addresses(id));
+        }
+        if let Some(link) = &host.link {
+            for segment in segments {
+                net.set_link(net.access(id, segment), link.clone());
+            }
+        }
+        id
+    }
+
+    pub(crate) fn segment(&self, network: Option<usize>) -> SegmentId {
+        network.map_or(Net::INTERNET, |network| self.segments[network])
+    }
+
+    /// The IPv4 address of a host on one of its networks.
+    fn address_on(&self, plan: &Plan, host: usize, network: usize) -> IpAddr {
+        let at = plan.hosts[host].networks.iter().position(|it| *it == Some(network));
+        let addresses = self.world.net.addresses(self.hosts[host]);
+        let ipv4: Vec<IpAddr> = addresses.into_iter().filter(IpAddr::is_ipv4).collect();
+        ipv4[at.expect("the plan was checked").min(ipv4.len() - 1)]
+    }
+
+    /// Starts a host's program, anew if it has run before.
+    pub(crate) fn start(&mut self, plan: &Plan, host: usize) {
+        let id = self.hosts[host];
+        match &plan.hosts[host].role {
+            Role::Relay => setup(&plan.hosts[host]).start(&mut self.world.net, id, |_| {}),
+            Role::Plain { port } => {
+                let net = &mut self.world.net;
+                let local = net.socket(id, *port);
+                net.bind(id, local).expect("nothing runs there yet");
+                let seed = net.draw_seed();
+                net.start(id, Plain::new(local, seed));
+            }
+            Role::Peer(peer) => {
+                let urls = urls(plan, peer);
+                let mut configuration = self.world.configuration(id, &urls);
+                configuration.certificate = certificate(host);
+                configuration.capture = true;
+                if peer.relay_only {
+                    configuration.ice_transport_policy = ice::TransportPolicy::Relay;
+                }
+                self.world.start_peer(id, configuration, |it| it.withholding(peer.withholds.clone()));
+            }
+        }
+    }
+
+    pub(crate) fn link(&self, wire: Wire) -> LinkId {
+        match wire {
+            Wire::Uplink(network) => self.world.net.uplink(self.segments[network]),
+            Wire::Access(host, network) => self.world.net.access(self.hosts[host], self.segment(network)),
+        }
+    }
+}
+
+fn setup(host: &Host) -> ServerSetup {
+    ServerSetup { tls: false, ..ServerSetup::new(&host.name) }
+}
+
+fn urls(plan: &Plan, peer: &Peer) -> Vec<String> {
+    let Some(servers) = &peer.servers else {
+        let relays = plan.hosts.iter().filter(|host| matches!(host.role, Role::Relay));
+        return relays.flat_map(|host| setup(host).urls()).collect();
+    };
+    let url = |server: &Server| {
+        let name = &plan.hosts[server.host].name;
+        match (server.turn, server.tcp) {
+            (false, _) => format!("stun:{name}"),
+            (true, false) => format!("turn:{name}"),
+            (true, true) => format!("turn:{name}?transport=tcp"),
+        }
+    };
+    servers.iter().map(url).collect()
+}
+
+fn build_network(net: &mut Net, network: &Network, outside: SegmentId) -> SegmentId {
+    let boxes = network.preset.boxes();
+    let behaviour = network.changed.unwrap_or(boxes.last().expect("a preset has a box").behaviour);
+    let inside = network.inside.as_ref().map(|inside| inside.value);
+    let segment = if !network.ports.is_empty() {
+        let inside = inside.unwrap_or_else(|| "192.168.0.0/24".parse().expect("a constant"));
+        let fixed: Vec<u16> = network.forwards.iter().map(|forward| forward.outer).collect();
+        let ports = network.ports.clone();
+        net.add_network_behind(outside, &network.name, inside, |external, seed| {
+            let nat: Box<dyn Nat> = Box::new(Translator::new(behaviour, &[external], seed));
+            Box::new(Numbered::new(nat, ports, fixed))
+        })
+    } else if let Some(inside) = inside {
+        net.add_network_at(outside, &network.name, inside, behaviour)
+    } else if network.changed.is_some() {
+        net.add_network(outside, &network.name, behaviour)
+    } else {
+        net.add_preset(outside, &network.name, network.preset)
+    };
+    if network.ipv6 {
+        net.add_ipv6(segment);
+    }
+    if let Some(link) = &network.link {
+        net.set_link(net.uplink(segment), link.clone());
+    }
+    segment
+}
+
+/// A certificate for each number, made once: making keys takes a while, and their dice are not ours anyway.
+fn certificate(number: usize) -> crypto::Certificate {
+    use std::sync::{Mutex, PoisonError};
+    static MADE: Mutex<Vec<crypto::Certificate>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    while made.len() <= number {
+        made.push(crypto::Certificate::generate().expect("the system's random generator works"));
+    }
+    made[number].clone()
+}

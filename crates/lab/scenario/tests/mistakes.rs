@@ -1,0 +1,200 @@
+//! What is wrong with a scenario file is told with its line and with what was expected there.
+
+use sterna_scenario::script::{Mistake, Script};
+
+/// Two peers behind a NAT each, a relay, a plain host: a file without a mistake.
+const SOUND: &str = r#"title = "Sound"
+limit = "30s"
+
+[networks.home]
+nat = "port-restricted"
+inside = "192.168.1.0/24"
+
+[networks.flat]
+nat = "symmetric"
+
+[hosts.alice]
+network = "home"
+runs = "peer"
+
+[hosts.bob]
+network = "flat"
+runs = "peer"
+
+[hosts.relay]
+network = "internet"
+runs = "relay"
+
+[hosts.console]
+network = "home"
+address = "192.168.1.20"
+runs = "plain"
+
+[[events]]
+at = "0s"
+call = "bob"
+from = "alice"
+
+[[expect]]
+connected = ["alice", "bob"]
+within = "5s"
+"#;
+
+#[track_caller]
+fn mistake(text: &str) -> Mistake {
+    match Script::parse("home.toml", text) {
+        Ok(_) => panic!("nothing is wrong with\n{text}"),
+        Err(mistake) => mistake,
+    }
+}
+
+/// `SOUND` with `old` replaced by `new`: the line, what is wrong, and what is expected.
+#[track_caller]
+fn told(old: &str, new: &str) -> (usize, String, String) {
+    assert_eq!(SOUND.matches(old).count(), 1, "`{old}` is there once");
+    let Mistake { line, what, expected, .. } = mistake(&SOUND.replace(old, new));
+    (line, what, expected)
+}
+
+#[track_caller]
+fn check(old: &str, new: &str, line: usize, what: &str, expected: &str) {
+    let told = told(old, new);
+    assert_eq!((told.0, told.1.as_str()), (line, what), "expected {}", told.2);
+    assert!(told.2.contains(expected), "{}", told.2);
+}
+
+#[test]
+fn a_sound_file_is_read() {
+    let script = Script::parse("home.toml", SOUND).unwrap();
+    assert_eq!((script.title(), script.seed()), ("Sound", 1));
+}
+
+#[test]
+fn an_unknown_key_is_told_with_the_nearest_right_one() {
+    check("limit = \"30s\"", "limmit = \"30s\"", 2, "unknown key `limmit` in a scenario", "`limit` (or ");
+    check("nat = \"symmetric\"", "nat = \"symmetric\"\nlink = { dealy = \"5ms\" }", 10, "unknown key `dealy` in a link", "`delay`");
+    check("runs = \"relay\"", "runs = \"relay\"\nport = 80", 22, "unknown key `port` in a host", "`network`, `address`, `link` or `runs`");
+    check("call = \"bob\"", "cal = \"bob\"", 30, "unknown key `cal` in an event", "`call`");
+    check("within = \"5s\"", "witin = \"5s\"", 35, "unknown key `witin` in an expectation", "`within`");
+    let mistake = mistake("titel = \"x\"\n");
+    assert_eq!(mistake.to_string().lines().next(), Some(
+        "home.toml:1:1: there is no host in this scenario; expected a section such as `[hosts.alice]`"
+    ));
+}
+
+#[test]
+fn a_circle_is_told() {
+    let mut text = SOUND.replace("nat = \"symmetric\"", "nat = \"symmetric\"\nbehind = \"home\"");
+    text = text.replace("inside = \"192.168.1.0/24\"", "inside = \"192.168.1.0/24\"\nbehind = \"flat\"");
+    let Mistake { line, what, expected, .. } = mistake(&text);
+    assert_eq!(line, 4);
+    assert_eq!(what, "these networks are behind each other in a circle: home → flat → home");
+    assert_eq!(expected, "a way to the internet");
+    check("nat = \"symmetric\"", "nat = \"symmetric\"\nbehind = \"flat\"", 8, "these networks are behind each other in a circle: flat → flat", "a way");
+}
+
+#[test]
+fn an_impossible_address_is_told() {
+    let address = |address: &str| format!("address = \"{address}\"");
+    let old = address("192.168.1.20");
+    for (new, what, expected) in [
+        ("192.168.1.300", "`192.168.1.300` is not an address", "192.168.0.7"),
+        ("192.168.2.20", "192.168.2.20 is not in `home`", "192.168.1.0/24"),
+        ("192.168.1.0", "192.168.1.0 is the network's own address", "a host"),
+        ("192.168.1.255", "192.168.1.255 is the broadcast address", "a host"),
+        ("fd00::1", "this is an IPv6 address", "IPv4"),
+    ] {
+        check(&old, &address(new), 25, what, expected);
+    }
+    let public = "network = \"internet\"\naddress = \"10.0.0.1\"";
+    check("network = \"internet\"", public, 21, "10.0.0.1 cannot be on the internet", "5.1.2.3");
+    let unsaid = "network = \"flat\"\naddress = \"10.0.0.1\"";
+    check("network = \"flat\"", unsaid, 17, "nobody said which addresses `flat` has inside", "inside = ");
+    let taken = "network = \"home\"\naddress = \"192.168.1.20\"\nruns = \"peer\"\n\n[hosts.bob]";
+    let told = told("network = \"home\"\nruns = \"peer\"\n\n[hosts.bob]", taken);
+    assert_eq!((told.0, told.1.as_str()), (26, "`alice` has 192.168.1.20 already"));
+    let inside = "inside = \"192.168.1.0/24\"";
+    check(inside, "inside = \"5.1.0.0/24\"", 6, "5.1.0.0/24 is public, and the box translates", "192.168");
+    check(inside, "inside = \"192.168.1.0/33\"", 6, "`192.168.1.0/33` is not that", "range");
+    let twice = "nat = \"symmetric\"\nbehind = \"home\"\ninside = \"192.168.0.0/16\"";
+    check("nat = \"symmetric\"", twice, 11, "192.168.0.0/16 is also outside of this network's box", "own");
+    let routed = "nat = \"none\"\ninside = \"10.1.0.0/24\"";
+    check("nat = \"symmetric\"", routed, 10, "10.1.0.0/24 is not public, and the box does not translate", "public");
+}
+
+#[test]
+fn a_missing_host_or_network_is_told_with_the_nearest_one() {
+    check("call = \"bob\"", "call = \"bop\"", 30, "there is no host `bop`", "`bob`");
+    check("[\"alice\", \"bob\"]", "[\"alice\", \"carol\"]", 34, "there is no host `carol`", "`alice`, `bob`, `relay` or `console`");
+    check("network = \"flat\"", "network = \"flt\"", 16, "there is no network `flt`", "`flat`");
+    let event = "[[events]]\nat = \"1s\"\ndown = \"hme\"\n\n[[expect]]";
+    check("[[expect]]", event, 35, "there is no network or host `hme`", "`home`");
+    let forward = "nat = \"symmetric\"\nforward = [{ outer = 80, to = \"web\", port = 80 }]";
+    check("nat = \"symmetric\"", forward, 10, "there is no host `web`", "console");
+    let server = "runs = \"peer\"\nservers = [\"stun:relais\"]\n\n[hosts.bob]";
+    check("runs = \"peer\"\n\n[hosts.bob]", server, 14, "there is no host `relais`", "`relay`");
+}
+
+#[test]
+fn wrong_values_are_told() {
+    check("nat = \"symmetric\"", "nat = \"symetric\"", 9, "there is no preset `symetric`", "`symmetric`");
+    check("nat = \"symmetric\"", "ports = \"random\"", 8, "the network lacks `nat`", "full-cone");
+    check("runs = \"relay\"", "runs = \"relais\"", 21, "there is no `relais`", "`relay`");
+    check("limit = \"30s\"", "limit = \"30\"", 2, "`30` is not that", "20ms");
+    check("limit = \"30s\"", "limit = 30", 2, "this is a number", "a time such as");
+    check("[hosts.bob]", "[hosts.home]", 15, "`home` is a network already", "of its own");
+    check("[hosts.bob]", "[hosts.internet]", 15, "`internet` is there already", "another name");
+    check("at = \"0s\"\n", "", 28, "an event lacks `at`", "2s");
+    check("from = \"alice\"", "from = \"bob\"", 28, "`bob` calls itself", "another peer");
+    check("from = \"alice\"", "from = \"relay\"", 31, "`relay` does not run as `peer`", "`alice` or `bob`");
+    check("call = \"bob\"\nfrom", "restart = \"bob\"\n# from", 28, "`bob` is in no call", "call");
+    check("within = \"5s\"", "path = \"strait\"", 35, "there is no `strait`", "`direct`");
+    check("[\"alice\", \"bob\"]", "[\"alice\"]", 34, "these are 1", "two peers");
+    check("[\"alice\", \"bob\"]", "[\"alice\", \"relay\"]", 34, "`relay` is no peer", "runs = ");
+    let forward = "nat = \"symmetric\"\nforward = [{ outer = 80, to = \"alice\", port = 80 }]";
+    check("nat = \"symmetric\"", forward, 10, "`alice` is not on `flat`", "a host that is");
+    let far = "nat = \"symmetric\"\nforward = [{ outer = 80000, to = \"bob\", port = 80 }]";
+    check("nat = \"symmetric\"", far, 10, "80000 is out of range", "65535");
+    let changed = "nat = \"cgn\"\nhairpin = \"none\"";
+    check("nat = \"symmetric\"", changed, 9, "`cgn` is 2 boxes, which cannot be changed here", "behind");
+}
+
+#[test]
+fn what_is_not_toml_is_told() {
+    let (line, what, _) = told("title = \"Sound\"", "title = \"Sound");
+    assert_eq!(line, 1, "{what}");
+    let (line, what, _) = told("[hosts.bob]", "[hosts.bob");
+    assert_eq!(line, 15, "{what}");
+    let (line, what, _) = told("[hosts.bob]", "[hosts.alice]");
+    assert_eq!(line, 15, "{what}");
+}
+
+#[test]
+fn a_mistake_shows_its_line() {
+    let mistake = mistake(&SOUND.replace("nat = \"symmetric\"", "nat = \"symetric\""));
+    let text = mistake.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("home.toml:9:7: there is no preset `symetric`; expected `symmetric`"), "{text}");
+    assert_eq!(lines[1..], [" 9 | nat = \"symetric\"", "   |       ^^^^^^^^^^"]);
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    let lines: Vec<&str> = SOUND.lines().collect();
+    for cut in 0..SOUND.len() {
+        if SOUND.is_char_boundary(cut) {
+            let _ = Script::parse("cut.toml", &SOUND[..cut]);
+        }
+    }
+    for left_out in 0..lines.len() {
+        let text: Vec<&str> = lines.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, line)| *line).collect();
+        let _ = Script::parse("hole.toml", &text.join("\n"));
+    }
+    for number in 0..lines.len() {
+        for other in 0..lines.len() {
+            let mut text = lines.clone();
+            text.swap(number, other);
+            let _ = Script::parse("mixed.toml", &text.join("\n"));
+        }
+    }
+}
