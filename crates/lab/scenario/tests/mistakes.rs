@@ -72,14 +72,27 @@ fn a_sound_file_is_read() {
 #[test]
 fn an_unknown_key_is_told_with_the_nearest_right_one() {
     check("limit = \"30s\"", "limmit = \"30s\"", 2, "unknown key `limmit` in a scenario", "`limit` (or ");
-    check("nat = \"symmetric\"", "nat = \"symmetric\"\nlink = { dealy = \"5ms\" }", 10, "unknown key `dealy` in a link", "`delay`");
-    check("runs = \"relay\"", "runs = \"relay\"\nport = 80", 22, "unknown key `port` in a host", "`network`, `address`, `link` or `runs`");
+    check(
+        "nat = \"symmetric\"",
+        "nat = \"symmetric\"\nlink = { dealy = \"5ms\" }",
+        10,
+        "unknown key `dealy` in a link",
+        "`delay`",
+    );
+    check(
+        "runs = \"relay\"",
+        "runs = \"relay\"\nport = 80",
+        22,
+        "unknown key `port` in a host",
+        "`network`, `address`, `link` or `runs`",
+    );
     check("call = \"bob\"", "cal = \"bob\"", 30, "unknown key `cal` in an event", "`call`");
     check("within = \"5s\"", "witin = \"5s\"", 35, "unknown key `witin` in an expectation", "`within`");
     let mistake = mistake("titel = \"x\"\n");
-    assert_eq!(mistake.to_string().lines().next(), Some(
-        "home.toml:1:1: there is no host in this scenario; expected a section such as `[hosts.alice]`"
-    ));
+    assert_eq!(
+        mistake.to_string().lines().next(),
+        Some("home.toml:1:1: there is no host in this scenario; expected a section such as `[hosts.alice]`")
+    );
 }
 
 #[test]
@@ -90,7 +103,13 @@ fn a_circle_is_told() {
     assert_eq!(line, 4);
     assert_eq!(what, "these networks are behind each other in a circle: home → flat → home");
     assert_eq!(expected, "a way to the internet");
-    check("nat = \"symmetric\"", "nat = \"symmetric\"\nbehind = \"flat\"", 8, "these networks are behind each other in a circle: flat → flat", "a way");
+    check(
+        "nat = \"symmetric\"",
+        "nat = \"symmetric\"\nbehind = \"flat\"",
+        8,
+        "these networks are behind each other in a circle: flat → flat",
+        "a way",
+    );
 }
 
 #[test]
@@ -119,13 +138,25 @@ fn an_impossible_address_is_told() {
     let twice = "nat = \"symmetric\"\nbehind = \"home\"\ninside = \"192.168.0.0/16\"";
     check("nat = \"symmetric\"", twice, 11, "192.168.0.0/16 is also outside of this network's box", "own");
     let routed = "nat = \"none\"\ninside = \"10.1.0.0/24\"";
-    check("nat = \"symmetric\"", routed, 10, "10.1.0.0/24 is not public, and the box does not translate", "public");
+    check(
+        "nat = \"symmetric\"",
+        routed,
+        10,
+        "10.1.0.0/24 is not public, and the box does not translate",
+        "public",
+    );
 }
 
 #[test]
 fn a_missing_host_or_network_is_told_with_the_nearest_one() {
     check("call = \"bob\"", "call = \"bop\"", 30, "there is no host `bop`", "`bob`");
-    check("[\"alice\", \"bob\"]", "[\"alice\", \"carol\"]", 34, "there is no host `carol`", "`alice`, `bob`, `relay` or `console`");
+    check(
+        "[\"alice\", \"bob\"]",
+        "[\"alice\", \"carol\"]",
+        34,
+        "there is no host `carol`",
+        "`alice`, `bob`, `relay` or `console`",
+    );
     check("network = \"flat\"", "network = \"flt\"", 16, "there is no network `flt`", "`flat`");
     let event = "[[events]]\nat = \"1s\"\ndown = \"hme\"\n\n[[expect]]";
     check("[[expect]]", event, 35, "there is no network or host `hme`", "`home`");
@@ -174,7 +205,10 @@ fn a_mistake_shows_its_line() {
     let mistake = mistake(&SOUND.replace("nat = \"symmetric\"", "nat = \"symetric\""));
     let text = mistake.to_string();
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("home.toml:9:7: there is no preset `symetric`; expected `symmetric`"), "{text}");
+    assert!(
+        lines[0].starts_with("home.toml:9:7: there is no preset `symetric`; expected `symmetric`"),
+        "{text}"
+    );
     assert_eq!(lines[1..], [" 9 | nat = \"symetric\"", "   |       ^^^^^^^^^^"]);
 }
 
@@ -187,7 +221,8 @@ fn no_bytes_make_it_panic() {
         }
     }
     for left_out in 0..lines.len() {
-        let text: Vec<&str> = lines.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, line)| *line).collect();
+        let text: Vec<&str> =
+            lines.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, line)| *line).collect();
         let _ = Script::parse("hole.toml", &text.join("\n"));
     }
     for number in 0..lines.len() {

@@ -14,6 +14,8 @@ pub(crate) struct Lab {
 pub(crate) enum LabCommand {
     /// Let every pair of NATs meet, many times, in virtual time
     Grid(Grid),
+    /// Play scenarios: hosts, networks and what happens to them, out of small files
+    Run(Run),
 }
 
 #[derive(Debug, Args)]
@@ -41,4 +43,24 @@ pub(crate) struct Grid {
     /// Write a page with the grid, in which each cell opens the ladder of its run
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The words of a scenario are in docs/scenarios.md, examples in scenarios/.")]
+pub(crate) struct Run {
+    /// The files
+    #[arg(value_name = "SCENARIO.toml", required = true)]
+    pub(crate) scenarios: Vec<PathBuf>,
+
+    /// The dice, in place of those that the file names; the same seed gives the same run
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1 << 53))]
+    pub(crate) seed: Option<u64>,
+
+    /// Write what each host and each box saw into this folder, as captures for Wireshark
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pcap: Option<PathBuf>,
+
+    /// Draw the ladder: who sent what to whom, and which box rewrote or dropped it
+    #[arg(long)]
+    pub(crate) ladder: bool,
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod grid;
+mod run;
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -10,5 +11,6 @@ use args::{Lab, LabCommand};
 pub(crate) fn run(args: Lab, output: Output) -> Result<(), Failure> {
     match args.command {
         LabCommand::Grid(args) => grid::run(args, output),
+        LabCommand::Run(args) => run::run(args, output),
     }
 }

@@ -105,15 +105,11 @@ impl Namer {
                         ..inner
                     }
                 }
-                None => Named::new(Layer::Other, "noise", ""),
+                // Anybody's own packets may begin with any byte.
+                None => own_words(bytes),
             },
             Packet::Dtls => dtls(bytes, sealed),
-            _ => match std::str::from_utf8(bytes) {
-                Ok(text) if !text.is_empty() && text.chars().all(|c| !c.is_control()) => {
-                    Named::new(Layer::Other, format!("“{}”", shortened(text)), "")
-                }
-                _ => Named::new(Layer::Other, format!("{} bytes", bytes.len()), ""),
-            },
+            _ => own_words(bytes),
         }
     }
 
@@ -186,6 +182,16 @@ impl Namer {
             }
             _ => Named::new(layer(method), title, ""),
         }
+    }
+}
+
+/// What is in no protocol of ours.
+fn own_words(bytes: &[u8]) -> Named {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && text.chars().all(|c| !c.is_control()) => {
+            Named::new(Layer::Other, format!("“{}”", shortened(text)), "")
+        }
+        _ => Named::new(Layer::Other, format!("{} bytes", bytes.len()), ""),
     }
 }
 

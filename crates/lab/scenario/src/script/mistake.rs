@@ -26,7 +26,7 @@ impl fmt::Display for Mistake {
         let number = line.to_string();
         let margin = " ".repeat(number.len());
         let (indent, carets) = (" ".repeat(column - 1), "^".repeat(*width));
-        write!(f, "{file}:{line}:{column}: {what}; expected {expected}\n")?;
+        writeln!(f, "{file}:{line}:{column}: {what}; expected {expected}")?;
         write!(f, " {number} | {excerpt}\n {margin} | {indent}{carets}")
     }
 }
@@ -106,7 +106,7 @@ pub(crate) fn either<'k>(known: impl IntoIterator<Item = &'k str>) -> String {
 }
 
 /// What is expected in place of `word`: the nearest, with the others after it, or all of them.
-pub(crate) fn instead<'k>(word: &str, known: &[&'k str]) -> String {
+pub(crate) fn instead(word: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(best) if known.len() > 1 => {
             let others = known.iter().copied().filter(|other| *other != best);

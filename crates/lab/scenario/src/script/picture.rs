@@ -102,11 +102,13 @@ impl Canvas {
         self.lines.push(line.into_iter().collect::<String>().trim_end().to_owned());
     }
 
-    /// Text that begins at a column, or ends at the right edge.
+    /// Text that begins at a column.
     fn text(&mut self, label: &str, column: usize, text: &str) {
         let mut line = self.blank();
         let text: Vec<char> = text.chars().collect();
-        let at = (x(column) + 2).min(self.width().saturating_sub(text.len()).max(MARGIN + 2));
+        // A little beyond the right edge is better than away from its arrow.
+        let edge = self.width() + STRIDE + STRIDE / 2;
+        let at = (x(column) + 2).min(edge.saturating_sub(text.len()).max(MARGIN + 2));
         write(&mut line, at.saturating_sub(1), &[' ']);
         write(&mut line, at, &text);
         if line.get(at + text.len()) == Some(&'│') {
@@ -127,7 +129,7 @@ impl Canvas {
             detail => format!("{} ({detail})", step.title),
         };
         let from = column(step.from);
-        let told = seconds(step.at.elapsed());
+        let told = clock(step.at.elapsed());
         self.text(&told, from.min(step.stops.first().map_or(from, |stop| column(stop.lane))), &title);
         let stops: Vec<(usize, &Happened)> =
             step.stops.iter().map(|stop| (column(stop.lane), &stop.what)).collect();
@@ -188,6 +190,15 @@ fn write(line: &mut Vec<char>, at: usize, text: &[char]) {
     line[at..at + text.len()].copy_from_slice(text);
 }
 
+/// `60 ms`, `1.01 s`.
+fn clock(time: Duration) -> String {
+    if time.is_zero() || time >= Duration::from_secs(1) {
+        return seconds(time);
+    }
+    let text = format!("{:.1}", time.as_secs_f64() * 1000.0);
+    format!("{} ms", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// What a box made of a packet's addresses.
 fn change(from: Option<Path>, to: Path) -> String {
     match from {
@@ -231,14 +242,15 @@ mod tests {
             stops,
         };
         let drawn = Picture::default().draw(&Ladder { lanes, steps: vec![step] });
-        let expected = "\
-         alice                  home                  flat
-            │                     │                     │
-       1 s  │ “hello”             │                     │
-            ├────────────────────▶●────────────────────▶✗
-            │                     │ from 5.0.0.8:5000   │
-            │                     │                     │ filtered
-";
-        assert_eq!(drawn, expected, "\n{drawn}");
+        let expected = [
+            "          alice                 home                  flat",
+            "            │                     │                     │",
+            "       1 s  │ “hello”             │                     │",
+            "            ├────────────────────▶●────────────────────▶✗",
+            "            │                     │ from 5.0.0.8:5000   │",
+            "            │                     │                     │ filtered",
+        ];
+        let drawn: Vec<&str> = drawn.lines().collect();
+        assert_eq!(drawn, expected);
     }
 }

@@ -200,7 +200,8 @@ fn forward(names: &Names<'_>, item: Item<'_>) -> Result<Forward, Mistake> {
 }
 
 fn host(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Host, Mistake> {
-    const RUNS: [(&str, fn() -> Role); 3] = [
+    type Program = fn() -> Role;
+    const RUNS: [(&str, Program); 3] = [
         ("peer", || {
             Role::Peer(Peer { servers: None, relay_only: false, withholds: Vec::new(), restarts: true })
         }),

@@ -123,6 +123,11 @@ impl Run {
         self.net().now().elapsed()
     }
 
+    /// How many packets the hosts have sent.
+    pub fn packets(&self) -> u64 {
+        self.net().packets()
+    }
+
     /// The net as it was in the end, with the trace of all packets.
     pub fn net(&self) -> &Net {
         &self.stage.world.net
@@ -140,19 +145,19 @@ impl Run {
             .filter(|network| self.plan.networks[*network].behind.is_none())
             .collect();
         if let Some(first) = top.first() {
-            self.network_columns(*first, &mut columns);
             // Inside on the left.
+            self.network_columns(*first, true, &mut columns);
             columns.reverse();
         }
-        self.host_columns(None, &mut columns);
+        self.host_columns(None, false, &mut columns);
         for network in top.iter().skip(1) {
-            self.network_columns(*network, &mut columns);
+            self.network_columns(*network, false, &mut columns);
         }
         columns
     }
 
-    /// A box, and what is behind it.
-    fn network_columns(&self, network: usize, columns: &mut Vec<(Place, String)>) {
+    /// A box, and what is behind it; mirrored, the hosts come in reverse.
+    fn network_columns(&self, network: usize, mirrored: bool, columns: &mut Vec<(Place, String)>) {
         let segment = self.stage.segments[network];
         let net = self.net();
         // A preset may be several boxes.
@@ -167,14 +172,18 @@ impl Run {
         );
         for inner in 0..self.plan.networks.len() {
             if self.plan.networks[inner].behind == Some(network) {
-                self.network_columns(inner, columns);
+                self.network_columns(inner, mirrored, columns);
             }
         }
-        self.host_columns(Some(network), columns);
+        self.host_columns(Some(network), mirrored, columns);
     }
 
-    fn host_columns(&self, network: Option<usize>, columns: &mut Vec<(Place, String)>) {
-        for (host, id) in self.plan.hosts.iter().zip(&self.stage.hosts) {
+    fn host_columns(&self, network: Option<usize>, mirrored: bool, columns: &mut Vec<(Place, String)>) {
+        let mut hosts: Vec<_> = self.plan.hosts.iter().zip(&self.stage.hosts).collect();
+        if mirrored {
+            hosts.reverse();
+        }
+        for (host, id) in hosts {
             if host.networks.first() == Some(&network) {
                 let about = self.net().addresses(*id).first().map(ToString::to_string).unwrap_or_default();
                 columns.push((self.net().place(*id), about));

@@ -1,0 +1,63 @@
+//! `sterna lab run`: scenarios in, verdicts, captures and ladders out.
+
+mod program;
+
+use program::{Program, Scratch};
+
+fn scenario(name: &str) -> String {
+    format!("{}/../../../scenarios/{name}.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_scenario_is_played_and_told() {
+    let run = Program::json(&["lab", "run", &scenario("console"), "--seed", "7", "--ladder"]);
+    let told = run.event("scenario");
+    assert_eq!((told["passed"].as_bool(), told["seed"].as_u64()), (Some(true), Some(7)), "{told}");
+    let claims = told["expectations"].as_array().unwrap();
+    assert!(claims.len() == 4 && claims.iter().all(|claim| claim["held"] == true), "{told}");
+    let ladder = told["ladder"].as_str().unwrap();
+    assert!(ladder.contains("“May I join?”") && ladder.contains("57433") && ladder.contains('✗'), "{ladder}");
+    assert_eq!(run.end().0, 0);
+}
+
+#[test]
+fn captures_are_written_for_each_host_and_box() {
+    let scratch = Scratch::new("captures");
+    let folder = scratch.text("pcap");
+    let run = Program::json(&["lab", "run", &scenario("hole-punching"), "--pcap", &folder]);
+    assert_eq!(run.end().0, 0);
+    for name in ["alice", "one", "stun", "two", "bob"] {
+        let bytes = std::fs::read(format!("{folder}/{name}.pcapng")).unwrap();
+        assert_eq!(bytes[..4], [0x0a, 0x0d, 0x0d, 0x0a], "a section header begins {name}.pcapng");
+    }
+}
+
+#[test]
+fn what_does_not_come_out_fails() {
+    let scratch = Scratch::new("broken");
+    let text = std::fs::read_to_string(scenario("console")).unwrap();
+    let file = scratch.text("broken.toml");
+    std::fs::write(&file, text.replace("home:57433", "home:57434")).unwrap();
+    let (failed, exit) = Program::json(&["lab", "run", &file]).failure();
+    assert_eq!((failed["code"].as_str(), exit), (Some("failed"), 1), "{failed}");
+}
+
+#[test]
+fn a_mistake_is_told_with_its_line() {
+    let scratch = Scratch::new("mistake");
+    let file = scratch.text("wrong.toml");
+    std::fs::write(
+        &file,
+        "title = \"x\"\n\n[hosts.alice]\nnetwork = \"internet\"\nruns = \"peer\"\nserver = []\n",
+    )
+    .unwrap();
+    let (failed, exit) = Program::json(&["lab", "run", &file]).failure();
+    let message = failed["message"].as_str().unwrap();
+    assert_eq!((failed["code"].as_str(), exit), (Some("usage"), 2), "{message}");
+    assert!(
+        message.contains("wrong.toml:6:1: unknown key `server` in a host; expected `servers`"),
+        "{message}"
+    );
+    let (failed, exit) = Program::json(&["lab", "run", "/nowhere.toml"]).failure();
+    assert_eq!((failed["code"].as_str(), exit), (Some("file"), 7), "{failed}");
+}
