@@ -125,6 +125,8 @@ fn an_impossible_address_is_told() {
     ] {
         check(&old, &address(new), 25, what, expected);
     }
+    let given = "network = \"internet\"\naddress = \"5.0.0.10\"";
+    check("network = \"internet\"", given, 21, "5.0.0.10 is one that the lab gives to others", "5.1.2.3");
     let public = "network = \"internet\"\naddress = \"10.0.0.1\"";
     check("network = \"internet\"", public, 21, "10.0.0.1 cannot be on the internet", "5.1.2.3");
     let unsaid = "network = \"flat\"\naddress = \"10.0.0.1\"";
@@ -172,6 +174,15 @@ fn wrong_values_are_told() {
     check("nat = \"symmetric\"", "ports = \"random\"", 8, "the network lacks `nat`", "full-cone");
     check("runs = \"relay\"", "runs = \"relais\"", 21, "there is no `relais`", "`relay`");
     check("limit = \"30s\"", "limit = \"30\"", 2, "`30` is not that", "20ms");
+    check("limit = \"30s\"", "limit = \"8days\"", 2, "this is very long", "7days");
+    check("at = \"0s\"", "at = \"31s\"", 28, "by then it is over", "limit");
+    check(
+        "nat = \"symmetric\"",
+        "nat = \"nat64\"\ninside = \"10.0.0.0/24\"",
+        9,
+        "a network behind `nat64` has no IPv4",
+        "inside",
+    );
     check("limit = \"30s\"", "limit = 30", 2, "this is a number", "a time such as");
     check("[hosts.bob]", "[hosts.home]", 15, "`home` is a network already", "of its own");
     check("[hosts.bob]", "[hosts.internet]", 15, "`internet` is there already", "another name");
@@ -231,5 +242,113 @@ fn no_bytes_make_it_panic() {
             text.swap(number, other);
             let _ = Script::parse("mixed.toml", &text.join("\n"));
         }
+    }
+}
+
+#[test]
+fn a_network_without_room_is_told() {
+    let many: String =
+        (0..300).map(|n| format!("[hosts.h{n}]\nnetwork = \"flat\"\nruns = \"plain\"\n")).collect();
+    let Mistake { line, what, .. } = mistake(&format!("{SOUND}{many}"));
+    assert_eq!((line, what.as_str()), (8, "`flat` has no room for 301 hosts and 0 boxes"));
+}
+
+#[test]
+fn strange_scenarios_are_played_all_the_same() {
+    // Hosts get their own addresses before others are given out; a relay behind a NAT; a move from where one is not;
+    // an address that is taken; events for what does not run; what is asked for before it is known.
+    let strange = r#"
+limit = "20s"
+[networks.home]
+nat = "cgn"
+[networks.six]
+nat = "nat64"
+[networks.attic]
+nat = "hairpin-internal"
+behind = "home"
+inside = "192.168.8.0/24"
+[hosts.first]
+network = "attic"
+runs = "plain"
+[hosts.second]
+network = "attic"
+address = "192.168.8.10"
+runs = "plain"
+[hosts.relay]
+network = "home"
+runs = "relay"
+[hosts.a]
+network = ["six", "home"]
+runs = "peer"
+[hosts.b]
+network = "six"
+runs = "peer"
+[[events]]
+at = "0s"
+call = "a"
+from = "b"
+[[events]]
+at = "1s"
+readdress = "first"
+address = "192.168.8.10"
+[[events]]
+at = "1s"
+send = "lost"
+from = "first"
+to = "second.mapped"
+[[events]]
+at = "2s"
+stop = "second"
+[[events]]
+at = "3s"
+send = "gone"
+from = "second"
+to = "first"
+[[events]]
+at = "3s"
+move = "second"
+to = "six"
+[[events]]
+at = "4s"
+move = "second"
+from = "attic"
+to = "six"
+[[events]]
+at = "4s"
+start = "second"
+[[events]]
+at = "5s"
+stop = "b"
+[[events]]
+at = "6s"
+send = "hello"
+from = "a"
+[[events]]
+at = "6s"
+restart = "b"
+[[events]]
+at = "7s"
+start = "b"
+[[events]]
+at = "7s"
+sleep = "relay"
+for = "2s"
+[[events]]
+at = "8s"
+renumber = "home"
+[[events]]
+at = "9s"
+clock = "a"
+jump = "10000days"
+[[expect]]
+lost = "nobody says this"
+"#;
+    let script = Script::parse("strange.toml", strange).unwrap_or_else(|mistake| panic!("\n{mistake}"));
+    for seed in 0..5 {
+        let run = script.run(seed);
+        let problems = run.findings().iter().filter(|finding| finding.line == 0).count();
+        assert_eq!(problems, 4, "{run}");
+        assert!(!run.passed());
+        let _ = run.ladder();
     }
 }

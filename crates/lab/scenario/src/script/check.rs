@@ -95,13 +95,20 @@ pub(crate) fn address_fits(
             "an IPv4 address; IPv6 ones are given by the network",
         );
     };
-    let Some(network) = network else {
-        return match is_public(address.value) {
-            true => Ok(()),
-            false => wrong(format!("{v4} cannot be on the internet"), "a public address such as \"5.1.2.3\""),
+    let Some(index) = network else {
+        if !is_public(address.value) {
+            return wrong(format!("{v4} cannot be on the internet"), "a public address such as \"5.1.2.3\"");
+        }
+        // Out of these the lab gives addresses to boxes, hosts and public networks.
+        let given = v4.octets()[0] == 5 && (v4.octets()[1] == 0 || v4.octets()[1] >= 128);
+        return match given {
+            true => {
+                wrong(format!("{v4} is one that the lab gives to others"), "an address such as \"5.1.2.3\"")
+            }
+            false => Ok(()),
         };
     };
-    let network = &networks[network];
+    let network = &networks[index];
     let Some(inside) = &network.inside else {
         let what = format!("nobody said which addresses `{}` has inside", network.name);
         return wrong(what, "`inside = \"192.168.0.0/24\"`, or the like, in the network's section");
@@ -115,10 +122,44 @@ pub(crate) fn address_fits(
             IpAddr::V4(base) => base.to_bits(),
             IpAddr::V6(_) => 0,
         };
+    let boxes = networks.iter().filter(|inner| inner.behind == Some(index)).count() as u32 * BOX_ADDRESSES;
+    if (FIRST_GIVEN..FIRST_GIVEN + boxes).contains(&number) {
+        return wrong(format!("{v4} belongs to a box"), "an address further up");
+    }
     let last = inside.value.address(number + 1).is_none();
     if number == 0 || last {
         let which = if last { "broadcast" } else { "network's own" };
         return wrong(format!("{v4} is the {which} address"), "the address of a host");
+    }
+    Ok(())
+}
+
+/// Addresses are given out from this number on.
+const FIRST_GIVEN: u32 = 10;
+/// A box has at most so many outer addresses, also after it got others once.
+const BOX_ADDRESSES: u32 = 8;
+
+/// Whether all hosts that a network ever has find an address there.
+pub(crate) fn room(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
+    for (index, network) in plan.networks.iter().enumerate() {
+        let hosts = plan.hosts.iter().filter(|host| host.networks.contains(&Some(index))).count();
+        let boxes = plan.networks.iter().filter(|inner| inner.behind == Some(index)).count();
+        let more = |event: &&super::plan::Event| match event.deed {
+            Deed::Move { to, .. } => to == Some(index),
+            Deed::Readdress { network, .. } => network == Some(index),
+            Deed::Renumber { network } => plan.networks[network].behind == Some(index),
+            _ => false,
+        };
+        let more = plan.events.iter().filter(more).count();
+        let wanted = (hosts + boxes * BOX_ADDRESSES as usize + more * BOX_ADDRESSES as usize) as u32;
+        let there = match &network.inside {
+            Some(inside) => inside.value.address(FIRST_GIVEN + wanted + 1).is_some(),
+            None => FIRST_GIVEN + wanted < 250,
+        };
+        if !there {
+            let what = format!("`{}` has no room for {hosts} hosts and {boxes} boxes", network.name);
+            return Err(names.mistake(&network.span, what, "fewer of them, or a larger range `inside`"));
+        }
     }
     Ok(())
 }
@@ -162,6 +203,13 @@ pub(crate) fn forwards(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
 
 /// Who is called must not be in another call, and whoever sends has somebody to send to.
 pub(crate) fn events(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
+    if let Some(late) = plan.events.iter().find(|event| event.at > plan.limit) {
+        return Err(names.mistake(
+            &late.span,
+            "by then it is over",
+            "a time before the `limit`, or a longer `limit`",
+        ));
+    }
     let mut partner: Vec<Option<usize>> = vec![None; plan.hosts.len()];
     for event in &plan.events {
         let Deed::Call { from, to } = event.deed else { continue };

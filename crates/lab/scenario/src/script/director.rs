@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 use netsim::{HostId, Net};
@@ -6,7 +7,7 @@ use sansio::Time;
 
 use super::judge::{Court, Judge};
 use super::plain::Plain;
-use super::plan::{Deed, Plan, Role};
+use super::plan::{Deed, Host, Plan, Role};
 use super::quantity::seconds;
 use super::stage::{SERVER_PORT, Stage};
 use crate::Peer;
@@ -14,6 +15,8 @@ use crate::Peer;
 /// What the director knows of a host besides what runs there.
 pub(crate) struct Actor {
     pub(crate) running: bool,
+    /// Where it is now.
+    networks: Vec<Option<usize>>,
     /// For a peer: the other end.
     partner: Option<usize>,
     pub(crate) called: Option<Time>,
@@ -50,8 +53,9 @@ pub(crate) struct Director<'p> {
 
 impl<'p> Director<'p> {
     pub(crate) fn new(plan: &'p Plan, seed: u64) -> Self {
-        let actor = |_| Actor {
+        let actor = |host: &Host| Actor {
             running: true,
+            networks: host.networks.clone(),
             partner: None,
             called: None,
             unsaid: Vec::new(),
@@ -219,6 +223,11 @@ impl<'p> Director<'p> {
             Deed::Move { host, from, to } => {
                 let (old, new) = (self.stage.segment(*from), self.stage.segment(*to));
                 let id = self.stage.hosts[*host];
+                let at = self.actors[*host].networks.iter().position(|network| network == from);
+                let Some(at) = at else {
+                    return self.problem(&format!("`{}` is not there (any more)", plan.hosts[*host].name));
+                };
+                self.actors[*host].networks[at] = *to;
                 self.net().leave(id, old);
                 self.net().join(id, new);
                 self.addresses_changed(*host);
@@ -226,6 +235,9 @@ impl<'p> Director<'p> {
             Deed::Readdress { host, network, address } => {
                 let (id, segment) = (self.stage.hosts[*host], self.stage.segment(*network));
                 let addresses = match address {
+                    Some(address) if self.is_taken(*host, address.value) => {
+                        return self.problem(&format!("another host has {} already", address.value));
+                    }
                     Some(address) => vec![address.value],
                     None => self.net().free_addresses(segment),
                 };
@@ -256,13 +268,25 @@ impl<'p> Director<'p> {
         }
     }
 
+    /// Whether another host has this address. On another network it would not matter, but to people.
+    fn is_taken(&self, host: usize, address: IpAddr) -> bool {
+        let mut others = self.stage.hosts.iter().enumerate().filter(|(other, _)| *other != host);
+        others.any(|(_, id)| self.stage.world.net.addresses(*id).contains(&address))
+    }
+
     fn stop(&mut self, host: usize) {
         if !std::mem::take(&mut self.actors[host].running) {
             return;
         }
         let id = self.stage.hosts[host];
         match self.plan.hosts[host].role {
-            Role::Peer(_) => self.stage.world.stop(id),
+            Role::Peer(_) => {
+                // Whoever wants to talk to it when it runs again has to call anew.
+                if let Some(other) = self.actors[host].partner.take() {
+                    self.actors[other].partner = None;
+                }
+                self.stage.world.stop(id);
+            }
             Role::Plain { .. } | Role::Relay => self.net().stop(id),
         }
     }

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+/// The longest time that can be said: some thirty years.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
 /// `20ms`, `1.5s`, `2min`, `1h`, `3days`.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let seconds = scaled(
         text,
         &[("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", 86_400.0)],
     )?;
-    Duration::try_from_secs_f64(seconds).ok()
+    // Beyond that, clocks would overflow.
+    let bounded = seconds <= LONGEST.as_secs_f64();
+    bounded.then(|| Duration::from_secs_f64(seconds))
 }
 
 /// `1%`.
@@ -48,7 +53,7 @@ mod tests {
         assert_eq!(duration("2min"), Some(Duration::from_secs(120)));
         assert_eq!(share("2.5%"), Some(0.025));
         assert_eq!(rate("10Mbit/s"), Some(10_000_000));
-        for text in ["", "5", "ms", "-1s", "1 parsec", "1e3s"] {
+        for text in ["", "5", "99999999999999999h", "ms", "-1s", "1 parsec", "1e3s"] {
             assert_eq!(duration(text), None, "{text}");
         }
         assert_eq!((share("101%"), share("1"), rate("10M")), (None, None, None));

@@ -29,7 +29,7 @@ pub(crate) fn plan(source: &Source<'_>) -> Result<Plan, Mistake> {
         None => String::new(),
     };
     let seed = file.take("seed").map_or(Ok(1), |item| item.number(0..=i64::MAX as u64))?;
-    let limit = file.take("limit").map_or(Ok(Duration::from_secs(60)), Item::duration)?;
+    let limit = limit(&mut file)?;
     let (networks, hosts) = (entries(&mut file, "networks")?, entries(&mut file, "hosts")?);
     let names = Names {
         source,
@@ -71,8 +71,21 @@ pub(crate) fn plan(source: &Source<'_>) -> Result<Plan, Mistake> {
     file.finish()?;
     plan.events.sort_by_key(|event| event.at);
     check::forwards(&names, &plan)?;
+    check::room(&names, &plan)?;
     check::events(&names, &plan)?;
     Ok(plan)
+}
+
+fn limit(file: &mut Section<'_>) -> Result<Duration, Mistake> {
+    const USUAL: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+    let Some(item) = file.take("limit") else { return Ok(USUAL) };
+    let span = item.span.clone();
+    let limit = item.duration()?;
+    if limit > LONGEST {
+        return Err(file.at(&span, "this is very long", "at most \"7days\""));
+    }
+    Ok(limit)
 }
 
 fn entries<'t>(file: &mut Section<'t>, key: &'static str) -> Result<Vec<(Spot<String>, Item<'t>)>, Mistake> {
@@ -122,6 +135,11 @@ fn network(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Netw
         for item in item.list("a list such as `[{ outer = 8080, to = \"web\", port = 80 }]`")? {
             forwards.push(forward(names, item)?);
         }
+    }
+    let ipv6_only = preset == Preset::Nat64 && changed.is_none_or(|behaviour| behaviour.nat64);
+    if ipv6_only && (inside.is_some() || !ports.is_empty() || !forwards.is_empty()) {
+        let expected = "neither `inside` nor a list of `ports` nor `forward` for it";
+        return Err(section.at(&nat.span, format!("a network behind `{preset}` has no IPv4"), expected));
     }
     section.finish()?;
     Ok(Network {

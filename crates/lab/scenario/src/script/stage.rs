@@ -33,10 +33,14 @@ impl Stage {
         let (delay, trickle) = (plan.signalling.delay, plan.signalling.trickle);
         world.set_signalling(Signalling { trickle, ..Signalling::delayed(delay) });
         let mut stage = Self { world, segments, hosts: Vec::new() };
-        for host in &plan.hosts {
-            let id = stage.build_host(host);
-            stage.hosts.push(id);
-        }
+        // Whoever is particular about his address comes first, so that nobody else gets it.
+        let (particular, others): (Vec<usize>, Vec<usize>) =
+            (0..plan.hosts.len()).partition(|host| plan.hosts[*host].address.is_some());
+        let built =
+            particular.into_iter().chain(others).map(|host| (host, stage.build_host(&plan.hosts[host])));
+        let mut built: Vec<(usize, HostId)> = built.collect();
+        built.sort_unstable();
+        stage.hosts = built.into_iter().map(|(_, id)| id).collect();
         for (index, network) in plan.networks.iter().enumerate() {
             for forward in &network.forwards {
                 let inner = SocketAddr::new(stage.address_on(plan, forward.host, index), forward.port);
