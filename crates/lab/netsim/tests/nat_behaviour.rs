@@ -371,3 +371,24 @@ fn customers_of_one_carrier_meet_through_its_hairpin() {
         assert_eq!(meet(&mut net, server, hosts), hairpin == Hairpin::External, "{hairpin:?}");
     }
 }
+
+#[test]
+fn ipv6_gets_through_two_firewalls_where_ipv4_is_hopeless() {
+    let mut net = Net::new(1);
+    net.add_ipv6(Net::INTERNET);
+    let [left, right] = [Preset::Symmetric, Preset::Cgn].map(|preset| {
+        let home = net.add_preset(Net::INTERNET, preset.name(), preset);
+        net.add_ipv6(home);
+        puppet(&mut net, &format!("behind {preset}"), home)
+    });
+    let [to_left, to_right] = [left, right].map(|host| SocketAddr::new(net.addresses(host)[1], PORT));
+    assert!(to_left.is_ipv6() && to_right.is_ipv6());
+    // The first one is dropped by the other side's firewalls and opens its own.
+    send(&mut net, left, to_right, "first");
+    assert_eq!(received(&mut net, right), []);
+    assert_eq!(net.trace().drops().last().unwrap().1, Cause::Refused(Refusal::NoMapping));
+    send(&mut net, right, to_left, "second");
+    assert_eq!(received(&mut net, left), [(to_right, "second".to_owned())]);
+    send(&mut net, left, to_right, "third");
+    assert_eq!(received(&mut net, right), [(to_left, "third".to_owned())]);
+}
