@@ -425,6 +425,23 @@ fn nat64_leads_from_a_network_of_ipv6_alone_to_ipv4() {
 }
 
 #[test]
+fn a_host_of_ipv6_alone_serves_ipv4_by_a_forward() {
+    for both_ways in [true, false] {
+        let mut net = Net::new(1);
+        let mobile = net.add_preset(Net::INTERNET, "mobile", Preset::Nat64);
+        let (inner, guest) = (puppet(&mut net, "inner", mobile), puppet(&mut net, "guest", Net::INTERNET));
+        let forward = Forward { both_ways, ..Forward::udp(56_456, net.socket(inner, PORT)) };
+        net.forward(mobile, forward);
+        let outer = SocketAddr::new(net.external_address(mobile), 56_456);
+        send(&mut net, guest, outer, "knock");
+        let (from, _) = received(&mut net, inner)[0].clone();
+        assert_eq!(from.to_string(), "[64:ff9b::500:b]:5000");
+        send(&mut net, inner, from, "come in");
+        assert_eq!(received(&mut net, guest), [(outer, "come in".to_owned())]);
+    }
+}
+
+#[test]
 fn what_a_table_holds_does_not_grow_with_time() {
     for behaviour in [NatBehaviour::full_cone(), NatBehaviour::symmetric(), NatBehaviour::port_restricted()] {
         let mut nat = translator(behaviour);

@@ -114,11 +114,13 @@ impl Nat for Translator {
         if !error && !self.lets_out(&path, content) {
             return Err(Refusal::Blocked);
         }
-        if let Some(local) = self.statics.outer(now, &path, self.ports.pool[0]) {
-            return Ok(Path { local, ..path });
-        }
         let embedded = if self.behaviour.nat64 { extract(path.remote) } else { None };
         let path = Path { remote: embedded.unwrap_or(path.remote), ..path };
+        // An inner IPv6 address may have a static IPv4 one, which is not for its IPv6 packets.
+        let fixed = self.statics.outer(now, &path, self.ports.pool[0]);
+        if let Some(local) = fixed.filter(|outer| outer.is_ipv4() == path.remote.is_ipv4()) {
+            return Ok(Path { local, ..path });
+        }
         let keeps = self.keeps(path.local.ip()) && embedded.is_none();
         if keeps && self.behaviour.filtering.is_none() {
             return Ok(path);
@@ -151,7 +153,7 @@ impl Nat for Translator {
         let stream = path.transport != Transport::Udp;
         let keep = if stream { self.behaviour.tcp_timeout } else { self.behaviour.udp_timeout };
         if let Some(local) = self.statics.inner(now, &path, keep) {
-            return Ok(Path { local, ..path });
+            return Ok(inside(path, local));
         }
         if self.keeps(path.local.ip()) && self.behaviour.filtering.is_none() {
             return Ok(path);
@@ -173,12 +175,7 @@ impl Nat for Translator {
             })
             .ok_or(Refusal::NoMapping)?;
         let session = admits(id).ok_or(Refusal::Filtered)?;
-        let local = unmarked(self.table.get(id).key.local);
-        let remote = match local.is_ipv6() && path.remote.is_ipv4() {
-            true => synthesized(path.remote),
-            false => path.remote,
-        };
-        let path = Path { local, remote, ..path };
+        let path = inside(path, unmarked(self.table.get(id).key.local));
         if error {
             // RFC 4787 REQ-12, RFC 5382 REQ-10: it changes nothing.
             return Ok(path);
@@ -262,6 +259,15 @@ pub(crate) fn synthesize(address: Ipv4Addr) -> Ipv6Addr {
     let [a, b, c, d] = address.octets().map(u16::from);
     let [p0, p1, p2, p3, p4, p5] = WELL_KNOWN;
     Ipv6Addr::new(p0, p1, p2, p3, p4, p5, a << 8 | b, c << 8 | d)
+}
+
+/// The path inside of a packet for `local`, which may speak IPv6 where the outside does not.
+fn inside(path: Path, local: SocketAddr) -> Path {
+    let remote = match local.is_ipv6() && path.remote.is_ipv4() {
+        true => synthesized(path.remote),
+        false => path.remote,
+    };
+    Path { local, remote, ..path }
 }
 
 fn synthesized(remote: SocketAddr) -> SocketAddr {
