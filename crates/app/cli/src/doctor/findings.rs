@@ -69,15 +69,13 @@ impl Findings {
     /// The same as evidence.
     pub(super) fn evidence(&self) -> Evidence {
         let clocks = self.visit.as_ref().and_then(|visit| visit.clocks);
+        let ours = clocks.map(|(ours, _)| ours).or_else(super::server::unix_time);
         Evidence {
             ice: self.ice.clone(),
             path_mtu: self.path_mtu,
             nat: self.nat().map(|nat| evidence(&nat.report)),
             interfaces: self.interfaces.clone(),
-            clock: doctor::Clock {
-                ours: clocks.map(|(ours, _)| ours),
-                servers: clocks.map(|(_, theirs)| theirs),
-            },
+            clock: doctor::Clock { ours, servers: clocks.map(|(_, theirs)| theirs) },
             proxy: self.proxy.clone(),
             captive_portal: self.portal().map(str::to_owned),
             ..Evidence::default()

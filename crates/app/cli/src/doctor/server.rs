@@ -56,7 +56,8 @@ pub(super) async fn visit(url: &str, options: &ConnectOptions) -> Visit {
     visit
 }
 
-fn unix_time() -> Option<Duration> {
+/// Our clock.
+pub(super) fn unix_time() -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok()
 }
 

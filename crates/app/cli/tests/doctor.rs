@@ -1,0 +1,118 @@
+//! `sterna doctor` on this machine: what it reports, in which time, and how it ends.
+
+mod program;
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use program::{Program, Scratch, Server};
+use serde_json::Value;
+
+/// What the doctor reports, and its exit code.
+fn examine(arguments: &[&str]) -> (Value, i32) {
+    let program = Program::json(&[&["doctor"], arguments].concat());
+    let report = program.event("report");
+    assert_eq!(program.line(), None, "the report is all that is said");
+    (report, program.end().0)
+}
+
+fn codes(report: &Value) -> Vec<&str> {
+    report["verdicts"].as_array().unwrap().iter().map(|verdict| verdict["code"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_healthy_network_is_known_in_three_seconds() {
+    let server = Server::with(&["--stun-alternate", "127.0.0.2"]);
+    assert_eq!(server.listening["stun_alternate"], "127.0.0.2");
+    let scratch = Scratch::new("doctor");
+    let bundle = scratch.path("report.tar");
+    let (report, exit) = examine(&["--server", &server.url, "--bundle", bundle.to_str().unwrap()]);
+    assert_eq!((exit, &report["ok"], &report["can_connect"]), (0, &true.into(), &true.into()), "{report:#}");
+    assert!(report["took_ms"].as_f64().unwrap() < 3000.0, "{report:#}");
+    assert_eq!((&report["udp"], &report["nat"]["mapping"]), (&true.into(), &"none".into()), "{report:#}");
+    assert_eq!((&report["nat"]["filtering"], &report["nat"]["hairpin"]), (&"none".into(), &Value::Null));
+    assert_eq!((&report["nat"]["preserves_port"], &report["nat"]["fragments"]), (&true.into(), &true.into()));
+    assert!(report["path_mtu"].as_u64().is_some_and(|mtu| mtu >= 1500), "{report:#}");
+    assert!(report["clock_ahead_s"].as_i64().is_some_and(|ahead| ahead.abs() <= 2), "{report:#}");
+    let relays = report["relays"].as_array().unwrap();
+    for transport in ["udp", "tcp"] {
+        let works = |relay: &&Value| relay["transport"] == transport && relay["outcome"] == "allocated";
+        assert!(relays.iter().any(|relay| works(&relay)), "{transport}: {report:#}");
+    }
+    let archive = std::fs::read(bundle).unwrap();
+    assert!(archive.len() % 512 == 0 && archive.starts_with(b"sterna-doctor/README.txt\0"));
+}
+
+#[test]
+fn people_get_a_screen_of_text_and_no_colours_in_a_pipe() {
+    let server = Server::with(&["--stun-alternate", "127.0.0.2"]);
+    let program = Program::run(&["doctor", "--server", &server.url], &[]);
+    let mut text = String::new();
+    while let Some(line) = program.line() {
+        assert!(line.chars().count() <= 100, "{line}");
+        text += &line;
+        text.push('\n');
+    }
+    assert_eq!(program.end().0, 0, "{text}");
+    for expected in ["Sterna doctor", "UDP", "mapping    none", "Relay", "Clock"] {
+        assert!(text.contains(expected), "{expected:?} is not in:\n{text}");
+    }
+    assert!(!text.contains('\x1b'));
+}
+
+#[test]
+fn an_ordinary_server_leaves_open_what_it_cannot_tell() {
+    let server = Server::start();
+    let (report, exit) = examine(&["--server", &server.url]);
+    assert_eq!((exit, &report["udp"]), (0, &true.into()), "{report:#}");
+    assert_eq!(report["nat"]["filtering"], "inconclusive");
+    let doubts = report["nat"]["doubts"].as_array().unwrap();
+    assert!(doubts.iter().any(|doubt| doubt["about"] == "filtering"), "{report:#}");
+    assert_eq!((&report["nat"]["fragments"], &report["path_mtu"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_server_that_is_not_there_ends_it_at_once() {
+    let started = Instant::now();
+    let (report, exit) = examine(&["--server", "http://127.0.0.1:1"]);
+    assert_eq!(
+        (exit, &report["udp"], &report["can_connect"]),
+        (3, &Value::Null, &false.into()),
+        "{report:#}"
+    );
+    assert!(report["server"]["error"].as_str().unwrap().contains("127.0.0.1:1"));
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn stun_servers_that_are_silent_are_told_as_such() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let (report, exit) = examine(&["--stun", &address]);
+    assert_eq!((exit, &report["udp"]), (5, &false.into()), "{report:#}");
+    assert_eq!(report["nat"]["mapping"], "inconclusive");
+    assert_eq!(report["stun"][0]["outcome"], "silent");
+    let found = codes(&report);
+    assert!(found.iter().any(|code| ["udp-blocked", "stun-unreachable"].contains(code)), "{report:#}");
+}
+
+#[test]
+fn wrong_credentials_are_found() {
+    let server = Server::with(&["--stun-alternate", "127.0.0.2"]);
+    let turn = server.listening["turn"][0].as_str().unwrap();
+    // Of a username that expires nobody could say whether it is the password or the clock.
+    let login = ["--turn-user", "alice", "--turn-password", "wrong"];
+    let (report, _) = examine(&[&["--turn", turn], &login[..]].concat());
+    assert!(codes(&report).contains(&"turn-credentials-wrong"), "{report:#}");
+    assert_eq!(report["relays"][0]["outcome"], "refused");
+    assert!(!report.to_string().contains("alice"), "credentials are in no report");
+}
+
+#[test]
+fn a_lifetime_is_looked_for_only_if_asked() {
+    let server = Server::with(&["--stun-alternate", "127.0.0.2"]);
+    let (report, exit) = examine(&["--server", &server.url, "--lifetime", "8"]);
+    assert_eq!(exit, 0);
+    assert_eq!(report["nat"]["lifetime"]["alive_after_s"], 8.0, "{report:#}");
+    assert!(report["took_ms"].as_f64().unwrap() >= 8000.0);
+}
