@@ -323,6 +323,7 @@ fn the_lifetime_of_an_idle_mapping_is_found_between_two_bounds() {
     for (timeout, alive, gone) in [(30, 15, Some(30)), (100, 90, Some(120)), (300, 120, None)] {
         let nat = NatBehaviour {
             udp_timeout: Duration::from_secs(timeout),
+            udp_unanswered_timeout: Duration::from_secs(timeout),
             ports: PortAssignment::Random,
             ..NatBehaviour::port_restricted()
         };
@@ -382,4 +383,39 @@ fn without_servers_or_sockets_it_ends_at_once() {
         .discover_with(Config::new([192, 0, 2, 99].into(), servers, Seed::from(1)), Duration::from_secs(1))
         .0;
     assert!(report.error.is_some());
+}
+
+#[test]
+fn hostile_bytes_neither_stop_it_nor_make_it_talk() {
+    use netsim::{Hostile, Limits};
+    use sansio::{Batches, Machine as _, Path, SocketOp, SocketReply};
+    let server: SocketAddr = "192.0.2.1:3478".parse().unwrap();
+    let config = Config::new([10, 0, 0, 2].into(), vec![server], Seed::from(1));
+    let mut discovery = Discovery::new(Time::ZERO, config);
+    let mut paths = Vec::new();
+    while let Some(SocketOp::Bind { ticket, mut local }) = discovery.poll_socket() {
+        local.set_port(5000 + ticket.0 as u16);
+        discovery.handle_socket(Time::ZERO, SocketReply::Bound { ticket, local });
+        paths.push(Path::udp(local, server));
+    }
+    // Its own requests must be out of the way, or they would count as answers.
+    let mut out = Batches::new(1 << 16);
+    discovery.poll_transmit(Time::ZERO, &mut out);
+    assert!(out.pop().is_some());
+    // Whoever has not seen a request does not know its id.
+    let mut samples = Vec::new();
+    for class in [sterna_stun::Class::Success, sterna_stun::Class::Error, sterna_stun::Class::Request] {
+        let mut buffer = [0; 100];
+        let id = sterna_stun::TransactionId([3; 12]);
+        let mut writer =
+            sterna_stun::MessageWriter::new(&mut buffer, class, sterna_stun::Method::BINDING, id);
+        writer.xor_address(sterna_stun::kind::XOR_MAPPED_ADDRESS, server);
+        writer.address(sterna_stun::kind::OTHER_ADDRESS, "192.0.2.2:3479".parse().unwrap());
+        let length = writer.finish().unwrap();
+        samples.push(buffer[..length].to_vec());
+    }
+    let none = Limits { datagrams: 0, amplification: 0.0, allowance: 0 };
+    let answers =
+        Hostile::new(3).with_samples(samples).assault(&mut discovery, Time::ZERO, &paths, 20_000, none);
+    assert_eq!((answers.datagrams, answers.events), (0, 0));
 }

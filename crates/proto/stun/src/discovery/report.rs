@@ -68,7 +68,8 @@ pub struct NatReport {
     pub fragments: Option<bool>,
     /// Whether somebody rewrites addresses inside packets (RFC 5780 §3.6).
     pub rewrites: Option<bool>,
-    /// How long an idle mapping lives.
+    /// How long an idle mapping lives that was used for one question and its answer. Some NATs, Linux among them,
+    /// remember one longer that carried more.
     pub lifetime: Option<Lifetime>,
     /// The server with two addresses that was asked to answer from both.
     pub server: Option<SocketAddr>,
