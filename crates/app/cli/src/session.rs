@@ -1,31 +1,26 @@
 //! From a code to a connection: what `send`, `receive`, `pipe` and `forward` have in common.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use signal::{
-    ConnectError, ConnectOptions, Door, ErrorCode, Gone, Hello, Host, Invitation, MeetError, Payload,
-    SessionError, SignalError,
+    ConnectError, ConnectOptions, Door, ErrorCode, Hello, Host, Invitation, MeetError, SignalError,
 };
-use sterna::{
-    Configuration, ConnectionState, DataChannel, DataChannelInit, IceTransportPolicy, PathInfo,
-    PeerConnection, PeerEvent, SdpType, SessionDescription,
-};
+use sterna::{Configuration, DataChannel, DataChannelInit, IceTransportPolicy, PeerConnection};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::args::Reach;
 use crate::failure::{Failure, Kind};
+use crate::negotiation::{Health, Negotiation};
 use crate::output::Output;
 use crate::qr;
+use crate::reunion::Reunion;
 
 /// How long a connection that works may wait for its first channel.
 const CHANNEL_PATIENCE: Duration = Duration::from_secs(20);
-
-/// A peer whose signalling is gone and that is silent for so long is gone as well.
-const SILENCE: Duration = Duration::from_secs(8);
-/// How long the other side may take to say what it knows of a connection that failed.
-const OPINION: Duration = Duration::from_millis(1500);
+/// How long a connection may be without a path: long enough for a laptop that sleeps over a coffee.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How long the last bytes may take to arrive.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -48,17 +43,8 @@ pub(crate) struct Session {
     negotiation: tokio::task::JoinHandle<()>,
 }
 
-/// How the connection does.
-#[derive(Clone, Debug, PartialEq)]
-enum Health {
-    Starting,
-    Connected(Box<PathInfo>),
-    /// It will not come back.
-    Ended(Failure),
-}
-
 /// The rooms in which the two sides met, kept while they talk: dropped, they close.
-type Place = Box<dyn std::any::Any + Send>;
+pub(crate) type Place = Box<dyn std::any::Any + Send>;
 
 /// Makes a code, shows it, and waits for whoever has it. `command` is what to type on the other side.
 pub(crate) async fn host(
@@ -72,7 +58,8 @@ pub(crate) async fn host(
         let mut host = Host::open(&reach.server, &reach.server, &options).await.map_err(not_met)?;
         announce(&host, command, reach, output);
         let session = host.meet(&Hello::new(purpose.app, "")).await.map_err(not_met)?;
-        connect(Box::new(host), session, purpose, reach, output).await
+        let reunion = Reunion::new(&reach.server, options, Hello::new(purpose.app, ""));
+        connect(Box::new(host), session, reunion, purpose, reach, output).await
     })
     .await
 }
@@ -86,9 +73,13 @@ pub(crate) async fn join(
 ) -> Result<Session, Failure> {
     let invitation = Invitation::parse(code).map_err(|error| Failure::new(Kind::Code, error.to_string()))?;
     interruptible(async {
-        let mut door = Door::knock(&invitation, &reach.server, &options(reach)?).await.map_err(not_met)?;
+        let options = options(reach)?;
+        let mut door = Door::knock(&invitation, &reach.server, &options).await.map_err(not_met)?;
         let session = door.meet(&Hello::new(purpose.app, "")).await.map_err(not_met)?;
-        connect(Box::new(door), session, purpose, reach, output).await
+        // A link names its own server.
+        let server = door.link().map_or(reach.server.as_str(), |link| link.server()).to_owned();
+        let reunion = Reunion::new(&server, options, Hello::new(purpose.app, ""));
+        connect(Box::new(door), session, reunion, purpose, reach, output).await
     })
     .await
 }
@@ -190,6 +181,7 @@ fn not_met(error: MeetError) -> Failure {
 async fn connect(
     place: Place,
     session: signal::Session,
+    reunion: Reunion,
     purpose: Purpose,
     reach: &Reach,
     output: Output,
@@ -214,29 +206,27 @@ async fn connect(
     };
     let (tell, mut health) = watch::channel(Health::Starting);
     let (channels, mut incoming) = mpsc::channel(64);
-    let negotiation = Negotiation {
-        connection: connection.clone(),
+    let negotiation = Negotiation::new(
+        connection.clone(),
         session,
-        _place: place,
-        trickle: !reach.no_trickle,
+        place,
+        reunion,
+        !reach.no_trickle,
         channels,
         tell,
-        described: false,
-        told_evidence: false,
-    };
+        output,
+    );
     let negotiation = tokio::spawn(negotiation.run(offers));
-    let path = loop {
+    loop {
         match &*health.borrow_and_update() {
             Health::Starting => {}
-            Health::Connected(path) => break path.clone(),
+            Health::Connected => break,
             Health::Ended(failure) => return Err(failure.clone()),
         }
         if health.changed().await.is_err() {
             return Err(Failure::new(Kind::Connection, "the connection ended before it began"));
         }
-    };
-    output.event("connected", json!({ "path": path_json(&path) }));
-    output.say(&path.to_string());
+    }
     let channel = match opened {
         Some(channel) => channel,
         None => {
@@ -274,6 +264,7 @@ fn configuration(session: &signal::Session, reach: &Reach) -> Result<Configurati
         use_relay: !reach.no_relay,
         trickle: !reach.no_trickle,
         include_loopback: is_loopback(&reach.server),
+        roam: Some(PATIENCE),
         ..Configuration::default()
     })
 }
@@ -284,225 +275,8 @@ pub(crate) fn is_loopback(server: &str) -> bool {
     ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start))
 }
 
-fn no_connection(error: sterna::Error) -> Failure {
+pub(crate) fn no_connection(error: sterna::Error) -> Failure {
     Failure::new(Kind::Connection, error.to_string())
-}
-
-/// The path as `docs/json.md` describes it.
-fn path_json(path: &PathInfo) -> Value {
-    json!({
-        "kind": path.kind.as_str(),
-        "local": path.local.as_str(),
-        "remote": path.remote.as_str(),
-        "protocol": path.protocol.to_string(),
-        "family": path.family,
-        "rtt_ms": path.rtt.map(|rtt| crate::output::round(rtt.as_secs_f64() * 1000.0)),
-        "relay": path.relay,
-        "because": path.because,
-    })
-}
-
-/// Carries descriptions and candidates between the connection and the signalling, and watches both.
-struct Negotiation {
-    connection: PeerConnection,
-    session: signal::Session,
-    /// The rooms close when the connection is over.
-    _place: Place,
-    trickle: bool,
-    channels: mpsc::Sender<DataChannel>,
-    tell: watch::Sender<Health>,
-    described: bool,
-    /// Whether the other side was told what we know of a connection that does not come about.
-    told_evidence: bool,
-}
-
-impl Negotiation {
-    async fn run(mut self, offers: bool) {
-        if let Err(failure) = self.negotiate(offers).await {
-            self.end(failure);
-        }
-    }
-
-    fn end(&self, failure: Failure) {
-        self.tell.send_if_modified(|health| {
-            let first = !matches!(health, Health::Ended(_));
-            if first {
-                *health = Health::Ended(failure);
-            }
-            first
-        });
-    }
-
-    async fn negotiate(&mut self, offers: bool) -> Result<(), Failure> {
-        if offers {
-            self.describe().await?;
-        }
-        let mut signalling = true;
-        let mut gone = None;
-        let mut pulse = Pulse::default();
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                event = self.connection.next_event() => match event {
-                    Some(event) => self.observe(event).await?,
-                    None => return Ok(()),
-                },
-                payload = self.session.next(), if signalling => match payload {
-                    Ok(payload) => self.hear(payload).await?,
-                    Err(error) => {
-                        // A connection between the peers may still be alive, and outlives its signalling.
-                        signalling = false;
-                        gone = Some(error);
-                    }
-                },
-                _ = tick.tick(), if gone.is_some() => {}
-            }
-            let Some(error) = &gone else { continue };
-            if !matches!(&*self.tell.borrow(), Health::Connected(_)) {
-                let message =
-                    format!("the other side or the server left before there was a connection: {error}");
-                return Err(Failure::new(Kind::Peer, message));
-            }
-            let left = matches!(error, SessionError::Gone(Gone::Left | Gone::Lost));
-            if left && pulse.is_lost(&self.connection) {
-                return Err(crate::transfer::wire::vanished());
-            }
-        }
-    }
-
-    /// Makes our description and sends it.
-    async fn describe(&mut self) -> Result<(), Failure> {
-        self.connection.set_local_description(None).await.map_err(no_connection)?;
-        if !self.trickle {
-            self.connection.gathering_complete().await.map_err(no_connection)?;
-        }
-        let description = self.connection.local_description().ok_or_else(|| {
-            Failure::new(
-                Kind::Connection,
-                "there is no local description; this is a defect, please report it",
-            )
-        })?;
-        self.described = true;
-        self.say(&Payload::Description(
-            serde_json::to_value(&description).expect("a description is plain data"),
-        ));
-        Ok(())
-    }
-
-    /// Sends. If nobody hears it any more, the signalling itself will say so.
-    fn say(&mut self, payload: &Payload) {
-        let _ = self.session.send(payload);
-    }
-
-    async fn hear(&mut self, payload: Payload) -> Result<(), Failure> {
-        match payload {
-            Payload::Description(value) => {
-                let description: SessionDescription = serde_json::from_value(value).map_err(nonsense)?;
-                let is_offer = description.kind == SdpType::Offer;
-                self.connection.set_remote_description(description).await.map_err(nonsense)?;
-                if is_offer {
-                    self.describe().await?;
-                }
-            }
-            Payload::Candidate(value) => {
-                let candidate = value.map(serde_json::from_value).transpose().map_err(nonsense)?;
-                if let Err(error) = self.connection.add_ice_candidate(candidate).await {
-                    tracing::debug!(%error, "a candidate of no use");
-                }
-            }
-            Payload::Other(value) => {
-                if let Some(summary) = doctor_word(&value) {
-                    self.connection.set_remote_summary(summary);
-                    self.tell_evidence();
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Tells the other side what we know of the connection, once: each side sees what the other cannot.
-    fn tell_evidence(&mut self) {
-        if !std::mem::replace(&mut self.told_evidence, true) {
-            let summary = self.connection.report().evidence.summary();
-            self.say(&Payload::Other(json!({ "doctor": summary })));
-        }
-    }
-
-    /// Why the connection failed, by what both sides know if the other one still answers.
-    async fn explain(&mut self, failure: sterna::Failure) -> Failure {
-        let connected = matches!(&*self.tell.borrow(), Health::Connected(_));
-        let kind = if connected { Kind::Peer } else { Kind::Connection };
-        let mut evidence = failure.report.evidence.clone();
-        self.tell_evidence();
-        let theirs = async {
-            while let Ok(payload) = self.session.next().await {
-                if let Payload::Other(value) = payload
-                    && let Some(summary) = doctor_word(&value)
-                {
-                    return Some(Box::new(summary));
-                }
-            }
-            None
-        };
-        if evidence.theirs.is_none() {
-            evidence.theirs = tokio::time::timeout(OPINION, theirs).await.ok().flatten();
-        }
-        let verdicts = sterna::Report::from(evidence).verdicts;
-        Failure { verdicts, ..Failure::new(kind, failure.to_string()) }
-    }
-
-    async fn observe(&mut self, event: PeerEvent) -> Result<(), Failure> {
-        match event {
-            PeerEvent::Failed(failure) => return Err(self.explain(*failure).await),
-            PeerEvent::IceCandidate(candidate) if self.trickle => {
-                let value = candidate.map(|candidate| serde_json::to_value(candidate).expect("plain data"));
-                self.say(&Payload::Candidate(value));
-            }
-            PeerEvent::DataChannel(channel) => {
-                // More channels than anybody takes are the other side's fault.
-                let _ = self.channels.try_send(channel);
-            }
-            PeerEvent::ConnectionStateChange(ConnectionState::Connected) => {
-                if let Some(path) = self.connection.path() {
-                    self.tell.send_replace(Health::Connected(Box::new(path)));
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-/// What the other side says of its own evidence: `{"doctor":{…}}`.
-fn doctor_word(value: &Value) -> Option<sterna::Summary> {
-    serde_json::from_value(value.get("doctor")?.clone()).ok()
-}
-
-/// Signs of life of a peer whose signalling has gone. A live one answers a consent check every few seconds
-/// (RFC 7675), so we need not wait the half minute after which ICE has to give up.
-#[derive(Default)]
-struct Pulse {
-    signs: u64,
-    since: Option<Instant>,
-}
-
-impl Pulse {
-    fn is_lost(&mut self, connection: &PeerConnection) -> bool {
-        let pairs = connection.report().evidence.ice.pairs;
-        let signs = pairs
-            .iter()
-            .map(|pair| u64::from(pair.responses_received) + u64::from(pair.requests_received))
-            .sum();
-        if self.since.is_none() || signs != self.signs {
-            (self.signs, self.since) = (signs, Some(Instant::now()));
-        }
-        self.since.is_some_and(|since| since.elapsed() >= SILENCE)
-    }
-}
-
-fn nonsense(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Kind::Peer, format!("the other side sent a description that makes no sense: {error}"))
 }
 
 /// Runs `work` unless somebody presses Ctrl-C.

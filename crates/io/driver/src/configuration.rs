@@ -58,6 +58,17 @@ pub struct Configuration {
     /// How long closing, by [`PeerConnection::close`](crate::PeerConnection::close) or by dropping the last handle, may
     /// take to deliver what was sent before.
     pub close_timeout: Duration,
+    /// Whether the router is asked, by PCP, NAT-PMP or UPnP-IGD, to map a port to each socket with a private IPv4
+    /// address: what it grants becomes a candidate, and is given back at the end. Nothing waits for it, and nothing is
+    /// asked without [`Configuration::ice_servers`], which are for connections beyond the local network.
+    pub port_mapping: bool,
+    /// Whether a connection that was up is kept together when the network under it changes, and how long it may be
+    /// without a path before it fails after all. The machine's addresses are watched; as soon as the path falls silent
+    /// or its address is gone ICE restarts by itself, and
+    /// [`PeerEvent::NegotiationNeeded`](crate::PeerEvent::NegotiationNeeded) asks for an offer to be sent to the other
+    /// side. `None` is what browsers do: nothing, until somebody calls
+    /// [`PeerConnection::restart_ice`](crate::PeerConnection::restart_ice).
+    pub roam: Option<Duration>,
 }
 
 impl Default for Configuration {
@@ -76,6 +87,8 @@ impl Default for Configuration {
             max_message_size: 262_144,
             mtu: 1280,
             close_timeout: Duration::from_secs(10),
+            port_mapping: true,
+            roam: Some(Duration::from_secs(30)),
         }
     }
 }
@@ -83,26 +96,31 @@ impl Default for Configuration {
 impl Configuration {
     /// The servers as ICE wants them: one for each URL.
     pub(crate) fn servers(&self) -> Result<Vec<ice::Server>, Error> {
-        let mut servers = Vec::new();
-        for server in &self.ice_servers {
-            for url in &server.urls {
-                let parsed: ice::ServerUrl =
-                    url.parse().map_err(|error| Error::Server { url: url.clone(), error })?;
-                if parsed.is_turn() && (server.username.is_none() || server.credential.is_none()) {
-                    return Err(Error::NoCredential { url: url.clone() });
-                }
-                if parsed.is_turn() && !self.use_relay {
-                    continue;
-                }
-                servers.push(ice::Server {
-                    url: parsed,
-                    username: server.username.clone().unwrap_or_default(),
-                    credential: server.credential.clone().unwrap_or_default(),
-                });
-            }
-        }
-        Ok(servers)
+        servers(&self.ice_servers, self.use_relay)
     }
+}
+
+/// The servers as ICE wants them.
+pub(crate) fn servers(given: &[IceServer], use_relay: bool) -> Result<Vec<ice::Server>, Error> {
+    let mut servers = Vec::new();
+    for server in given {
+        for url in &server.urls {
+            let parsed: ice::ServerUrl =
+                url.parse().map_err(|error| Error::Server { url: url.clone(), error })?;
+            if parsed.is_turn() && (server.username.is_none() || server.credential.is_none()) {
+                return Err(Error::NoCredential { url: url.clone() });
+            }
+            if parsed.is_turn() && !use_relay {
+                continue;
+            }
+            servers.push(ice::Server {
+                url: parsed,
+                username: server.username.clone().unwrap_or_default(),
+                credential: server.credential.clone().unwrap_or_default(),
+            });
+        }
+    }
+    Ok(servers)
 }
 
 /// Which paths may be taken (`RTCIceTransportPolicy`).

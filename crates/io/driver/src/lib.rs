@@ -10,6 +10,7 @@
 //! and HTTP proxies are here as well.
 
 mod byte_stream;
+mod changes;
 mod clock;
 mod configuration;
 mod connect;
@@ -23,6 +24,7 @@ mod message;
 mod multicast;
 mod network;
 mod peer_connection;
+mod portmap;
 mod proxy;
 mod sockets;
 mod state;

@@ -1,8 +1,13 @@
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, MutexGuard};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
+<<<<<<< HEAD
 use std::time::{SystemTime, UNIX_EPOCH};
+=======
+use std::time::Duration;
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
 
 use crypto::Certificate;
 use doctor::{Report, Summary};
@@ -11,12 +16,15 @@ use peer::{
     OfferOptions, PathSummary, SessionDescription, SignalingState, Stats,
 };
 use sansio::{Seed, Time};
+use tokio::task::JoinHandle;
 
+use crate::changes::changes;
 use crate::interfaces::interfaces;
+use crate::portmap;
 use crate::state::{Settings, State, Told};
 use crate::{
-    Clock, Configuration, Connector, DataChannel, Engine, Error, IceTransportPolicy, Network, PeerEvent,
-    Shared,
+    Clock, Configuration, Connector, DataChannel, Engine, Error, IceServer, IceTransportPolicy, Network,
+    PeerEvent, Shared,
 };
 
 /// A connection to one other peer (`RTCPeerConnection`).
@@ -36,6 +44,18 @@ pub struct PeerConnection {
 pub(crate) struct Handle {
     shared: Arc<Shared<State>>,
     trickle: bool,
+    use_relay: bool,
+    /// The task that has the router map ports.
+    mapper: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How long the router may take to take its ports back. It would do so by itself, only later.
+const GIVING_BACK: Duration = Duration::from_millis(500);
+
+/// Whether a server is somewhere else than on this machine.
+fn is_far(server: &ice::Server) -> bool {
+    let host = server.url.host.as_str();
+    host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl PeerConnection {
@@ -51,6 +71,8 @@ impl PeerConnection {
             Some(certificate) => certificate,
             None => Certificate::generate().map_err(|error| Error::Certificate(error.to_string()))?,
         };
+        let relay_only = configuration.ice_transport_policy == IceTransportPolicy::Relay;
+        let maps = configuration.port_mapping && !relay_only && ice_servers.iter().any(is_far);
         let mut ice_timings = ice::Timings::default();
         if !configuration.trickle {
             // Somebody waits for the last candidate.
@@ -69,23 +91,40 @@ impl PeerConnection {
             mtu: configuration.mtu,
             max_message_size: configuration.max_message_size,
             send_buffer: configuration.send_buffer,
+<<<<<<< HEAD
             unix_time_at_start: SystemTime::now().duration_since(UNIX_EPOCH).ok(),
             proxy: crate::proxy::configured(),
+=======
+            expect_mappings: maps && configuration.trickle,
+            roam: configuration.roam,
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
             ..peer::Configuration::new(Seed(crypto::seed()), certificate)
         };
         let clock = Clock::start();
+        let (trickle, use_relay) = (configuration.trickle, configuration.use_relay);
         let settings = Settings {
-            trickle: configuration.trickle,
+            trickle,
             receive_buffer: configuration.receive_buffer,
             close_timeout: configuration.close_timeout,
         };
         let shared = Shared::new(clock, State::new(Connection::new(clock.now(), machine), settings));
         let network = Network::new(Connector::new(configuration.certificate_authorities));
-        runtime.spawn({
+        let engine = {
             let _inside = runtime.enter();
             Engine::new(shared.clone(), network)
+        };
+        let mapper = maps.then(|| {
+            let sockets = shared.lock().sockets.subscribe();
+            runtime.spawn(portmap::run(Arc::downgrade(&shared), sockets))
         });
-        Ok(Self { handle: Arc::new(Handle { shared, trickle: configuration.trickle }) })
+        let follower = configuration.roam.map(|_| runtime.spawn(follow(Arc::downgrade(&shared))));
+        runtime.spawn(async move {
+            engine.await;
+            if let Some(follower) = follower {
+                follower.abort();
+            }
+        });
+        Ok(Self { handle: Arc::new(Handle { shared, trickle, use_relay, mapper: Mutex::new(mapper) }) })
     }
 
     /// Makes a channel (`createDataChannel`). Messages can be sent at once; they leave when the connection is there.
@@ -174,6 +213,17 @@ impl PeerConnection {
             state.connection.set_interfaces(now, interfaces);
             state.connection.restart_ice(now);
         });
+    }
+
+    /// Changes the STUN and TURN servers, for instance because the credentials of the old ones expire: they count from
+    /// the next ICE restart on (`setConfiguration`).
+    ///
+    /// # Errors
+    /// If the URL of a server cannot be used; nothing has changed then.
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), Error> {
+        let servers = crate::configuration::servers(&servers, self.handle.use_relay)?;
+        self.handle.act(|state, _| state.connection.set_ice_servers(servers));
+        Ok(())
     }
 
     /// Our description, in negotiation or in force, with the candidates so far (`localDescription`).
@@ -289,6 +339,22 @@ impl PeerConnection {
     pub async fn close(&self) {
         self.handle.act(State::close);
         poll_fn(|cx| self.handle.state().poll_gone(cx)).await;
+        let mapper = self.handle.mapper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mapper) = mapper {
+            let _ = tokio::time::timeout(GIVING_BACK, mapper).await;
+        }
+    }
+}
+
+/// Tells a connection what becomes of this machine's addresses.
+async fn follow(shared: Weak<Shared<State>>) {
+    let mut changes = changes();
+    while changes.changed().await.is_ok() {
+        let interfaces = interfaces();
+        let Some(shared) = shared.upgrade() else { return };
+        let now = shared.now();
+        shared.lock().connection.network_changed(now, interfaces);
+        shared.wake();
     }
 }
 

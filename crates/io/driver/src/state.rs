@@ -1,6 +1,7 @@
 //! What the engine and the handles share: the machine, and what waits for its holders.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use peer::{
     IceConnectionState, IceGatheringState, MessageKind, SignalingState,
 };
 use sansio::{Machine, Time};
+use tokio::sync::watch;
 
 use crate::wake::Waiting;
 use crate::{Error, Host, Message, SendError};
@@ -36,6 +38,8 @@ pub(crate) struct State {
     severed: bool,
     /// The engine is gone.
     gone: bool,
+    /// The UDP sockets that there are, for whoever asks the router to map them; until the end.
+    pub(crate) sockets: watch::Sender<Vec<SocketAddr>>,
 }
 
 /// What the state has to know of the configuration.
@@ -90,6 +94,7 @@ impl State {
             closing: None,
             severed: false,
             gone: false,
+            sockets: watch::Sender::new(Vec::new()),
         }
     }
 
@@ -377,6 +382,13 @@ impl State {
             }
             Event::IceGatheringStateChanged(state) => self.tell(Told::IceGathering(state)),
             Event::CandidateGathered(candidate) => {
+                let sockets = self.connection.local_sockets();
+                self.sockets.send_if_modified(|known| {
+                    *known != sockets && {
+                        *known = sockets;
+                        true
+                    }
+                });
                 if self.settings.trickle {
                     let candidate = Some(candidate).filter(|candidate| !candidate.is_end_of_candidates());
                     self.tell(Told::Candidate(candidate));
@@ -469,6 +481,7 @@ impl Host for State {
 
     fn abandon(&mut self, wakers: &mut Vec<Waker>) {
         self.gone = true;
+        self.sockets = watch::Sender::new(Vec::new());
         self.listeners.drain_into(wakers);
         self.watchers.drain_into(wakers);
         self.wake_channels(wakers);

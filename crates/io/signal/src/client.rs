@@ -78,6 +78,9 @@ pub enum Gone {
     /// Its connection to the server broke.
     #[error("the other side lost its connection to the signalling server")]
     Lost,
+    /// The server has not heard from it any more: it may have lost its network, or sleep, and come back.
+    #[error("the other side has fallen silent")]
+    Silent,
     /// The room was closed by who opened it.
     #[error("the room was closed")]
     RoomClosed,
@@ -348,10 +351,11 @@ impl Pump {
                     self.tell(Control::Event(Event::PeerJoined(peer)));
                 }
             }
-            FromServer::PeerLeft { peer, reason } => {
+            FromServer::PeerLeft { peer, reason, silent } => {
                 let gone = match reason {
                     LeaveReason::Left => Gone::Left,
-                    LeaveReason::Lost => Gone::Lost,
+                    _ if silent => Gone::Silent,
+                    _ => Gone::Lost,
                 };
                 self.forget(&peer, gone);
             }

@@ -86,6 +86,10 @@ pub enum FromServer {
         peer: String,
         /// Whether on purpose.
         reason: LeaveReason,
+        /// If it is lost: whether nothing at all was heard any more, as of a machine that has lost its network or
+        /// sleeps, and that may come back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        silent: bool,
     },
     /// Another member says something.
     Message {
@@ -120,6 +124,9 @@ pub enum LeaveReason {
     Left,
     /// Its connection broke or fell silent; a connection between peers may still be alive.
     Lost,
+    /// Of the two the latter. On the wire this is [`LeaveReason::Lost`] and a member of its own.
+    #[serde(skip)]
+    Silent,
 }
 
 /// What an [`FromServer::Error`] is about. The list only grows.

@@ -151,7 +151,9 @@ impl Rooms {
         let Some(room) = self.rooms.get_mut(&place.room) else { return answers };
         room.members.retain(|(_, connection)| *connection != who);
         for (_, other) in &room.members {
-            answers.push((*other, FromServer::PeerLeft { peer: place.number.to_string(), reason }));
+            let silent = reason == LeaveReason::Silent;
+            let reason = if silent { LeaveReason::Lost } else { reason };
+            answers.push((*other, FromServer::PeerLeft { peer: place.number.to_string(), reason, silent }));
         }
         let ends = room.members.is_empty() || (room.opener == who && is_nameplate(&place.room));
         if ends {
@@ -322,7 +324,10 @@ mod tests {
         assert_eq!(answers, [(10, FromServer::Message { from: "2".into(), data: "hello".into() })]);
 
         let answers = table.leave(11);
-        assert_eq!(answers, [(10, FromServer::PeerLeft { peer: "2".into(), reason: LeaveReason::Left })]);
+        assert_eq!(
+            answers,
+            [(10, FromServer::PeerLeft { peer: "2".into(), reason: LeaveReason::Left, silent: false })]
+        );
         // An id is not used again: a late message for who left must not reach who came.
         let answers = table.join(12, "garden").unwrap();
         let (12, FromServer::Joined { you, .. }) = &answers[0] else { panic!() };

@@ -138,11 +138,17 @@ impl Waiting {
         };
         let to_guest = direction("sterna seal v1 host to guest");
         let to_host = direction("sterna seal v1 guest to host");
-        let (sending, receiving) = match self.role {
-            Role::Host => (to_guest, to_host),
-            Role::Guest => (to_host, to_guest),
+        let door = |info: &str| {
+            let mut secret = [0; 16];
+            crypto::hkdf_sha256(&key, &salt, info.as_bytes(), &mut secret);
+            secret
         };
-        Ok(Keyed { sending, receiving, dead: false })
+        let (host, guest) = (door("sterna return v1 host"), door("sterna return v1 guest"));
+        let (sending, receiving, way_back) = match self.role {
+            Role::Host => (to_guest, to_host, WayBack { own: host, other: guest }),
+            Role::Guest => (to_host, to_guest, WayBack { own: guest, other: host }),
+        };
+        Ok(Keyed { sending, receiving, way_back, dead: false })
     }
 }
 
@@ -156,7 +162,18 @@ impl fmt::Debug for Waiting {
 pub struct Keyed {
     sending: Direction,
     receiving: Direction,
+    way_back: WayBack,
     dead: bool,
+}
+
+/// The secrets of two doors that only the two ends of a session know: each end waits behind one of its own, and knocks
+/// at the other's when it has lost the session and wants it back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct WayBack {
+    /// Where this end waits, as the secret of a [`Link`].
+    pub own: [u8; 16],
+    /// Where the other end waits.
+    pub other: [u8; 16],
 }
 
 struct Direction {
@@ -179,6 +196,11 @@ impl Keyed {
         let sealed = self.sending.key.seal(self.sending.nonce(), b"", plaintext);
         self.sending.count += 1;
         text(&Envelope::Sealed(URL_SAFE_NO_PAD.encode(sealed)))
+    }
+
+    /// Where the two ends find each other again.
+    pub fn way_back(&self) -> WayBack {
+        self.way_back
     }
 
     /// Opens the next message from the other end. After an error nothing opens any more.
@@ -209,6 +231,13 @@ impl fmt::Debug for Keyed {
             .field("received", &self.receiving.count)
             .field("dead", &self.dead)
             .finish_non_exhaustive()
+    }
+}
+
+/// Leaves out the secrets.
+impl fmt::Debug for WayBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WayBack(…)")
     }
 }
 

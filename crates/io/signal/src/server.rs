@@ -226,17 +226,21 @@ impl Connection<'_> {
                 message = queued.recv() => {
                     let Some(message) = message else { return LeaveReason::Lost };
                     let sent = tokio::time::timeout(limits.silence, sink.send(text(&message))).await;
-                    if !matches!(sent, Ok(Ok(()))) {
-                        return LeaveReason::Lost;
+                    match sent {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return LeaveReason::Lost,
+                        Err(_) => return LeaveReason::Silent,
                     }
                 }
                 _ = pings.tick() => {
                     if heard.elapsed() > limits.silence {
-                        return LeaveReason::Lost;
+                        return LeaveReason::Silent;
                     }
                     let ping = tokio::time::timeout(limits.silence, sink.send(Message::Ping(Default::default())));
-                    if !matches!(ping.await, Ok(Ok(()))) {
-                        return LeaveReason::Lost;
+                    match ping.await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return LeaveReason::Lost,
+                        Err(_) => return LeaveReason::Silent,
                     }
                 }
             }

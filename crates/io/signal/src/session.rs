@@ -7,7 +7,7 @@ use crate::invitation::Invitation;
 use crate::link::{Link, ParseLinkError};
 use crate::message::ErrorCode;
 use crate::payload::{Hello, Payload};
-use crate::seal::{Keyed, OpenError, Role, Waiting};
+use crate::seal::{Keyed, OpenError, Role, Waiting, WayBack};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -118,6 +118,17 @@ impl Door {
         let mut client = Client::connect(link.server(), options).await?;
         let joined = client.join(&link.room(), Some(2)).await?;
         Ok(Self::new(client, Secret::Link(link.clone()), joined))
+    }
+
+    /// Opens this end's door of a [`WayBack`], or with `knock` goes to the other's. Whoever then meets there proves as
+    /// with a link that it knows the secret, which only the two ends of the session do.
+    pub async fn open_back(
+        server: &str,
+        way: WayBack,
+        knock: bool,
+        options: &ConnectOptions,
+    ) -> Result<Self, MeetError> {
+        Self::open_link(&Link::new(server, if knock { way.other } else { way.own })?, options).await
     }
 
     /// Goes where an invitation says. A code is looked for on `server`; a link names its own.
@@ -403,6 +414,12 @@ impl Session {
     /// The server's `iceServers`, with fresh credentials, as `RTCPeerConnection` takes them.
     pub fn ice_servers(&self) -> &Value {
         &self.ice_servers
+    }
+
+    /// Where the two ends find each other again when the connection of either to the server breaks: with
+    /// [`Door::open_back`] each waits behind its own door, and knocks at the other's.
+    pub fn way_back(&self) -> WayBack {
+        self.keyed.way_back()
     }
 
     /// Sends under the seal. Does not wait.

@@ -194,6 +194,63 @@ impl Agent {
         self.advance(now);
     }
 
+    /// The addresses that our UDP sockets are bound to: what a router may be asked to map.
+    pub fn local_sockets(&self) -> impl Iterator<Item = std::net::SocketAddr> {
+        self.gatherer.locals()
+    }
+
+    /// The router sends what comes to `mapped` to our socket on `local` from now on: this is a candidate, a
+    /// server-reflexive one. `by` says how that came about, for people. See [`Config::expect_mappings`].
+    pub fn add_mapping(
+        &mut self,
+        now: Time,
+        local: std::net::SocketAddr,
+        mapped: std::net::SocketAddr,
+        by: &str,
+    ) {
+        if self.state == State::Closed {
+            return;
+        }
+        let (mut supplies, gatherer) = self.supplies(now);
+        gatherer.publish_mapping(&mut supplies, local, mapped, by);
+        self.advance(now);
+    }
+
+    /// The router maps that port no more. What goes through it may go on for a while; nobody new is told of it.
+    pub fn remove_mapping(&mut self, local: std::net::SocketAddr, mapped: std::net::SocketAddr) {
+        self.locals.remove_mapping(local, mapped);
+    }
+
+    /// It is known which of our sockets the router maps: gathering does not go on for that.
+    pub fn end_of_mappings(&mut self, now: Time) {
+        if self.state == State::Closed {
+            return;
+        }
+        let (mut supplies, gatherer) = self.supplies(now);
+        gatherer.end_of_mappings(&mut supplies);
+        self.advance(now);
+    }
+
+    /// Closes the sockets on addresses that are not among these any more, without looking for new candidates: that is
+    /// for [`Agent::gather`], after a [`Agent::restart`] where the path was lost with its address.
+    pub fn retain_interfaces(&mut self, now: Time, interfaces: &[Interface]) {
+        if self.state == State::Closed {
+            return;
+        }
+        let (mut supplies, gatherer) = self.supplies(now);
+        gatherer.release(&mut supplies, interfaces);
+        self.advance(now);
+    }
+
+    /// The address of this machine that application bytes leave from, to the other side or to a TURN server; `None`
+    /// while there is no path, or if the system has chosen it.
+    pub fn leaves_from(&self) -> Option<std::net::IpAddr> {
+        match self.carrier? {
+            Route::Direct(path) => Some(path.local.ip()),
+            Route::Relayed { relay, .. } => Some(self.relays.path(relay)?.local.ip()),
+        }
+    }
+
     /// Adds a candidate of the other side, whenever it comes: before the credentials it is kept for them, and
     /// one of an earlier ICE session (by its `ufrag`) is ignored.
     pub fn add_remote_candidate(&mut self, now: Time, candidate: Candidate) {
@@ -395,6 +452,25 @@ impl Agent {
             None => (true, 48),
         };
         self.config.mtu.saturating_sub(if v6 { UDP6_HEADERS } else { UDP4_HEADERS }).saturating_sub(overhead)
+    }
+
+    /// Tells that application bytes were written to [`Agent::lane`]: if nothing comes back, the path is checked and
+    /// soon found dead, long before consent expires. Cheap; to be called once for many packets.
+    pub fn data_sent(&mut self, now: Time) {
+        let unanswered = self.config.timings.unanswered;
+        let past = self.previous.as_mut().filter(|past| past.watched.is_some());
+        match self.session.watched {
+            Some(_) => self.session.data_sent(now, unanswered),
+            None => past.into_iter().for_each(|past| past.data_sent(now, unanswered)),
+        }
+    }
+
+    /// Tells that application bytes were delivered: the other side is there.
+    pub fn data_received(&mut self) {
+        self.session.data_received();
+        if let Some(past) = &mut self.previous {
+            past.data_received();
+        }
     }
 
     /// Where application bytes leave; `None` while there is no path.

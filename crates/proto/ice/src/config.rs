@@ -42,6 +42,11 @@ pub struct Config {
     pub ta: Duration,
     /// The largest IP packet that surely gets through, in bytes. 1280 is what IPv6 guarantees.
     pub mtu: usize,
+    /// Whether somebody asks the router to map ports for us, and will say what came of it by
+    /// [`Agent::add_mapping`](crate::Agent::add_mapping) and
+    /// [`Agent::end_of_mappings`](crate::Agent::end_of_mappings): gathering goes on for a while for that, during which
+    /// everything else happens as ever.
+    pub expect_mappings: bool,
     /// How long things take. Made for the Internet; laboratories may want others.
     pub timings: Timings,
 }
@@ -139,6 +144,8 @@ pub struct Timings {
     /// After how long gathering ends without the servers that have not answered, counted from when every
     /// address has a reflexive candidate of some server and, if TURN servers are configured, there is a relayed one.
     pub gathering_grace: Duration,
+    /// The same, while [`Config::expect_mappings`] has something to expect.
+    pub mapping_grace: Duration,
     /// How long the controlling agent waits, once it has a direct path, for a better one. Half of it, or
     /// less, when the round trip is short.
     pub better_direct: Duration,
@@ -150,6 +157,12 @@ pub struct Timings {
     pub consent_timeout: Duration,
     /// Without a sign of life from the other side for so long, the state is `Disconnected`.
     pub disconnected: Duration,
+    /// When data was sent and nothing at all came back for so long, the path is checked. See
+    /// [`Agent::data_sent`](crate::Agent::data_sent).
+    pub unanswered: Duration,
+    /// When data was sent and nothing at all, no answer to checks either, came back for so long, the state is
+    /// `Disconnected`.
+    pub unheard: Duration,
     /// Time between keep-alives (RFC 8445 §11, Tr), from 15 s.
     pub keepalive: Duration,
 }
@@ -173,6 +186,7 @@ impl Config {
             max_allocations_per_server: 4,
             ta: Duration::from_millis(5),
             mtu: 1280,
+            expect_mappings: false,
             timings: Timings::default(),
         }
     }
@@ -189,11 +203,14 @@ impl Default for Timings {
             gathering: Duration::from_secs(20),
             gathering_at_once: Duration::from_secs(5),
             gathering_grace: Duration::from_millis(250),
+            mapping_grace: Duration::from_millis(3000),
             better_direct: Duration::from_millis(400),
             better_than_relayed: Duration::from_secs(2),
             consent_interval: Duration::from_secs(5),
             consent_timeout: Duration::from_secs(30),
             disconnected: Duration::from_secs(10),
+            unanswered: Duration::from_millis(1500),
+            unheard: Duration::from_millis(3500),
             keepalive: Duration::from_secs(15),
         }
     }

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use sansio::Time;
+
 use crate::check::Purpose;
 use crate::pair::{PairId, Valid};
 use crate::session::{Context, Session, SessionTimer};
@@ -18,10 +20,13 @@ impl Session {
         }
         self.watched = carrier.map(|(id, _)| id);
         self.silent = false;
+        self.unanswered = None;
         let watch = [
             SessionTimer::Consent,
             SessionTimer::ConsentExpiry,
             SessionTimer::Liveness,
+            SessionTimer::Unanswered,
+            SessionTimer::Unheard,
             SessionTimer::Keepalive,
         ];
         watch.into_iter().for_each(|timer| self.timers.stop(timer));
@@ -73,8 +78,48 @@ impl Session {
         if self.watched == Some(id) {
             self.heard = ctx.now;
             self.silent = false;
+            self.unanswered = None;
             self.timers.set(SessionTimer::Liveness, ctx.now + ctx.config.timings.disconnected);
         }
+    }
+
+    /// Data left on the watched pair: from now on something is to be heard. What the other side has to say of its
+    /// own accord comes seldom; one that gets data answers it, so that silence tells something much sooner.
+    pub(crate) fn data_sent(&mut self, now: Time, unanswered: Duration) {
+        if self.watched.is_none() || self.unanswered.is_some() {
+            return;
+        }
+        self.unanswered = Some(now);
+        // A timer that runs is not set anew with every packet: it looks again when it has run out.
+        if self.timers.get(SessionTimer::Unanswered).is_none() {
+            self.timers.set(SessionTimer::Unanswered, now + unanswered);
+        }
+    }
+
+    /// Data came in return. It is not authenticated here, so that it keeps nothing alive; it only spares a question.
+    pub(crate) fn data_received(&mut self) {
+        self.unanswered = None;
+    }
+
+    /// Asks the other side, insistently, if nothing came in return for some time.
+    pub(crate) fn consider_unanswered(&mut self, ctx: &mut Context<'_>) {
+        let Some(since) = self.unanswered else { return };
+        let due = since + ctx.config.timings.unanswered;
+        if due > ctx.now {
+            return self.timers.set(SessionTimer::Unanswered, due);
+        }
+        self.doubt(ctx);
+        self.timers.set_earlier(SessionTimer::Unheard, since + ctx.config.timings.unheard);
+    }
+
+    /// Takes the other side for gone if it has not answered that question either.
+    pub(crate) fn consider_unheard(&mut self, ctx: &mut Context<'_>) {
+        let Some(since) = self.unanswered else { return };
+        let due = since + ctx.config.timings.unheard;
+        if due > ctx.now {
+            return self.timers.set(SessionTimer::Unanswered, since + ctx.config.timings.unanswered);
+        }
+        self.silent = true;
     }
 
     /// Asks the other side whether we may go on sending.

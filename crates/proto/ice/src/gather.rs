@@ -48,6 +48,8 @@ pub(crate) struct Gatherer {
     pub(crate) fresh: Vec<BaseId>,
     /// Bases that are gone.
     pub(crate) lost: Vec<BaseId>,
+    /// New sockets are there, or will be, and whether the router maps them is not known yet.
+    pub(crate) expecting: bool,
 }
 
 /// What a ticket was for.
@@ -108,6 +110,7 @@ impl Gatherer {
             told: String::new(),
             fresh: Vec::new(),
             lost: Vec::new(),
+            expecting: false,
         }
     }
 

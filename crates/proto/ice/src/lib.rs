@@ -91,6 +91,7 @@ pub use credentials::{Credentials, CredentialsError};
 pub use event::{Event, GatheringState, SelectedPair, State};
 pub use failure::{Failure, FailureCause};
 pub use lane::Lane;
+pub use priority::is_preferred;
 pub use report::{
     Drops, Padded, PairError, PairReport, PairState, RemoteFate, RemoteReport, Report, ServerOutcome,
     ServerReport, ServerRequest,

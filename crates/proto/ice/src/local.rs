@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use sansio::Path;
 
-use crate::priority::candidate_priority;
+use crate::priority::{candidate_priority, rank_difference};
 use crate::relay::RelayId;
 use crate::route::Route;
 use crate::{Candidate, CandidateAddress, CandidateKind, hidden_address};
@@ -82,6 +82,29 @@ impl Locals {
         self.gone.extend(self.candidates.extract_if(.., |candidate| candidate.base == id));
         let excess = self.gone.len().saturating_sub(MAX_GONE);
         self.gone.drain(..excess);
+    }
+
+    /// The socket under a base has another place in the order of preference.
+    pub(crate) fn rank_anew(&mut self, base: BaseId, old: usize, new: usize) {
+        let difference = rank_difference(old, new);
+        let bases = self.bases.iter_mut().filter(|other| other.id == base);
+        bases.for_each(|base| base.preference = (i32::from(base.preference) + difference) as u16);
+        for candidate in self.candidates.iter_mut().filter(|candidate| candidate.base == base) {
+            let priority = i64::from(candidate.public.priority) + (i64::from(difference) << 8);
+            candidate.public.priority = priority as u32;
+        }
+    }
+
+    /// Takes a reflexive candidate of the socket `local` away.
+    pub(crate) fn remove_mapping(&mut self, local: SocketAddr, mapped: SocketAddr) {
+        let base = self.bases.iter().find(|base| base.relay.is_none() && base.address == local);
+        let Some(base) = base.map(|base| base.id) else { return };
+        let is_it = |candidate: &LocalCandidate| {
+            candidate.base == base
+                && candidate.address == mapped
+                && candidate.public.kind == CandidateKind::Srflx
+        };
+        self.candidates.retain(|candidate| !is_it(candidate));
     }
 
     /// The base with this name.

@@ -28,6 +28,11 @@ pub(crate) fn local_preference(class: usize, rank: usize, server: usize) -> u16 
     (65535 - cost) as u16
 }
 
+/// By how much [`local_preference`] changes with the rank.
+pub(crate) fn rank_difference(old: usize, new: usize) -> i32 {
+    i32::from(local_preference(0, new, 0)) - i32::from(local_preference(0, old, 0))
+}
+
 /// What a pair is worth (RFC 8445 §6.1.2.3): `controlling` and `controlled` are the priorities of the
 /// candidates of the controlling and of the controlled agent.
 pub(crate) fn pair_priority(controlling: u32, controlled: u32) -> u64 {
@@ -61,6 +66,12 @@ pub(crate) fn order(interfaces: &[Interface]) -> Vec<usize> {
         }
     }
     mingled
+}
+
+/// Whether a path that leaves from `new` is worth the search while one that leaves from `old` works: it is of a more
+/// reliable sort (RFC 8421 §3), as Wi-Fi is after a mobile network.
+pub fn is_preferred(new: &Interface, old: &Interface) -> bool {
+    reliability(new) < reliability(old)
 }
 
 /// Lower is better. RFC 8421 §3.

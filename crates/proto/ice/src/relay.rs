@@ -257,10 +257,27 @@ impl Relays {
 
     /// A socket of ours is gone, and the allocations that were talked to from it.
     pub(crate) fn path_of_socket_lost(&mut self, now: Time, local: SocketAddr) {
-        let paths: Vec<Path> = self.by_path.keys().filter(|path| path.local == local).copied().collect();
-        for path in paths.iter().filter(|path| path.transport == Transport::Udp) {
+        // A stream from that address has a port of its own, and is lost as well.
+        let is_lost = |path: &&Path| match path.transport {
+            Transport::Udp => path.local == local,
+            Transport::Tcp | Transport::Tls => path.local.ip() == local.ip(),
+        };
+        let paths: Vec<Path> = self.by_path.keys().filter(is_lost).copied().collect();
+        for path in &paths {
             self.path_lost(now, path, "our own address is gone");
         }
+    }
+
+    /// The socket that an allocation is talked to from has another place in the order of preference.
+    pub(crate) fn set_rank(&mut self, id: RelayId, rank: usize) {
+        if let Some(relay) = self.get_mut(id) {
+            relay.spec.rank = rank;
+        }
+    }
+
+    /// The 5-tuple to the server of an allocation.
+    pub(crate) fn path(&self, id: RelayId) -> Option<Path> {
+        self.by_path.iter().find(|(_, relay)| **relay == id).map(|(path, _)| *path)
     }
 
     /// Gives back the allocations that `which` names.

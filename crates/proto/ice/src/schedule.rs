@@ -39,6 +39,8 @@ impl Session {
                 SessionTimer::Doubt => self.doubt(ctx),
                 SessionTimer::ConsentExpiry => self.consent_expired(ctx),
                 SessionTimer::Liveness => self.silent = true,
+                SessionTimer::Unanswered => self.consider_unanswered(ctx),
+                SessionTimer::Unheard => self.consider_unheard(ctx),
                 SessionTimer::Keepalive => {
                     self.keepalive = true;
                     self.timers.set(SessionTimer::Keepalive, ctx.now + ctx.config.timings.keepalive);

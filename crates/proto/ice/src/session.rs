@@ -50,6 +50,8 @@ pub(crate) struct Session {
     /// When the other side was last heard there, and whether that is too long ago.
     pub(crate) heard: Time,
     pub(crate) silent: bool,
+    /// Since when data was sent and nothing came back.
+    pub(crate) unanswered: Option<Time>,
     /// A STUN keep-alive is to be sent; only lite agents do (RFC 8445 §11, RFC 7675 §4).
     pub(crate) keepalive: bool,
     /// Checks as large as the largest packet, if there were any.
@@ -97,6 +99,10 @@ pub(crate) enum SessionTimer {
     ConsentExpiry,
     /// The other side was not heard for long.
     Liveness,
+    /// Data was sent and nothing came back.
+    Unanswered,
+    /// Checks were sent as well, and nothing came back.
+    Unheard,
     /// A lite agent's keep-alive.
     Keepalive,
 }
@@ -150,6 +156,7 @@ impl Session {
             watched: None,
             heard: Time::ZERO,
             silent: false,
+            unanswered: None,
             keepalive: false,
             size_probe: None,
             impatient: false,

@@ -45,10 +45,21 @@ pub struct Configuration {
     pub proxy: Option<String>,
     /// How long things take in ICE.
     pub ice_timings: ice::Timings,
+<<<<<<< HEAD
     /// Whether SCTP packets are kept as they are before DTLS seals them, for
     /// [`Connection::captured`](crate::Connection::captured): the first few thousand. For laboratories; they hold all
     /// that the application sends.
     pub capture: bool,
+=======
+    /// Whether somebody asks the router to map ports, and says what came of it: see
+    /// [`Connection::add_mapping`](crate::Connection::add_mapping).
+    pub expect_mappings: bool,
+    /// Whether a connection that was up is kept together when the network under it changes, and how long it may be
+    /// without a path before it fails after all. ICE then restarts by itself as soon as the path falls silent or its
+    /// address is gone: [`Event::NegotiationNeeded`](crate::Event::NegotiationNeeded) asks for the offer. `None` is
+    /// what W3C says: its owner decides.
+    pub roam: Option<Duration>,
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
 }
 
 impl Configuration {
@@ -73,7 +84,12 @@ impl Configuration {
             expected_realm: None,
             proxy: None,
             ice_timings: ice::Timings::default(),
+<<<<<<< HEAD
             capture: false,
+=======
+            expect_mappings: false,
+            roam: None,
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
         }
     }
 
@@ -87,6 +103,7 @@ impl Configuration {
             include_loopback: self.include_loopback,
             servers: self.ice_servers.clone(),
             mtu: self.mtu,
+            expect_mappings: self.expect_mappings,
             timings: self.ice_timings,
             ..ice::Config::new(seed)
         }

@@ -1,7 +1,9 @@
 mod channels;
 mod news;
+mod roam;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Time};
 
@@ -43,8 +45,12 @@ pub struct Connection {
     /// What the other side told of its own evidence.
     pub(crate) theirs: Option<Box<doctor::Summary>>,
     peer_closed: bool,
+<<<<<<< HEAD
     /// When something happened last.
     pub(crate) latest: Time,
+=======
+    roam: roam::Roam,
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,7 +90,11 @@ impl Connection {
             dtls_failure: None,
             theirs: None,
             peer_closed: false,
+<<<<<<< HEAD
             latest: now,
+=======
+            roam: roam::Roam::default(),
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
         }
     }
 
@@ -204,6 +214,34 @@ impl Connection {
         self.configuration.interfaces = interfaces;
         self.transport.set_interfaces(now, &self.configuration.interfaces);
         self.settle(now);
+    }
+
+    /// The addresses that our UDP sockets are bound to: what a router may be asked to map.
+    pub fn local_sockets(&self) -> Vec<SocketAddr> {
+        self.transport.agent().map(|agent| agent.local_sockets().collect()).unwrap_or_default()
+    }
+
+    /// The router sends what comes to `mapped` to our socket on `local`: a candidate. `by` names how it was asked.
+    pub fn add_mapping(&mut self, now: Time, local: SocketAddr, mapped: SocketAddr, by: &str) {
+        if let Some(agent) = self.transport.agent_mut() {
+            agent.add_mapping(now, local, mapped, by);
+            self.settle(now);
+        }
+    }
+
+    /// The router maps that port no more.
+    pub fn remove_mapping(&mut self, local: SocketAddr, mapped: SocketAddr) {
+        if let Some(agent) = self.transport.agent_mut() {
+            agent.remove_mapping(local, mapped);
+        }
+    }
+
+    /// It is known which sockets the router maps: gathering need not go on for that.
+    pub fn end_of_mappings(&mut self, now: Time) {
+        if let Some(agent) = self.transport.agent_mut() {
+            agent.end_of_mappings(now);
+            self.settle(now);
+        }
     }
 
     /// The servers have changed (`setConfiguration`): they count from the next ICE restart on.
@@ -355,7 +393,7 @@ impl Connection {
             return;
         }
         if self.remote.as_ref().is_none_or(|earlier| agreement.remote.restarts(earlier)) {
-            self.restart_wanted = false;
+            self.restart_wanted = self.roam.take_again();
             self.broken = false;
         }
         self.remote = Some(agreement.remote.clone());
@@ -389,6 +427,7 @@ impl Machine for Connection {
     fn handle_timeout(&mut self, now: Time) {
         self.transport.handle_timeout(now);
         self.listen(now);
+        self.consider_giving_up(now);
     }
 
     fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
@@ -409,7 +448,7 @@ impl Machine for Connection {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.transport.poll_timeout()
+        self.transport.poll_timeout().into_iter().chain(self.roam.deadline()).min()
     }
 
     fn poll_socket(&mut self) -> Option<SocketOp> {

@@ -237,6 +237,25 @@ impl Transport {
         }
     }
 
+    /// Closes the sockets on addresses that are gone.
+    pub(crate) fn retain_interfaces(&mut self, now: Time, interfaces: &[ice::Interface]) {
+        if let Some(ice) = self.ice.as_mut().filter(|ice| ice.begun) {
+            ice.agent.retain_interfaces(now, interfaces);
+        }
+    }
+
+    /// The agent, for what is its business alone.
+    pub(crate) fn agent_mut(&mut self) -> Option<&mut ice::Agent> {
+        self.ice.as_mut().map(|ice| &mut ice.agent)
+    }
+
+    /// There is a path again.
+    pub(crate) fn hurry(&mut self, now: Time) {
+        if let Some(association) = self.association() {
+            association.hurry(now);
+        }
+    }
+
     /// Ends everything; the last packets leave with the next [`Transport::poll_transmit`].
     pub(crate) fn close(&mut self, now: Time) {
         if let Some(secure) = &mut self.secure {
@@ -258,6 +277,7 @@ impl Transport {
             return agent.handle_datagram(now, datagram, out);
         }
         let Self { ice: Some(ice), secure, demux, traffic, .. } = self else { return };
+        let before = traffic.packets_received;
         ice.agent.open(now, datagram, out, &mut |bytes| {
             traffic.packets_received += 1;
             traffic.bytes_received += bytes.len() as u64;
@@ -268,6 +288,9 @@ impl Transport {
                 secure.open(now, bytes);
             }
         });
+        if traffic.packets_received != before {
+            ice.agent.data_received();
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) {
@@ -297,8 +320,12 @@ impl Transport {
             let lane = ice.agent.lane(out);
             self.has_path = lane.is_some();
             if let (Some(secure), Some(mut lane)) = (&mut self.secure, lane) {
-                let mut lane = Counted { lane: &mut lane, traffic: &mut self.traffic };
-                secure.poll_transmit(now, &mut lane, self.closing);
+                let before = self.traffic.packets_sent;
+                let mut counted = Counted { lane: &mut lane, traffic: &mut self.traffic };
+                secure.poll_transmit(now, &mut counted, self.closing);
+                if self.traffic.packets_sent != before {
+                    ice.agent.data_sent(now);
+                }
             }
         }
         if self.closing {

@@ -293,6 +293,15 @@ impl Association {
         self.end(Event::Closed, Some(USER_INITIATED));
     }
 
+    /// There is a path again after a time without one: what was lost meanwhile is sent again now, and not only when
+    /// timers say so that have been doubled with every attempt.
+    pub fn hurry(&mut self, now: Time) {
+        self.now = now;
+        if let Some(engine) = self.engine.as_mut().filter(|_| !matches!(self.stage, Stage::Over)) {
+            engine.hurry(now);
+        }
+    }
+
     /// The channels there are.
     pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &ChannelConfig)> {
         self.channels.iter().map(|(&id, channel)| (ChannelId(id), &channel.config))

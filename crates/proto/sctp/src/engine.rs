@@ -248,6 +248,14 @@ impl Engine {
         self.catch_up(now);
     }
 
+    /// Lets the timer that waits run out now: what was lost while there was no path goes again at once.
+    pub(crate) fn hurry(&mut self, now: Time) {
+        if let Some(at) = self.poll_timeout().filter(|at| *at > now) {
+            self.association.handle_timeout(instant(at));
+            self.dirty = true;
+        }
+    }
+
     /// The engine postpones a timer that is due when something else is asked of it first.
     fn catch_up(&mut self, now: Time) {
         if self.poll_timeout().is_some_and(|at| at <= now) {

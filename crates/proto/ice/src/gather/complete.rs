@@ -17,13 +17,26 @@ impl Gatherer {
         }
         if self.satisfied.is_none() && self.would_do(s) {
             self.satisfied = Some(s.now);
-            self.timers.set_earlier(GatherTimer::Complete, s.now + s.config.timings.gathering_grace);
+            let timings = &s.config.timings;
+            let grace = if self.expecting { timings.mapping_grace } else { timings.gathering_grace };
+            self.timers.set_earlier(GatherTimer::Complete, s.now + grace);
+        }
+    }
+
+    /// It is known by now which of our sockets the router maps.
+    pub(crate) fn end_of_mappings(&mut self, s: &mut Supplies<'_>) {
+        if std::mem::take(&mut self.expecting)
+            && let Some(satisfied) = self.satisfied
+        {
+            let until = satisfied + s.config.timings.gathering_grace;
+            self.timers.set_earlier(GatherTimer::Complete, until.max(s.now));
         }
     }
 
     /// Whether an answer is still awaited from anyone.
     fn is_pending(&self, s: &Supplies<'_>) -> bool {
-        self.sockets.iter().any(|socket| socket.state == SocketState::Binding)
+        self.expecting
+            || self.sockets.iter().any(|socket| socket.state == SocketState::Binding)
             || self.servers.iter().any(|server| matches!(server.resolution, Resolution::Pending))
             || self.probes.iter().any(|probe| probe.is_pending())
             || s.relays.iter().any(|relay| match relay.state {

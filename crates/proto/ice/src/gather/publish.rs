@@ -6,9 +6,9 @@ use super::socket::SocketState;
 use super::{Gatherer, Supplies, hides_addresses};
 use crate::foundation::Origin;
 use crate::local::{BaseId, LocalCandidate};
-use crate::priority::{candidate_priority, local_preference};
+use crate::priority::{MAX_RANKS, candidate_priority, local_preference};
 use crate::relay::RelayId;
-use crate::route::plain;
+use crate::route::{may_be_host, plain};
 use crate::{
     AddressPolicy, Candidate, CandidateAddress, CandidateKind, Event, GatheringState, TransportPolicy,
     hidden_address,
@@ -98,6 +98,23 @@ impl Gatherer {
         public.url = Some(url);
         // RFC 8445 §5.1.3: without a NAT it is the host candidate again.
         self.publish(s, LocalCandidate { base, address: mapped, public });
+    }
+
+    /// A port that the router has mapped to one of our sockets, because it was asked to: as good as what a STUN server
+    /// sees, and open to everybody besides. `by` names the protocol.
+    pub(crate) fn publish_mapping(
+        &mut self,
+        s: &mut Supplies<'_>,
+        local: SocketAddr,
+        mapped: SocketAddr,
+        by: &str,
+    ) {
+        let usable = mapped.is_ipv4() == local.is_ipv4() && mapped.port() != 0 && may_be_host(mapped.ip());
+        if usable {
+            // No other candidate of this type has its preference: no server has this place.
+            let path = Path::udp(local, mapped);
+            self.publish_mapped(s, path, MAX_RANKS - 1, by.to_owned(), mapped);
+        }
     }
 
     /// An address on a TURN server.

@@ -42,6 +42,52 @@ impl Socket {
 impl Gatherer {
     /// Binds sockets on addresses that are new, and closes those on addresses that are gone.
     pub(super) fn match_interfaces(&mut self, s: &mut Supplies<'_>, interfaces: &[Interface]) {
+        self.release(s, interfaces);
+        self.sockets.retain(|socket| socket.state != SocketState::Failed);
+        let usable = usable(s.config, interfaces);
+        if self.told != s.ufrag {
+            self.rank_anew(s, &usable);
+        }
+        for interface in usable {
+            if self.sockets.iter().any(|socket| socket.interface.address == interface.address) {
+                continue;
+            }
+            // A rank is for the session: priorities that were signalled do not change.
+            let taken = |rank: &usize| self.sockets.iter().any(|socket| socket.rank == *rank);
+            let Some(rank) = (0..MAX_RANKS).find(|rank| !taken(rank)) else { break };
+            self.expecting |= s.config.expect_mappings;
+            let ticket = self.ticket();
+            self.tickets.insert(ticket, Purpose::Bind(interface.address));
+            self.ops.push_back(SocketOp::Bind { ticket, local: SocketAddr::new(interface.address, 0) });
+            self.sockets.push(Socket { interface, rank, state: SocketState::Binding, name: None });
+        }
+    }
+
+    /// In a new ICE session the order of preference may be another one: there may be better addresses by now.
+    fn rank_anew(&mut self, s: &mut Supplies<'_>, usable: &[Interface]) {
+        for socket in &mut self.sockets {
+            let Some(rank) = usable.iter().position(|it| it.address == socket.interface.address) else {
+                continue;
+            };
+            let old = std::mem::replace(&mut socket.rank, rank);
+            let SocketState::Bound { local, base } = socket.state else { continue };
+            s.locals.rank_anew(base, old, rank);
+            let relays: Vec<_> = s
+                .relays
+                .iter()
+                .filter(|relay| relay.spec.local == Some(local))
+                .map(|relay| relay.id)
+                .collect();
+            for relay in relays {
+                s.relays.set_rank(relay, rank);
+                let base = s.locals.bases().find(|base| base.relay == Some(relay)).map(|base| base.id);
+                base.into_iter().for_each(|base| s.locals.rank_anew(base, old, rank));
+            }
+        }
+    }
+
+    /// Closes the sockets on addresses that are gone.
+    pub(crate) fn release(&mut self, s: &mut Supplies<'_>, interfaces: &[Interface]) {
         let wanted = usable(s.config, interfaces);
         let is_wanted = |socket: &Socket| wanted.iter().any(|i| i.address == socket.interface.address);
         for socket in self.sockets.extract_if(.., |socket| !is_wanted(socket)) {
@@ -50,19 +96,6 @@ impl Gatherer {
                 self.ops.push_back(SocketOp::Unbind { local });
                 self.lost.push(base);
             }
-        }
-        self.sockets.retain(|socket| socket.state != SocketState::Failed);
-        for interface in wanted {
-            if self.sockets.iter().any(|socket| socket.interface.address == interface.address) {
-                continue;
-            }
-            // A rank is for life: priorities that were signalled do not change.
-            let taken = |rank: &usize| self.sockets.iter().any(|socket| socket.rank == *rank);
-            let Some(rank) = (0..MAX_RANKS).find(|rank| !taken(rank)) else { break };
-            let ticket = self.ticket();
-            self.tickets.insert(ticket, Purpose::Bind(interface.address));
-            self.ops.push_back(SocketOp::Bind { ticket, local: SocketAddr::new(interface.address, 0) });
-            self.sockets.push(Socket { interface, rank, state: SocketState::Binding, name: None });
         }
     }
 
@@ -77,6 +110,11 @@ impl Gatherer {
         self.sockets[at].state = SocketState::Bound { local, base };
         self.publish_host(s, at);
         self.ask_servers(s);
+    }
+
+    /// The addresses that our sockets are bound to.
+    pub(crate) fn locals(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sockets.iter().filter_map(Socket::local)
     }
 
     /// There is no socket to be had on an address.

@@ -41,6 +41,7 @@ impl Connection {
             self.transport.close(now);
         }
         if news || self.transport.dtls_state() != self.told.dtls {
+            self.keep_together(now);
             self.tell_states();
         }
     }
@@ -62,9 +63,15 @@ impl Connection {
                 let path = self.path().map(Box::new);
                 self.events.extend(path.map(Event::PathChanged));
             }
+<<<<<<< HEAD
             ice::Event::Failed(failure) => {
                 self.fail(now, FailureCause::Ice(failure.cause), Some(failure.report));
             }
+=======
+            // The end of a path is not the end of a connection that roams.
+            ice::Event::Failed(failure) if self.is_roaming() => self.roam.lost(failure),
+            ice::Event::Failed(failure) => self.fail(FailureCause::Ice(failure.cause), Some(failure.report)),
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
             ice::Event::GatheringStateChanged(_)
             | ice::Event::StateChanged(_)
             | ice::Event::RoleChanged(_) => {}
@@ -130,9 +137,12 @@ impl Connection {
             Some(ice::State::Connected) => IceConnectionState::Connected,
             Some(ice::State::Completed) => IceConnectionState::Completed,
             Some(ice::State::Disconnected) => IceConnectionState::Disconnected,
+            Some(ice::State::Failed) if self.is_roaming() => IceConnectionState::Disconnected,
             Some(ice::State::Failed) => IceConnectionState::Failed,
             Some(ice::State::Closed) => IceConnectionState::Closed,
         };
+        let works = matches!(ice, IceConnectionState::Connected | IceConnectionState::Completed);
+        let ice = if self.roam.has_given_up() && !works { IceConnectionState::Failed } else { ice };
         let dtls = self.transport.dtls_state();
         let connection = match (ice, dtls) {
             (IceConnectionState::Failed, _) | (_, DtlsState::Failed) => ConnectionState::Failed,

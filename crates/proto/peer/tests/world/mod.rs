@@ -173,12 +173,20 @@ impl World {
         Self::build_with(seed, signalling, places, |_, _, _| {})
     }
 
+<<<<<<< HEAD
     /// The same, with a last word on each side's configuration.
+=======
+    /// The same, with configurations that are not what most want.
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
     pub fn build_with(
         seed: u64,
         signalling: Signalling,
         places: impl FnOnce(&mut Net) -> Places,
+<<<<<<< HEAD
         mut configure: impl FnMut(usize, &Net, &mut Configuration),
+=======
+        tune: impl Fn(&Net, usize, &mut Configuration),
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
     ) -> Self {
         let mut net = Net::new(seed);
         let Places { nets, turn } = places(&mut net);
@@ -189,7 +197,11 @@ impl World {
             if let Some(turn) = turn {
                 configuration.ice_servers = servers(&net, turn);
             }
+<<<<<<< HEAD
             configure(side, &net, &mut configuration);
+=======
+            tune(&net, side, &mut configuration);
+>>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
             let now = net.now();
             net.start(hosts[side], Peer { connection: Connection::new(now, configuration), deaf: false });
         }
@@ -226,6 +238,17 @@ impl World {
 
     pub fn run_for(&mut self, duration: Duration) {
         self.run_until(duration, |_, _| false);
+    }
+
+    /// Signalling works again after a time in which it did not: who waits for an answer asks again.
+    pub fn ask_again(&mut self) {
+        for side in [A, B] {
+            if self.connection(side).signaling_state() == SignalingState::HaveLocalOffer {
+                let description = self.connection(side).local_description().unwrap();
+                let mail = Mail::Description(description);
+                post(&mut self.net, self.hosts, &self.sides, self.signalling, side, mail);
+            }
+        }
     }
 
     /// Lets time go on until both sides are connected and have an open channel.
@@ -301,8 +324,13 @@ pub fn interfaces(net: &Net, host: HostId) -> Vec<ice::Interface> {
 }
 
 /// A STUN and TURN server on the internet.
-fn turn_server(net: &mut Net) -> HostId {
-    let host = net.add_host("turn", &[Net::INTERNET]);
+pub fn turn_server(net: &mut Net) -> HostId {
+    turn_server_called(net, "turn")
+}
+
+/// The same, under another name.
+pub fn turn_server_called(net: &mut Net, name: &str) -> HostId {
+    let host = net.add_host(name, &[Net::INTERNET]);
     let listening = net.socket(host, 3478);
     net.bind(host, listening).unwrap();
     let auth = turn::Auth::user("user", "password");
@@ -312,7 +340,7 @@ fn turn_server(net: &mut Net) -> HostId {
     host
 }
 
-fn servers(net: &Net, turn: HostId) -> Vec<ice::Server> {
+pub fn servers(net: &Net, turn: HostId) -> Vec<ice::Server> {
     ["stun", "turn"]
         .map(|scheme| ice::Server {
             url: format!("{scheme}:{}", net.socket(turn, 3478)).parse().unwrap(),
