@@ -3,11 +3,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
-<<<<<<< HEAD
-use std::time::{SystemTime, UNIX_EPOCH};
-=======
-use std::time::Duration;
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crypto::Certificate;
 use doctor::{Report, Summary};
@@ -91,13 +87,10 @@ impl PeerConnection {
             mtu: configuration.mtu,
             max_message_size: configuration.max_message_size,
             send_buffer: configuration.send_buffer,
-<<<<<<< HEAD
             unix_time_at_start: SystemTime::now().duration_since(UNIX_EPOCH).ok(),
             proxy: crate::proxy::configured(),
-=======
             expect_mappings: maps && configuration.trickle,
             roam: configuration.roam,
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
             ..peer::Configuration::new(Seed(crypto::seed()), certificate)
         };
         let clock = Clock::start();

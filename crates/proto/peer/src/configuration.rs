@@ -45,12 +45,10 @@ pub struct Configuration {
     pub proxy: Option<String>,
     /// How long things take in ICE.
     pub ice_timings: ice::Timings,
-<<<<<<< HEAD
     /// Whether SCTP packets are kept as they are before DTLS seals them, for
     /// [`Connection::captured`](crate::Connection::captured): the first few thousand. For laboratories; they hold all
     /// that the application sends.
     pub capture: bool,
-=======
     /// Whether somebody asks the router to map ports, and says what came of it: see
     /// [`Connection::add_mapping`](crate::Connection::add_mapping).
     pub expect_mappings: bool,
@@ -59,7 +57,6 @@ pub struct Configuration {
     /// address is gone: [`Event::NegotiationNeeded`](crate::Event::NegotiationNeeded) asks for the offer. `None` is
     /// what W3C says: its owner decides.
     pub roam: Option<Duration>,
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
 }
 
 impl Configuration {
@@ -84,12 +81,9 @@ impl Configuration {
             expected_realm: None,
             proxy: None,
             ice_timings: ice::Timings::default(),
-<<<<<<< HEAD
             capture: false,
-=======
             expect_mappings: false,
             roam: None,
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
         }
     }
 

@@ -45,12 +45,9 @@ pub struct Connection {
     /// What the other side told of its own evidence.
     pub(crate) theirs: Option<Box<doctor::Summary>>,
     peer_closed: bool,
-<<<<<<< HEAD
     /// When something happened last.
     pub(crate) latest: Time,
-=======
     roam: roam::Roam,
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,11 +87,8 @@ impl Connection {
             dtls_failure: None,
             theirs: None,
             peer_closed: false,
-<<<<<<< HEAD
             latest: now,
-=======
             roam: roam::Roam::default(),
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
         }
     }
 

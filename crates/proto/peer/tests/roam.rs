@@ -24,7 +24,7 @@ fn signalling() -> Signalling {
     Signalling { tamper, ..Signalling::default() }
 }
 
-fn roams(_: &Net, _: usize, configuration: &mut Configuration) {
+fn roams(_: usize, _: &Net, configuration: &mut Configuration) {
     configuration.roam = Some(MINUTE * 5);
 }
 
@@ -185,8 +185,8 @@ fn a_relay_that_dies_is_replaced_by_the_one_that_stands_by() {
             relays.borrow_mut().extend(found);
             Places { nets: two_nets(net, [NatBehaviour::symmetric(); 2]), turn: Some(found[0]) }
         };
-        let tune = |net: &Net, side: usize, configuration: &mut Configuration| {
-            roams(net, side, configuration);
+        let tune = |side: usize, net: &Net, configuration: &mut Configuration| {
+            roams(side, net, configuration);
             configuration.ice_servers.extend(servers(net, relays.borrow()[1]));
         };
         let mut world = World::build_with(seed, signalling(), places, tune);
@@ -212,8 +212,8 @@ fn a_better_network_is_taken_without_a_gap() {
             let nets = two_nets(net, [NatBehaviour::port_restricted(); 2]);
             Places { nets, turn: Some(turn_server(net)) }
         };
-        let mobile = |net: &Net, side: usize, configuration: &mut Configuration| {
-            roams(net, side, configuration);
+        let mobile = |side: usize, net: &Net, configuration: &mut Configuration| {
+            roams(side, net, configuration);
             if side == A {
                 configuration.interfaces[0].kind = InterfaceKind::Cellular;
             }

@@ -63,15 +63,11 @@ impl Connection {
                 let path = self.path().map(Box::new);
                 self.events.extend(path.map(Event::PathChanged));
             }
-<<<<<<< HEAD
+            // The end of a path is not the end of a connection that roams.
+            ice::Event::Failed(failure) if self.is_roaming() => self.roam.lost(failure),
             ice::Event::Failed(failure) => {
                 self.fail(now, FailureCause::Ice(failure.cause), Some(failure.report));
             }
-=======
-            // The end of a path is not the end of a connection that roams.
-            ice::Event::Failed(failure) if self.is_roaming() => self.roam.lost(failure),
-            ice::Event::Failed(failure) => self.fail(FailureCause::Ice(failure.cause), Some(failure.report)),
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
             ice::Event::GatheringStateChanged(_)
             | ice::Event::StateChanged(_)
             | ice::Event::RoleChanged(_) => {}

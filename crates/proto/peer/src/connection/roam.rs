@@ -138,7 +138,7 @@ impl Connection {
             Some(failure) => (failure.cause, Some(failure.report)),
             None => (ice::FailureCause::ConsentLost, None),
         };
-        self.fail(FailureCause::Ice(cause), report);
+        self.fail(now, FailureCause::Ice(cause), report);
         self.tell_states();
     }
 }

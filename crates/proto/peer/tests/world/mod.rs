@@ -173,20 +173,12 @@ impl World {
         Self::build_with(seed, signalling, places, |_, _, _| {})
     }
 
-<<<<<<< HEAD
     /// The same, with a last word on each side's configuration.
-=======
-    /// The same, with configurations that are not what most want.
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
     pub fn build_with(
         seed: u64,
         signalling: Signalling,
         places: impl FnOnce(&mut Net) -> Places,
-<<<<<<< HEAD
         mut configure: impl FnMut(usize, &Net, &mut Configuration),
-=======
-        tune: impl Fn(&Net, usize, &mut Configuration),
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
     ) -> Self {
         let mut net = Net::new(seed);
         let Places { nets, turn } = places(&mut net);
@@ -197,11 +189,7 @@ impl World {
             if let Some(turn) = turn {
                 configuration.ice_servers = servers(&net, turn);
             }
-<<<<<<< HEAD
             configure(side, &net, &mut configuration);
-=======
-            tune(&net, side, &mut configuration);
->>>>>>> 29fbf9b (ice, peer: a connection outlives its network: silence is noticed in seconds, ICE restarts by itself, what was lost goes again at once)
             let now = net.now();
             net.start(hosts[side], Peer { connection: Connection::new(now, configuration), deaf: false });
         }
