@@ -10,6 +10,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("stun-client", "/usr/bin/stun"),
     ("nftables", "/usr/sbin/nft"),
     ("iproute2", "/usr/sbin/ip"),
+    ("miniupnpd-nftables", "/usr/sbin/miniupnpd"),
 ];
 
 /// Cargo subcommands: name, package and extra arguments of `cargo install`.

@@ -65,6 +65,10 @@ pub(crate) struct Reach {
     /// Tell the other side all candidates at once instead of one by one
     #[arg(long)]
     pub(crate) no_trickle: bool,
+
+    /// Do not ask the router, by PCP, NAT-PMP or UPnP, to let the other side in
+    #[arg(long)]
+    pub(crate) no_port_mapping: bool,
 }
 
 /// A code or a link.

@@ -342,7 +342,7 @@ impl Negotiation {
                     self.output.note("the path is silent, looking for another …");
                 }
             }
-            PeerEvent::PathChange(_) if self.is_connected() => self.tell_path(),
+            PeerEvent::PathChange(_) if self.was_connected() && self.is_connected() => self.tell_path(),
             PeerEvent::Failed(failure) => return Err(self.explain(*failure).await),
             _ => {}
         }

@@ -264,6 +264,7 @@ fn configuration(session: &signal::Session, reach: &Reach) -> Result<Configurati
         use_relay: !reach.no_relay,
         trickle: !reach.no_trickle,
         include_loopback: is_loopback(&reach.server),
+        port_mapping: !reach.no_port_mapping,
         roam: Some(PATIENCE),
         ..Configuration::default()
     })

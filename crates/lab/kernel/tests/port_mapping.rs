@@ -1,0 +1,145 @@
+//! Ports that a real `miniupnpd` maps: two peers whose NATs would need the relay meet directly, and the router's table is
+//! clean afterwards.
+
+mod lab;
+mod sterna;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use lab::lab;
+use netsim::Preset;
+use sterna_kernel::{Host, Program, Stop};
+
+const DAEMON: &str = "/usr/sbin/miniupnpd";
+/// How long one event may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The chains that it writes its rules into; those of the lab's own table stay as they are.
+const CHAINS: &str = "table inet filter {
+    chain forward { type filter hook forward priority -10; policy accept; jump miniupnpd; }
+    chain miniupnpd { }
+    chain prerouting { type nat hook prerouting priority -110; policy accept; jump prerouting_miniupnpd; }
+    chain postrouting { type nat hook postrouting priority 90; policy accept; jump postrouting_miniupnpd; }
+    chain prerouting_miniupnpd { }
+    chain postrouting_miniupnpd { }
+}";
+
+/// A running `miniupnpd`, ended when dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    /// Starts it on a router; `more` are lines of its configuration.
+    fn start(router: &Host, folder: &Path, more: &str) -> Option<Self> {
+        if !Path::new(DAEMON).exists() {
+            let missing = "miniupnpd is not there; install it with `apt-get install miniupnpd-nftables`";
+            assert!(std::env::var_os("CI").is_none(), "{missing}");
+            eprintln!("SKIPPED: {missing}");
+            return None;
+        }
+        let mut nft = router.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        nft.stdin.take().unwrap().write_all(CHAINS.as_bytes()).unwrap();
+        assert!(nft.wait().unwrap().success());
+        let file = folder.join("miniupnpd.conf");
+        let configuration = format!(
+            "ext_ifname=wan\nlistening_ip=lan\nhttp_port=0\nsecure_mode=yes\nsystem_uptime=yes\n\
+             uuid=00000000-0000-0000-0000-000000000001\nupnp_table_name=filter\nupnp_nat_table_name=filter\n\
+             upnp_forward_chain=miniupnpd\nupnp_nat_chain=prerouting_miniupnpd\n\
+             upnp_nat_postrouting_chain=postrouting_miniupnpd\nallow 1024-65535 0.0.0.0/0 1024-65535\n{more}\n"
+        );
+        fs::write(&file, configuration).unwrap();
+        let mut command = router.command(DAEMON);
+        command.arg("-d").arg("-f").arg(&file).arg("-P").arg(folder.join("miniupnpd.pid"));
+        let log = fs::File::create(folder.join("miniupnpd.log")).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let daemon = Self(child);
+        // It is there once it listens for its oldest protocol.
+        let begun = Instant::now();
+        let wanted = if more.contains("enable_natpmp=no") { ":1900" } else { ":5351" };
+        loop {
+            let listening = router.command("ss").args(["-uln"]).output().unwrap().stdout;
+            if String::from_utf8_lossy(&listening).contains(wanted) {
+                return Some(daemon);
+            }
+            let log = || fs::read_to_string(folder.join("miniupnpd.log")).unwrap_or_default();
+            assert!(begun.elapsed() < Duration::from_secs(10), "miniupnpd does not listen: {}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The rules that map ports now.
+fn mappings(router: &Host) -> String {
+    let output = router.command("nft").args(["list", "chain", "inet", "filter", "prerouting_miniupnpd"]);
+    let output = { output }.output().unwrap();
+    String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains("dnat")).collect()
+}
+
+/// A symmetric NAT and a port-restricted one: without a mapped port only the relay helps.
+fn hard_case(more: &str, arguments: &[&str], kind: &str) {
+    let (Some(sterna), Some(mut lab)) = (sterna::program(), lab()) else { return };
+    let mut home = lab.add_site("home", Preset::Symmetric).unwrap();
+    let mut far = lab.add_site("far", Preset::PortRestricted).unwrap();
+    let alice = lab.add_host(&mut home, "alice").unwrap();
+    let bob = lab.add_host(&mut far, "bob").unwrap();
+    let server = lab.add_server("server", 1).unwrap();
+    let folder = lab.folder().to_owned();
+    let router = lab.router(&home);
+    let Some(_daemon) = Daemon::start(&router, &folder, more) else { return };
+    let start = |host: &Host, arguments: &[&str]| {
+        Program::start(&sterna, host, &folder, arguments, &Stop::default()).unwrap()
+    };
+    let event = |program: &mut Program, name: &str| match program.event(name, PATIENCE) {
+        Ok(event) => event,
+        Err(error) => panic!("{error}"),
+    };
+    let public = server.address().to_string();
+    let mut serve = start(&server, &["serve", "--listen", "0.0.0.0", "--public-ip", &public]);
+    event(&mut serve, "listening");
+    let url = format!("http://{public}:8080");
+    let file = folder.join("cargo.bin");
+    fs::write(&file, vec![7; 300_000]).unwrap();
+    let mut sender = start(&alice, &[&["send", file.to_str().unwrap(), "--server", &url], arguments].concat());
+    let code = event(&mut sender, "code")["code"].as_str().unwrap().to_owned();
+    let out = folder.join("out");
+    fs::create_dir(&out).unwrap();
+    let receive = ["receive", &code, "--server", &url, "--yes", "--out", out.to_str().unwrap()];
+    let mut receiver = start(&bob, &receive);
+    event(&mut sender, "connected");
+    let granted = mappings(&router);
+    event(&mut sender, "done");
+    event(&mut receiver, "done");
+    let last = sender.path().cloned().expect("it told its path");
+    assert_eq!(last["kind"], kind, "{last}; {granted}");
+    sender.end(PATIENCE).unwrap();
+    receiver.end(PATIENCE).unwrap();
+    if kind == "direct" {
+        assert!(granted.contains("dnat"), "nothing was mapped");
+    }
+    assert_eq!(mappings(&router), "", "what was granted is given back");
+}
+
+#[test]
+fn a_port_mapped_by_pcp_spares_the_relay() {
+    hard_case("enable_natpmp=yes\nenable_upnp=no", &[], "direct");
+}
+
+#[test]
+fn a_port_mapped_by_upnp_spares_the_relay() {
+    hard_case("enable_natpmp=no\nenable_upnp=yes", &[], "direct");
+}
+
+#[test]
+fn who_does_not_want_it_is_not_mapped() {
+    hard_case("enable_natpmp=yes\nenable_upnp=yes", &["--no-port-mapping"], "relayed");
+}
