@@ -54,7 +54,8 @@ impl Daemon {
         let mut command = router.command(DAEMON);
         command.arg("-d").arg("-f").arg(&file).arg("-P").arg(folder.join("miniupnpd.pid"));
         let log = fs::File::create(folder.join("miniupnpd.log")).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let child =
+            command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let daemon = Self(child);
         // It is there once it listens for its oldest protocol.
         let begun = Instant::now();
@@ -109,7 +110,8 @@ fn hard_case(more: &str, arguments: &[&str], kind: &str) {
     let url = format!("http://{public}:8080");
     let file = folder.join("cargo.bin");
     fs::write(&file, vec![7; 300_000]).unwrap();
-    let mut sender = start(&alice, &[&["send", file.to_str().unwrap(), "--server", &url], arguments].concat());
+    let mut sender =
+        start(&alice, &[&["send", file.to_str().unwrap(), "--server", &url], arguments].concat());
     let code = event(&mut sender, "code")["code"].as_str().unwrap().to_owned();
     let out = folder.join("out");
     fs::create_dir(&out).unwrap();

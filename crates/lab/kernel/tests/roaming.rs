@@ -107,12 +107,18 @@ impl Transfer {
             }
         });
         let all = begun.elapsed().as_secs_f64();
-        println!("{what}: path again after {all:.2} s (without one: sender {:.2} s, receiver {:.2} s)", outages[0], outages[1]);
+        println!(
+            "{what}: path again after {all:.2} s (without one: sender {:.2} s, receiver {:.2} s)",
+            outages[0], outages[1]
+        );
         event(&mut self.sender, "done");
         event(&mut self.receiver, "done");
         self.sender.end(PATIENCE).unwrap();
         self.receiver.end(PATIENCE).unwrap();
-        assert!(fs::read(&self.received).unwrap() == fs::read(&self.sent).unwrap(), "the file arrived intact");
+        assert!(
+            fs::read(&self.received).unwrap() == fs::read(&self.sent).unwrap(),
+            "the file arrived intact"
+        );
         outages
     }
 }
@@ -163,7 +169,8 @@ fn a_transfer_survives_a_router_that_reboots() {
 #[test]
 fn a_transfer_survives_a_nap() {
     let Some(transfer) = Transfer::start() else { return };
-    let pids = Command::new("ip").args(["netns", "pids", &namespace(&transfer.alice)]).output().unwrap().stdout;
+    let pids =
+        Command::new("ip").args(["netns", "pids", &namespace(&transfer.alice)]).output().unwrap().stdout;
     let pids = String::from_utf8(pids).unwrap();
     let tell = |signal: &str| {
         let status = Command::new("kill").arg(signal).args(pids.split_whitespace()).status().unwrap();
