@@ -76,6 +76,13 @@ impl<'a> Wish<'a> {
     }
 }
 
+/// A table of all verdicts.
+fn codes() -> String {
+    let row = |code: &doctor::Code| format!("| `{code}` | {} |\n", code.message());
+    let rows: String = doctor::Code::ALL.iter().map(row).collect();
+    format!("\n| code | meaning |\n|---|---|\n{rows}\n")
+}
+
 /// The page with all its blocks made anew.
 fn regenerated(page: &str) -> String {
     let mut made = String::new();
@@ -83,6 +90,12 @@ fn regenerated(page: &str) -> String {
     while let Some(line) = lines.next() {
         made += line;
         made += "\n";
+        if line == "<!-- codes -->" {
+            assert!(lines.by_ref().any(|line| line == "<!-- end -->"), "the table of codes ends");
+            made += &codes();
+            made += "<!-- end -->\n";
+            continue;
+        }
         let Some(wish) = Wish::read(line) else { continue };
         assert_eq!(lines.next(), Some("```text"), "a block follows {line}");
         assert!(lines.by_ref().any(|line| line == "```"), "the block after {line} ends");

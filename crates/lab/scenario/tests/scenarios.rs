@@ -54,3 +54,12 @@ fn every_scenario_holds_with_every_seed() {
     broken.sort();
     assert!(broken.is_empty(), "{} of {} runs:\n{}", broken.len(), plays.len(), broken.join("\n"));
 }
+
+#[test]
+fn the_list_of_words_names_every_preset() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/scenarios.md");
+    let words = std::fs::read_to_string(path).unwrap();
+    for preset in netsim::Preset::ALL {
+        assert!(words.contains(&format!("`{preset}`")), "docs/scenarios.md does not name {preset}");
+    }
+}

@@ -47,7 +47,7 @@ pub(crate) fn expectation(names: &Names<'_>, plan: &Plan, item: Item<'_>) -> Res
         },
         _ => Claim::Failed {
             host: peer(names, plan, &item.text(HOST)?)?,
-            because: section.take("because").map(|item| item.text("a code")).transpose()?.map(|it| it.value),
+            because: section.take("because").map(|item| failure(names, item)).transpose()?,
             within: section.take("before").map(Item::duration).transpose()?,
         },
     };
@@ -99,6 +99,18 @@ fn lost(names: &Names<'_>, section: &mut Section<'_>, item: Item<'_>) -> Result<
         None => None,
     };
     Ok(Claim::Lost { text, at, because })
+}
+
+/// The code of a failure, or of a verdict of the doctor's on it.
+fn failure(names: &Names<'_>, item: Item<'_>) -> Result<String, Mistake> {
+    let word = item.text("the code of a failure, or of a verdict")?;
+    let codes: Vec<&str> = doctor::Code::ALL.iter().map(|code| code.as_str()).collect();
+    let layered = ["ice-", "dtls-", "sctp-"].iter().any(|layer| word.value.starts_with(layer));
+    if layered || codes.contains(&word.value.as_str()) {
+        return Ok(word.value);
+    }
+    let what = format!("there is no failure or verdict `{}`", word.value);
+    Err(names.mistake(&word.span, what, instead(&word.value, &codes)))
 }
 
 fn peer(names: &Names<'_>, plan: &Plan, name: &Spot<String>) -> Result<usize, Mistake> {

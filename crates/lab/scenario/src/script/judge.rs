@@ -136,9 +136,13 @@ impl Court<'_> {
             Claim::Failed { host, because, within } => {
                 let (_, failure) = self.peer(*host)?.failures().first()?;
                 let (code, at) = (failure.code(), now);
-                let told = format!("at {}, {code}: {failure}", seconds(at.elapsed()));
-                let right = because.as_ref().is_none_or(|wanted| wanted == code)
-                    && within.is_none_or(|within| at.elapsed() <= within);
+                let verdicts: Vec<&str> =
+                    failure.verdicts().iter().map(|verdict| verdict.code.as_str()).collect();
+                let told =
+                    format!("at {}, {code} ({}): {failure}", seconds(at.elapsed()), verdicts.join(", "));
+                let said = |wanted: &String| wanted == code || verdicts.contains(&wanted.as_str());
+                let right =
+                    because.as_ref().is_none_or(said) && within.is_none_or(|within| at.elapsed() <= within);
                 Some(if right { Verdict::Held(told) } else { Verdict::Broken(told) })
             }
             Claim::Lost { .. } | Claim::Translated { .. } => None,

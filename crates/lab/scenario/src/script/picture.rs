@@ -9,6 +9,8 @@ use crate::{Happened, Ladder, Layer, Step};
 
 /// Where the first column stands: left of it is the time.
 const MARGIN: usize = 12;
+/// Beyond this no text goes, if it can go elsewhere.
+const EDGE: usize = 140;
 /// From one column to the next.
 const STRIDE: usize = 22;
 
@@ -107,7 +109,7 @@ impl Canvas {
         let mut line = self.blank();
         let text: Vec<char> = text.chars().collect();
         // A little beyond the right edge is better than away from its arrow.
-        let edge = self.width() + STRIDE + STRIDE / 2;
+        let edge = EDGE.max(self.width());
         let at = (x(column) + 2).min(edge.saturating_sub(text.len()).max(MARGIN + 2));
         write(&mut line, at.saturating_sub(1), &[' ']);
         write(&mut line, at, &text);
