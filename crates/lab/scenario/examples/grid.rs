@@ -1,7 +1,7 @@
 //! The classic grid, timed: `cargo run --release -p sterna-scenario --example grid [SEEDS]`.
 
 use netsim::{Laws, Preset};
-use sterna_scenario::{Grid, table};
+use sterna_scenario::{Grid, html, table};
 
 fn main() {
     let seeds = std::env::args().nth(1).map_or(10, |seeds| seeds.parse().expect("a number of seeds"));
@@ -20,5 +20,9 @@ fn main() {
     println!("{} packets, {} steps", report.packets, report.steps);
     for cell in report.cells.iter().filter(|cell| !cell.agrees) {
         println!("{cell:?}");
+    }
+    if let Some(file) = std::env::var_os("HTML") {
+        std::fs::write(file, html(&report, &grid.ladders(), grid.first_seed))
+            .expect("a file that can be written");
     }
 }

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use netsim::{HostId, Laws, Link, Net, Place, Preset, SegmentId};
+use netsim::{HostId, Laws, Link, Net, Place, PlaceKind, Preset, SegmentId};
 use peer::Configuration;
 use sansio::{Rng, Time};
 
@@ -209,6 +209,9 @@ impl Stage {
         let mut order = vec![host(0)];
         order.extend(self.boxes(0));
         order.push(server);
+        // Where packets end that have no route: those to private addresses, mostly.
+        let core = net.trace().places().find(|&place| net.trace().kind(place) == PlaceKind::Internet);
+        order.extend(core.map(|core| (core, String::new())));
         if self.networks[0] != self.networks[1] {
             order.extend(self.boxes(1).into_iter().rev());
         }

@@ -155,6 +155,7 @@ impl Strings {
             "b": cell.b.name(),
             "result": result(outcome),
             "face": face(cell).0,
+            "took": outcome.took.as_micros() as u64,
             "of": outcome.path_lines(),
             "tally": tally(cell),
             "more": ladder.steps.len().saturating_sub(STEPS),

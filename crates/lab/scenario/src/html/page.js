@@ -41,6 +41,7 @@
   // A run.
   let current = -1;
   const hidden = new Set();
+  let late = false;
   const name = (run) => `${run.a}/${run.b}`;
 
   function open(index, byHand) {
@@ -73,19 +74,30 @@
     data.layers.forEach((layer, index) => {
       const count = run.steps.filter((step) => step[1] === index).length;
       if (!count) return;
-      const label = document.createElement('label');
-      const input = document.createElement('input');
-      input.type = 'checkbox';
-      input.checked = !hidden.has(index);
-      input.addEventListener('change', () => {
-        if (input.checked) hidden.delete(index); else hidden.add(index);
-        draw(run);
-      });
       const dot = document.createElement('i');
       dot.style.background = `var(--${layer})`;
-      label.append(input, dot, `${words[layer]} (${count})`);
-      box.append(label);
+      choice(box, !hidden.has(index), [dot, `${words[layer]} (${count})`], (on) => {
+        if (on) hidden.delete(index); else hidden.add(index);
+        draw(run);
+      });
     });
+    const after = run.steps.filter((step) => step[0] > run.took).length;
+    if (after) {
+      choice(box, late, [`what came after the messages (${after})`], (on) => {
+        late = on;
+        draw(run);
+      });
+    }
+  }
+
+  function choice(box, on, content, change) {
+    const label = document.createElement('label');
+    const input = document.createElement('input');
+    input.type = 'checkbox';
+    input.checked = on;
+    input.addEventListener('change', () => change(input.checked));
+    label.append(input, ...content);
+    box.append(label);
   }
 
   // The ladder.
@@ -108,12 +120,12 @@
   function draw(run) {
     const frame = byId('ladder');
     frame.replaceChildren();
-    const gap = Math.max(190, Math.min(330, (frame.clientWidth - GUTTER - 150) / Math.max(1, run.lanes.length - 1)));
+    const gap = Math.max(186, Math.min(330, (frame.clientWidth - GUTTER - 170) / Math.max(1, run.lanes.length - 1)));
     const x = (lane) => GUTTER + 80 + lane * gap;
     const wide = x(run.lanes.length - 1) + 90;
-    const steps = run.steps.filter((step) => !hidden.has(step[1]));
+    const steps = run.steps.filter((step) => !hidden.has(step[1]) && (late || step[0] <= run.took));
     const heights = steps.map((step) => (step[6].some((stop) => stop[1] === 0) ? 58 : step[5] === null ? 32 : 44));
-    const high = HEAD + heights.reduce((sum, height) => sum + height, 0) + 16;
+    const high = HEAD + heights.reduce((sum, height) => sum + height, 0) + 50;
     const svg = make(frame, 'svg', { width: wide, height: high, viewBox: `0 0 ${wide} ${high}`, role: 'presentation' });
     run.lanes.forEach((lane, index) => {
       make(svg, 'line', { class: `lane ${lane[2]}`, x1: x(index), x2: x(index), y1: HEAD - 8, y2: high });
@@ -124,10 +136,21 @@
       make(head, 'text', { class: 'about', x: x(index), y: 42 }, lane[1]);
     });
     let y = HEAD;
+    let marked = false;
+    const mark = () => {
+      marked = true;
+      const words = run.face === 'failed' ? 'given up' : 'a message has passed each way';
+      make(svg, 'line', { class: 'mark', x1: GUTTER + 6, x2: wide - 8, y1: y + 17, y2: y + 17 });
+      make(svg, 'text', { class: 'time', x: GUTTER - 6, y: y + 21 }, ms(run.took));
+      make(svg, 'text', { class: 'marked', x: (GUTTER + wide) / 2, y: y + 21 }, words);
+      y += 34;
+    };
     steps.forEach((step, index) => {
+      if (!marked && step[0] > run.took) mark();
       row(svg, run, step, y, heights[index], x, wide);
       y += heights[index];
     });
+    if (!marked) mark();
     const rows = [...svg.querySelectorAll('.row')];
     if (rows[0]) rows[0].setAttribute('tabindex', '0');
     byId('details').innerHTML = '<p class="quiet">Choose a step to see its whole way.</p>';
