@@ -92,6 +92,11 @@ fn calls_and_files_through_our_relay() {
 }
 
 #[test]
+fn the_labs_grid_as_a_page() {
+    scenario("grid");
+}
+
+#[test]
 fn the_pages_parts_without_a_browser() {
     let output =
         Command::new("node").arg("browser/parts.mjs").current_dir(FOLDER).output().expect("node starts");

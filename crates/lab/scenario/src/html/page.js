@@ -124,7 +124,7 @@
     const x = (lane) => GUTTER + 80 + lane * gap;
     const wide = x(run.lanes.length - 1) + 90;
     const steps = run.steps.filter((step) => !hidden.has(step[1]) && (late || step[0] <= run.took));
-    const heights = steps.map((step) => (step[6].some((stop) => stop[1] === 0) ? 58 : step[5] === null ? 32 : 44));
+    const heights = steps.map((step) => (step[6].some((stop) => stop[1] === 0 || stop[1] === 3) ? 58 : step[5] === null ? 32 : 44));
     const high = HEAD + heights.reduce((sum, height) => sum + height, 0) + 50;
     const svg = make(frame, 'svg', { width: wide, height: high, viewBox: `0 0 ${wide} ${high}`, role: 'presentation' });
     run.lanes.forEach((lane, index) => {

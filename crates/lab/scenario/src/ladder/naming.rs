@@ -1,6 +1,6 @@
 //! What a packet is, in the words of its protocol.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use netsim::Content;
@@ -78,6 +78,9 @@ pub(crate) struct Namer {
     checks: BTreeSet<TransactionId>,
     /// Transactions whose request asked to use the pair.
     nominations: BTreeSet<TransactionId>,
+    /// What DTLS datagrams were called when their sender sent them, by their last bytes, which no two have in common:
+    /// a relay that passes them on has no idea.
+    sealed: BTreeMap<Vec<u8>, Named>,
 }
 
 impl Namer {
@@ -108,7 +111,10 @@ impl Namer {
                 // Anybody's own packets may begin with any byte.
                 None => own_words(bytes),
             },
-            Packet::Dtls => dtls(bytes, sealed),
+            Packet::Dtls => {
+                let end = bytes[bytes.len().saturating_sub(TAG)..].to_vec();
+                self.sealed.entry(end).or_insert_with(|| dtls(bytes, sealed)).clone()
+            }
             _ => own_words(bytes),
         }
     }
