@@ -7,7 +7,7 @@ use std::time::Duration;
 use netsim::Hostile;
 use sansio::{Machine, Path, Rng, Seed};
 use sterna_peer::{
-    ChannelState, Connection, ConnectionState, DataChannelInit, IceCandidateInit, MessageKind, SendError,
+    ChannelState, ConnectionState, DataChannelInit, IceCandidateInit, MessageKind, SendError,
     SessionDescription,
 };
 use world::{A, B, Signalling, World, seeds};
