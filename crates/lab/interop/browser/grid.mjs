@@ -33,6 +33,7 @@ await run(async () => {
     for (const key of ["ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowRight", "Enter"]) await page.keyboard.press(key);
     assert.equal(await page.locator("#run-title").innerText(), "port-restricted calls symmetric");
     assert.match(await page.locator("#result").innerText(), /through the relay/);
+    await page.getByLabel(/^what came after/).check();
     const ladder = await page.locator("#ladder").textContent();
     const told = ["offer", "candidate srflx", "Allocate error 401", "filtered", "USE-CANDIDATE", "ClientHello", "COOKIE ECHO", "“hello from a”"];
     for (const words of told) assert.ok(ladder?.includes(words), `the ladder does not say ${words}`);
@@ -50,6 +51,7 @@ await run(async () => {
     await page.getByLabel(/^ICE checks/).check();
     assert.deepEqual(complaints, []);
     if (picture && colorScheme === "light") {
+      await page.getByLabel(/^what came after/).uncheck();
       await page.setViewportSize({ width: 1280, height: 3000 });
       await page.evaluate(() => scrollTo(0, 0));
       await page.screenshot({ path: picture, clip: { x: 0, y: 0, width: 1280, height: 1640 } });

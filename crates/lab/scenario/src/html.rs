@@ -50,6 +50,8 @@ pub fn html(report: &Report, ladders: &[(Outcome, Ladder)], seed: u64) -> String
 
 fn summary(report: &Report) -> String {
     let seconds = report.played.as_secs_f64();
+    let all = report.cells.iter().all(|cell| cell.failed == 0);
+    let what = if all { "complete connections" } else { "attempts to connect" };
     let each = report.cells.first().map_or(0, |cell| cell.seeds);
     let agrees = if report.agrees() {
         "Every one of them came out as the theory says."
@@ -57,7 +59,7 @@ fn summary(report: &Report) -> String {
         "Not all of them came out as the theory says: the cells with an exclamation mark did not."
     };
     format!(
-        "{} complete connections, {each} for each pair: ICE, DTLS, SCTP and a message each way, with the code that ships. \
+        "{} {what}, {each} for each pair: ICE, DTLS, SCTP and a message each way, with the code that ships. \
          {seconds:.0} seconds of virtual time, {} packets. {agrees}",
         thousands(report.runs),
         thousands(report.packets),
@@ -101,17 +103,20 @@ fn matrix(report: &Report) -> String {
             let (class, sign, word) = face(cell);
             let doubt = if cell.agrees { "" } else { "<b class=\"doubt\">!</b>" };
             let index = row * report.presets.len() + column;
+            let ms = match cell.connected {
+                0 => String::new(),
+                _ => format!("{:.0}<small> ms</small>", cell.median_ms),
+            };
             let _ = write!(
                 text,
                 "<td><button type=\"button\" class=\"cell {class}\" data-run=\"{index}\" tabindex=\"{}\" \
-                 aria-label=\"{} calls {}: {word}, {:.0} ms\" title=\"{}: {word}\"><span class=\"sign\" aria-hidden=\"true\">{sign}</span>\
-                 <span class=\"ms\">{:.0}<small> ms</small></span>{doubt}</button></td>",
+                 aria-label=\"{} calls {}: {word}{}\" title=\"{}: {word}\"><span class=\"sign\" aria-hidden=\"true\">{sign}</span>\
+                 <span class=\"ms\">{ms}</span>{doubt}</button></td>",
                 if index == 0 { 0 } else { -1 },
                 cell.a,
                 cell.b,
-                cell.median_ms,
+                if cell.connected > 0 { format!(", {:.0} ms", cell.median_ms) } else { String::new() },
                 format_args!("{} × {}", cell.a, cell.b),
-                cell.median_ms,
             );
         }
         text.push_str("</tr>");
