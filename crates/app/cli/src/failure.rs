@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     File,
     /// What arrived is not what was sent.
     Checksum,
+    /// This machine lacks what the command needs: root, a program, a device.
+    Machine,
     /// Ctrl-C.
     Interrupted,
 }
@@ -38,6 +40,7 @@ impl Kind {
             Self::Peer => "peer",
             Self::File => "file",
             Self::Checksum => "checksum",
+            Self::Machine => "machine",
             Self::Interrupted => "interrupted",
         }
     }
@@ -53,6 +56,7 @@ impl Kind {
             Self::Peer => 6,
             Self::File => 7,
             Self::Checksum => 8,
+            Self::Machine => 9,
             Self::Interrupted => 130,
         }
     }

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             Command::Pipe(args) => pipe::run(args, output).await,
             Command::Forward(args) => forward::run(args, output).await,
             Command::Doctor(args) => doctor::run(args, output).await,
-            Command::Lab(args) => lab::run(args, output),
+            Command::Lab(args) => lab::run(args, output).await,
         }
     });
     // A thread that waits for standard input would otherwise keep the process.

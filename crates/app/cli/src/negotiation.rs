@@ -407,7 +407,7 @@ fn way(path: &PathInfo) -> Value {
 }
 
 /// The path as `docs/json.md` describes it.
-fn path_json(path: &PathInfo) -> Value {
+pub(crate) fn path_json(path: &PathInfo) -> Value {
     json!({
         "kind": path.kind.as_str(),
         "local": path.local.as_str(),

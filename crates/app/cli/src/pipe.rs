@@ -44,11 +44,12 @@ pub(crate) async fn run(args: Pipe, output: Output) -> Result<(), Failure> {
     let input_is_terminal = std::io::stdin().is_terminal();
     let talk = talk(&session.channel, tokio::io::stdin(), tokio::io::stdout(), args.both, input_is_terminal);
     let result = session.guard(talk).await;
+    let via = session.via();
     session.close().await;
     let (sent, received) = result?;
     output.event(
         "done",
-        json!({ "bytes": received, "sent": sent, "seconds": round(started.elapsed().as_secs_f64()) }),
+        json!({ "bytes": received, "sent": sent, "seconds": round(started.elapsed().as_secs_f64()), "via": via }),
     );
     Ok(())
 }

@@ -49,13 +49,14 @@ pub(crate) async fn run(args: Receive, output: Output) -> Result<(), Failure> {
     if result.as_ref().is_err_and(|failure| failure.kind == Kind::Interrupted) {
         send::cancel(&session.channel).await;
     }
+    let via = session.via();
     session.close().await;
     let (name, summary) = result?;
     let seconds = meter.seconds();
     let path = if args.overwrite || !args.rename { args.out.join(&name) } else { args.out.clone() };
     let fields = json!({
         "bytes": summary.bytes, "resumed": summary.resumed, "seconds": round(seconds), "sha256": summary.sha256,
-        "path": path,
+        "path": path, "via": via,
     });
     output.event("done", fields);
     output.say(&summary.line("received", seconds));

@@ -23,11 +23,12 @@ pub(crate) async fn run(args: Send, output: Output) -> Result<(), Failure> {
     if result.as_ref().is_err_and(|failure| failure.kind == Kind::Interrupted) {
         send::cancel(&session.channel).await;
     }
+    let via = session.via();
     session.close().await;
     let summary = result?;
     let seconds = meter.seconds();
     let fields = json!({
-        "bytes": summary.bytes, "resumed": summary.resumed, "seconds": round(seconds), "sha256": summary.sha256,
+        "bytes": summary.bytes, "resumed": summary.resumed, "seconds": round(seconds), "sha256": summary.sha256, "via": via,
     });
     output.event("done", fields);
     output.say(&summary.line("sent", seconds));

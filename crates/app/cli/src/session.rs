@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use signal::{
     ConnectError, ConnectOptions, Door, ErrorCode, Hello, Host, Invitation, MeetError, SignalError,
 };
@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::args::Reach;
 use crate::failure::{Failure, Kind};
-use crate::negotiation::{Health, Negotiation};
+use crate::negotiation::{Health, Negotiation, path_json};
 use crate::output::Output;
 use crate::qr;
 use crate::reunion::Reunion;
@@ -107,6 +107,11 @@ impl Session {
             failure = ended => Err(failure),
             failure = interrupt() => Err(failure),
         }
+    }
+
+    /// The path that data takes now, as `docs/json.md` describes it.
+    pub(crate) fn via(&self) -> Value {
+        self.connection.path().as_ref().map_or(Value::Null, path_json)
     }
 
     /// The next channel that the other side opens, the first one not counted.

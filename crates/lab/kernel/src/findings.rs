@@ -3,12 +3,13 @@
 mod kernel;
 mod simulated;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use netsim::{Dependence, Hairpin, Preset};
 use serde_json::{Value, json};
 
-pub use kernel::Prober;
+pub use kernel::{Probed, Prober};
 
 /// What a site does to packets, found out by sending some, as RFC 5780 does.
 ///
@@ -140,6 +141,35 @@ impl Findings {
             "hairpin": if self.udp { Value::from(hairpin_name(self.hairpin)) } else { Value::Null },
             "tcp": self.tcp,
         })
+    }
+}
+
+impl fmt::Display for Findings {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.udp {
+            let ports = if self.preserves_port { "keeps the port" } else { "another port" };
+            match self.mapping {
+                None => f.write_str("no mapping")?,
+                Some(mapping) => write!(f, "{} mapping, {ports}", dependence_name(mapping))?,
+            }
+            match self.filtering {
+                None => f.write_str("; no filtering")?,
+                Some(filtering) => write!(f, "; {} filtering", dependence_name(filtering))?,
+            }
+            match self.hairpin {
+                Hairpin::None => f.write_str("; no hairpin")?,
+                hairpin => write!(f, "; hairpins, {} source", hairpin_name(hairpin))?,
+            }
+        } else {
+            f.write_str("no UDP")?;
+        }
+        let blocked: Vec<_> = Self::TCP_PORTS.into_iter().filter(|port| !self.tcp.contains(port)).collect();
+        match blocked.len() {
+            0 => Ok(()),
+            all if all == Self::TCP_PORTS.len() => f.write_str("; no TCP"),
+            _ => write!(f, "; TCP to {:?} alone", self.tcp),
+        }
     }
 }
 

@@ -37,6 +37,7 @@
 
 mod error;
 mod findings;
+mod grid;
 mod guardian;
 mod lab;
 mod namespace;
@@ -46,7 +47,8 @@ mod stop;
 mod userspace;
 
 pub use error::LabError;
-pub use findings::{Findings, Prober};
+pub use findings::{Findings, Probed, Prober};
+pub use grid::{Grid, Meeting, Pair};
 pub use lab::{Builder, Host, Lab, Made, Site};
 pub use netsim::Preset;
 pub use program::Program;

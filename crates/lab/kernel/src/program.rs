@@ -54,14 +54,19 @@ impl Program {
         }
         // Ctrl-C in a terminal is for us, who then end it.
         command.process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let (sender, lines) = channel();
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut output: Box<dyn Read + Send> = Box::new(child.stdout.take().expect("it is piped"));
+        let mut errors: Box<dyn Read + Send> = Box::new(child.stderr.take().expect("it is piped"));
+        if arguments.first() == Some(&"pipe") {
+            // Its standard output is for data.
+            std::mem::swap(&mut output, &mut errors);
+        }
         std::thread::spawn(move || {
-            output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+            let lines = BufReader::new(output).lines();
+            lines.map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        let mut errors = child.stderr.take().expect("it is piped");
         let complaints = std::thread::spawn(move || {
             let mut text = Vec::new();
             let _ = errors.read_to_end(&mut text);
@@ -104,12 +109,9 @@ impl Program {
         }
     }
 
-    /// The path that it told last, of those events that were read so far.
-    pub fn path(&self) -> Option<&Value> {
-        self.events.iter().rev().find_map(|event| {
-            let tells = ["connected", "path"].iter().any(|name| event["event"] == *name);
-            event.get("path").filter(|_| tells)
-        })
+    /// Ends its standard input, which is open and empty until then.
+    pub fn close_input(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     /// Waits for its end, which must be a good one.

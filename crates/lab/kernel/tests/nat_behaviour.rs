@@ -7,25 +7,25 @@ use std::net::SocketAddr;
 
 use lab::{Agent, lab};
 use netsim::{Dependence, Hairpin, NatBehaviour, PortAssignment, Preset};
-use sterna_kernel::{Builder, Findings, Lab, LabError, Made, Prober};
+use sterna_kernel::{Builder, Findings, Lab, LabError, Made, Probed, Prober};
 
 const PORT: u16 = 5000;
 /// Long enough for a packet through three namespaces, on a busy machine too.
 const SOON: u64 = 3000;
 /// How long one waits for what should not come.
-const SILENCE: u64 = 300;
+const SILENCE: u64 = 150;
 
 #[test]
 fn every_preset_is_what_the_simulator_says() {
     let Some(mut lab) = lab() else { return };
-    let mut prober = Prober::new(&mut lab).unwrap();
-    for preset in Lab::presets() {
-        let (found, made) = prober.preset(&mut lab, preset).unwrap();
-        assert_eq!(found, Findings::simulated(preset), "{preset}");
+    let presets: Vec<_> = Lab::presets().collect();
+    let probed = Prober::new(&mut lab).unwrap().presets(&mut lab, &presets).unwrap();
+    for (preset, probed) in presets.into_iter().zip(probed) {
+        assert_eq!(probed.findings, Findings::simulated(preset), "{preset}");
         // The only box that nftables has no words for.
         let expected =
             if preset == Preset::Cgn { &[Made::Userspace, Made::Kernel][..] } else { &[Made::Kernel] };
-        assert_eq!(made, expected, "{preset}");
+        assert_eq!(probed.made, expected, "{preset}");
     }
 }
 
@@ -33,12 +33,12 @@ fn every_preset_is_what_the_simulator_says() {
 fn so_it_is_when_a_program_makes_it() {
     let Some(mut lab) = lab() else { return };
     lab.set_builder(Builder::Userspace);
-    let mut prober = Prober::new(&mut lab).unwrap();
-    for preset in Lab::presets() {
-        let (found, made) = prober.preset(&mut lab, preset).unwrap();
-        assert_eq!(found, Findings::simulated(preset), "{preset}");
+    let presets: Vec<_> = Lab::presets().collect();
+    let probed = Prober::new(&mut lab).unwrap().presets(&mut lab, &presets).unwrap();
+    for (preset, probed) in presets.into_iter().zip(probed) {
+        assert_eq!(probed.findings, Findings::simulated(preset), "{preset}");
         let plain = preset == Preset::None;
-        assert!(made.iter().all(|made| (*made == Made::Kernel) == plain), "{preset}: {made:?}");
+        assert!(probed.made.iter().all(|made| (*made == Made::Kernel) == plain), "{preset}: {probed:?}");
     }
 }
 
@@ -46,21 +46,23 @@ fn so_it_is_when_a_program_makes_it() {
 fn all_nine_kinds_of_nat_are_what_they_say() {
     use Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
     let Some(mut lab) = lab() else { return };
-    let mut prober = Prober::new(&mut lab).unwrap();
     let all = [EndpointIndependent, AddressDependent, AddressAndPortDependent];
-    for mapping in all {
-        for filtering in all {
-            let behaviour = NatBehaviour {
-                mapping: Some(mapping),
-                filtering: Some(filtering),
-                ports: PortAssignment::Random,
-                hairpin: Hairpin::None,
-                ..NatBehaviour::port_restricted()
-            };
-            let (found, _) = prober.behaviour(&mut lab, behaviour).unwrap();
-            assert_eq!((found.mapping, found.filtering), (Some(mapping), Some(filtering)));
-            assert!(found.udp && found.steady && !found.preserves_port, "{found:?}");
-        }
+    let behaviours: Vec<_> = all
+        .into_iter()
+        .flat_map(|mapping| all.map(|filtering| (Some(mapping), Some(filtering))))
+        .map(|(mapping, filtering)| NatBehaviour {
+            mapping,
+            filtering,
+            ports: PortAssignment::Random,
+            ..NatBehaviour::port_restricted()
+        })
+        .collect();
+    let probed = Prober::new(&mut lab).unwrap().behaviours(&mut lab, &behaviours).unwrap();
+    for (behaviour, Probed { findings, .. }) in behaviours.into_iter().zip(probed) {
+        let found = (findings.mapping, findings.filtering);
+        assert_eq!(found, (behaviour.mapping, behaviour.filtering));
+        assert!(findings.udp && findings.steady && !findings.preserves_port, "{findings:?}");
+        assert_eq!(findings.hairpin, Hairpin::None);
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) enum LabCommand {
     Grid(Grid),
     /// Play scenarios: hosts, networks and what happens to them, out of small files
     Run(Run),
+    /// Let this very program meet itself through NATs of the Linux kernel; needs root
+    #[cfg(target_os = "linux")]
+    Kernel(Kernel),
 }
 
 #[derive(Debug, Args)]
@@ -63,4 +66,28 @@ pub(crate) struct Run {
     /// Draw the ladder: who sent what to whom, and which box rewrote or dropped it
     #[arg(long)]
     pub(crate) ladder: bool,
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+pub(crate) struct Kernel {
+    /// What stands between the two and the internet: names of presets, `classic` or `all`
+    #[arg(long, value_name = "NAME,NAME,…", value_delimiter = ',', default_value = "classic")]
+    pub(crate) presets: Vec<String>,
+
+    /// How often each pair meets
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// How many pairs meet at a time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) lanes: u8,
+
+    /// Find out what each preset does to packets, and let nobody meet
+    #[arg(long)]
+    pub(crate) probe: bool,
+
+    /// Let a program make every NAT (the simulator's own tables between TUN devices), not nftables
+    #[arg(long)]
+    pub(crate) userspace: bool,
 }

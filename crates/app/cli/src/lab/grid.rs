@@ -11,7 +11,7 @@ use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
 /// How wide a terminal is that does not say.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
 
 pub(crate) fn run(args: args::Grid, output: Output) -> Result<(), Failure> {
     if !(0.0..=50.0).contains(&args.loss) {
@@ -54,7 +54,7 @@ pub(crate) fn run(args: args::Grid, output: Output) -> Result<(), Failure> {
 }
 
 /// The presets that were asked for, each once.
-fn presets(names: &[String]) -> Result<Vec<Preset>, Failure> {
+pub(super) fn presets(names: &[String]) -> Result<Vec<Preset>, Failure> {
     let mut presets: Vec<Preset> = Vec::new();
     for name in names {
         let named = match name.trim() {
@@ -96,7 +96,7 @@ fn bar(output: Output, total: u64) -> ProgressBar {
 }
 
 /// Whether standard output takes colours: a terminal, and nobody said `NO_COLOR`.
-fn colours() -> bool {
+pub(super) fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

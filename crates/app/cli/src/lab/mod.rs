@@ -3,14 +3,18 @@
 pub(crate) mod args;
 mod grid;
 mod run;
+#[cfg(target_os = "linux")]
+mod kernel;
 
 use crate::failure::Failure;
 use crate::output::Output;
 use args::{Lab, LabCommand};
 
-pub(crate) fn run(args: Lab, output: Output) -> Result<(), Failure> {
+pub(crate) async fn run(args: Lab, output: Output) -> Result<(), Failure> {
     match args.command {
         LabCommand::Grid(args) => grid::run(args, output),
         LabCommand::Run(args) => run::run(args, output),
+        #[cfg(target_os = "linux")]
+        LabCommand::Kernel(args) => kernel::run(args, output).await,
     }
 }

@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use netsim::{NatBehaviour, Preset};
@@ -23,13 +25,25 @@ pub struct Prober {
     sockets: HashMap<Spot, UdpSocket>,
     _listeners: Vec<TcpListener>,
     sites: u32,
-    words: Word,
+    words: AtomicU32,
+    /// What came to the server, for whoever waits for it.
+    heard: Mutex<HashMap<(Spot, Word), SocketAddr>>,
+}
+
+/// A site, and what was found out about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Probed {
+    /// What it does.
+    pub findings: Findings,
+    /// What its boxes are made of, from the internet inwards.
+    pub made: Vec<Made>,
 }
 
 /// One site under the probe.
 struct Kernel<'a> {
-    prober: &'a mut Prober,
-    site: &'a Site,
+    prober: &'a Prober,
+    site: Site,
     inner: Host,
     neighbour: Host,
     sockets: HashMap<Spot, UdpSocket>,
@@ -51,54 +65,83 @@ impl Prober {
             ports.map(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).collect::<io::Result<_>>()
         })?;
         let _listeners = listeners.map_err(|source| failed("listening", source))?;
-        Ok(Self { server, sockets, _listeners, sites: 0, words: 0 })
+        let (words, heard) = (AtomicU32::new(0), Mutex::default());
+        Ok(Self { server, sockets, _listeners, sites: 0, words, heard })
     }
 
-    /// What a site of this preset does, and what its boxes are made of. The site is added for that.
+    /// What sites of these presets do. They are added for that, and probed all at a time.
     ///
     /// # Errors
     /// As [`Lab::add_site`].
-    pub fn preset(&mut self, lab: &mut Lab, preset: Preset) -> Result<(Findings, Vec<Made>), LabError> {
-        self.sites += 1;
-        let mut site = lab.add_site(&format!("probed{}", self.sites), preset)?;
-        Ok((self.site(lab, &mut site)?, site.made().to_vec()))
+    pub fn presets(&mut self, lab: &mut Lab, presets: &[Preset]) -> Result<Vec<Probed>, LabError> {
+        self.probe(lab, presets, |lab, name, preset| lab.add_site(name, *preset))
     }
 
-    /// The same for a box of one's own.
+    /// The same for boxes of one's own, a site each.
     ///
     /// # Errors
     /// As [`Lab::add_site`].
-    pub fn behaviour(
+    pub fn behaviours(
         &mut self,
         lab: &mut Lab,
-        behaviour: NatBehaviour,
-    ) -> Result<(Findings, Vec<Made>), LabError> {
-        self.sites += 1;
-        let mut site = lab.add_site_behind(&format!("probed{}", self.sites), behaviour)?;
-        Ok((self.site(lab, &mut site)?, site.made().to_vec()))
+        behaviours: &[NatBehaviour],
+    ) -> Result<Vec<Probed>, LabError> {
+        self.probe(lab, behaviours, |lab, name, behaviour| lab.add_site_behind(name, *behaviour))
     }
 
-    fn site(&mut self, lab: &mut Lab, site: &mut Site) -> Result<Findings, LabError> {
-        let number = self.sites;
-        let inner = lab.add_host(site, &format!("inner{number}"))?;
-        let neighbour = lab.add_host(site, &format!("neighbour{number}"))?;
-        let spots =
-            [FOR_MAPPING, FOR_FILTERING, FOR_HAIRPIN].map(|port| (Spot::Inner(port), inner.address()));
+    fn probe<T>(
+        &mut self,
+        lab: &mut Lab,
+        wanted: &[T],
+        add: impl Fn(&mut Lab, &str, &T) -> Result<Site, LabError>,
+    ) -> Result<Vec<Probed>, LabError> {
+        let mut stage = |it: &T| {
+            self.sites += 1;
+            let number = self.sites;
+            let mut site = add(lab, &format!("probed{number}"), it)?;
+            let inner = lab.add_host(&mut site, &format!("inner{number}"))?;
+            let neighbour = lab.add_host(&mut site, &format!("neighbour{number}"))?;
+            Ok((site, inner, neighbour))
+        };
+        let staged = wanted.iter().map(&mut stage).collect::<Result<Vec<_>, LabError>>()?;
+        let prober = &*self;
+        // Probing is waiting, mostly.
+        std::thread::scope(|scope| {
+            let site = |(site, inner, neighbour)| scope.spawn(move || prober.site(site, inner, neighbour));
+            let probes: Vec<_> = staged.into_iter().map(site).collect();
+            let ends = probes.into_iter().map(|probe| match probe.join() {
+                Ok(end) => end,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            ends.collect()
+        })
+    }
+
+    fn site(&self, site: Site, inner: Host, neighbour: Host) -> Result<Probed, LabError> {
+        let spots = [FOR_MAPPING, FOR_FILTERING, FOR_HAIRPIN].map(|port| (Spot::Inner(port), inner.address()));
         let mut sockets = bind(&inner, spots)?;
         sockets.extend(bind(&neighbour, [(Spot::Neighbour(NEIGHBOUR), neighbour.address())])?);
+        let made = site.made().to_vec();
         let heard = HashMap::new();
-        Ok(Findings::of(&mut Kernel { prober: self, site, inner, neighbour, sockets, heard }))
+        let findings = Findings::of(&mut Kernel { prober: self, site, inner, neighbour, sockets, heard });
+        Ok(Probed { findings, made })
+    }
+
+    /// From where a packet came to the server, if it did.
+    fn listen(&self, packet: &(Spot, Word)) -> Option<SocketAddr> {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&self.sockets, &mut heard);
+        heard.get(packet).copied()
     }
 }
 
-impl Kernel<'_> {
-    fn listen(&mut self) {
-        let mut buffer = [0; 64];
-        for (spot, socket) in self.sockets.iter().chain(&self.prober.sockets) {
-            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                if let Ok(word) = buffer[..length].try_into() {
-                    self.heard.insert((*spot, Word::from_be_bytes(word)), from);
-                }
+/// Reads what has come to some sockets.
+fn read(sockets: &HashMap<Spot, UdpSocket>, heard: &mut HashMap<(Spot, Word), SocketAddr>) {
+    let mut buffer = [0; 64];
+    for (spot, socket) in sockets {
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            if let Ok(word) = buffer[..length].try_into() {
+                heard.insert((*spot, Word::from_be_bytes(word)), from);
             }
         }
     }
@@ -119,8 +162,7 @@ impl World for Kernel<'_> {
     }
 
     fn send(&mut self, from: Spot, to: SocketAddr) -> Word {
-        self.prober.words += 1;
-        let word = self.prober.words;
+        let word = self.prober.words.fetch_add(1, Ordering::Relaxed);
         let socket = self.sockets.get(&from).or_else(|| self.prober.sockets.get(&from));
         // A host that is told at once that this is hopeless may fail to: then it does not arrive.
         let _ = socket.map(|socket| socket.send_to(&word.to_be_bytes(), to));
@@ -130,8 +172,9 @@ impl World for Kernel<'_> {
     fn heard(&mut self, packets: &[(Spot, Word)]) -> Vec<Option<SocketAddr>> {
         let mut deadline = Instant::now() + PATIENCE;
         loop {
-            self.listen();
-            let heard: Vec<_> = packets.iter().map(|packet| self.heard.get(packet).copied()).collect();
+            read(&self.sockets, &mut self.heard);
+            let from = |packet| self.heard.get(packet).copied().or_else(|| self.prober.listen(packet));
+            let heard: Vec<_> = packets.iter().map(from).collect();
             if heard.iter().all(Option::is_some) || Instant::now() >= deadline {
                 return heard;
             }

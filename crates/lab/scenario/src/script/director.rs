@@ -178,9 +178,9 @@ impl<'p> Director<'p> {
         let actor = &mut self.actors[host];
         if state != std::mem::replace(&mut actor.state, state) {
             actor.was_connected |= state == ConnectionState::Connected;
-            // A path that is gone for a while the connection looks for by itself; whoever was not found in that time is
-            // called again, as a person would. Perhaps both do; who was called gives way.
-            if state == ConnectionState::Failed && actor.was_connected && restarts {
+            let broken = matches!(state, ConnectionState::Disconnected | ConnectionState::Failed);
+            // Perhaps both do; who was called gives way.
+            if broken && actor.was_connected && restarts {
                 self.stage.world.with(id, Connection::restart_ice);
             }
         }
@@ -297,12 +297,18 @@ impl<'p> Director<'p> {
             return;
         }
         let id = self.stage.hosts[host];
-        if !matches!(self.plan.hosts[host].role, Role::Peer(_)) {
+        let Role::Peer(peer) = &self.plan.hosts[host].role else {
             self.net().stop(id);
             return self.stage.start(self.plan, host);
-        }
+        };
         let interfaces = self.stage.world.interfaces(id);
-        self.stage.world.with(id, |connection, now| connection.set_interfaces(now, interfaces));
+        let restarts = peer.restarts && self.actors[host].partner.is_some();
+        self.stage.world.with(id, |connection, now| {
+            connection.set_interfaces(now, interfaces);
+            if restarts {
+                connection.restart_ice(now);
+            }
+        });
     }
 
     fn with_plain(&mut self, host: usize, wish: impl FnOnce(&mut Plain, Time)) {

@@ -1,5 +1,4 @@
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use netsim::{Forward, HostId, LinkId, Nat, Net, SegmentId, Translator};
 
@@ -10,8 +9,6 @@ use crate::{ServerSetup, Signalling, World};
 
 /// Where STUN and TURN servers listen.
 pub(crate) const SERVER_PORT: u16 = 3478;
-/// How long a connection may be without a path before it fails: what the driver has unless told otherwise.
-const ROAM: Duration = Duration::from_secs(30);
 
 /// A plan's networks and hosts, built.
 pub(crate) struct Stage {
@@ -103,7 +100,6 @@ impl Stage {
                 let mut configuration = self.world.configuration(id, &urls);
                 configuration.certificate = certificate(host);
                 configuration.capture = true;
-                configuration.roam = peer.restarts.then_some(ROAM);
                 if peer.relay_only {
                     configuration.ice_transport_policy = ice::TransportPolicy::Relay;
                 }
