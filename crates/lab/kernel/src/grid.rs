@@ -126,7 +126,8 @@ impl Grid {
             // All of them, before the first error counts.
             ends.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()
         })?;
-        let pairs = done.into_iter().map(|pair| pair.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let pairs =
+            done.into_iter().map(|pair| pair.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
         Ok(pairs.map(|pair| pair.expect("every pair has met")).collect())
     }
 }
@@ -196,8 +197,15 @@ impl Stage {
             &server,
             lab.folder(),
             &[
-                "serve", "--listen", "0.0.0.0", "--public-ip", &relay.to_string(), "--http", &HTTP.to_string(),
-                "--stun", &PORT.to_string(),
+                "serve",
+                "--listen",
+                "0.0.0.0",
+                "--public-ip",
+                &relay.to_string(),
+                "--http",
+                &HTTP.to_string(),
+                "--stun",
+                &PORT.to_string(),
             ],
             stop,
         )?;

@@ -6,9 +6,9 @@ mod lab;
 mod sterna;
 
 use lab::lab;
+use netsim::Preset;
 use scenario::Way;
 use sterna_kernel::{Grid, Lab, Meeting, Stop};
-use netsim::Preset;
 
 /// Attempts of the simulator for each pair.
 const SEEDS: u64 = 5;

@@ -81,7 +81,9 @@ fn without_nftables_it_says_what_to_install() {
     let Some(mut command) = kernel(&["--presets", "none"]) else { return };
     let folder = std::env::temp_dir().join(format!("sterna-no-nft-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
-    let ip = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"].into_iter().find(|it| std::fs::exists(it).unwrap());
+    let ip = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"]
+        .into_iter()
+        .find(|it| std::fs::exists(it).unwrap());
     symlink(ip.unwrap(), folder.join("ip")).unwrap();
     let output = command.env("PATH", &folder).output().unwrap();
     std::fs::remove_dir_all(folder).unwrap();
@@ -142,13 +144,16 @@ fn a_probe_tells_what_each_preset_does() {
     if lab().is_none() {
         return;
     }
-    let Some(mut command) = kernel(&["--probe", "--presets", "full-cone,symmetric", "--json"]) else { return };
+    let Some(mut command) = kernel(&["--probe", "--presets", "full-cone,symmetric", "--json"]) else {
+        return;
+    };
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     let lines = String::from_utf8(output.stdout).unwrap();
     let told: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told: Vec<_> = told.iter().filter(|line| line.get("preset").is_some()).collect();
-    let keys = |n: usize| ["preset", "mapping", "filtering", "hairpin"].map(|key| told[n][key].as_str().unwrap());
+    let keys =
+        |n: usize| ["preset", "mapping", "filtering", "hairpin"].map(|key| told[n][key].as_str().unwrap());
     assert_eq!(told.len(), 2);
     assert_eq!(keys(0), ["full-cone", "endpoint-independent", "endpoint-independent", "none"]);
     assert_eq!(keys(1), ["symmetric", "address-and-port-dependent", "address-and-port-dependent", "none"]);

@@ -92,7 +92,12 @@ fn probe(args: &args::Kernel, presets: &[Preset], output: Output) -> Result<(), 
             output.object(&line);
         }
         let doubt = if agrees { "" } else { "  (the simulator's differs)" };
-        output.say(&format!("{:<width$}  {}; made by {}{doubt}", preset.name(), probed.findings, made.join(" and ")));
+        output.say(&format!(
+            "{:<width$}  {}; made by {}{doubt}",
+            preset.name(),
+            probed.findings,
+            made.join(" and ")
+        ));
     }
     if differing.is_empty() {
         return Ok(());
@@ -154,7 +159,12 @@ fn tell(pairs: &[Pair], simulated: &Report, took: Duration, output: Output) -> R
             output.object(&line);
         }
     }
-    let report = Report { cells, runs: pairs.iter().map(|pair| pair.meetings.len() as u64).sum(), took, ..simulated.clone() };
+    let report = Report {
+        cells,
+        runs: pairs.iter().map(|pair| pair.meetings.len() as u64).sum(),
+        took,
+        ..simulated.clone()
+    };
     if !output.is_json() {
         let width = terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0));
         output.say(scenario::table(&report, width, colours()).trim_end());

@@ -2,9 +2,9 @@
 
 pub(crate) mod args;
 mod grid;
-mod run;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod run;
 
 use crate::failure::Failure;
 use crate::output::Output;

@@ -118,7 +118,8 @@ impl Prober {
     }
 
     fn site(&self, site: Site, inner: Host, neighbour: Host) -> Result<Probed, LabError> {
-        let spots = [FOR_MAPPING, FOR_FILTERING, FOR_HAIRPIN].map(|port| (Spot::Inner(port), inner.address()));
+        let spots =
+            [FOR_MAPPING, FOR_FILTERING, FOR_HAIRPIN].map(|port| (Spot::Inner(port), inner.address()));
         let mut sockets = bind(&inner, spots)?;
         sockets.extend(bind(&neighbour, [(Spot::Neighbour(NEIGHBOUR), neighbour.address())])?);
         let made = site.made().to_vec();
