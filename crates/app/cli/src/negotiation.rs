@@ -335,12 +335,12 @@ impl Negotiation {
                 }
             }
             PeerEvent::ConnectionStateChange(ConnectionState::Connected) => self.up(),
-            PeerEvent::ConnectionStateChange(ConnectionState::Disconnected) if self.was_connected() => {
-                if self.lost.is_none() {
-                    self.lost = Some(Instant::now());
-                    self.output.event("disconnected", json!({}));
-                    self.output.note("the path is silent, looking for another …");
-                }
+            PeerEvent::ConnectionStateChange(ConnectionState::Disconnected)
+                if self.was_connected() && self.lost.is_none() =>
+            {
+                self.lost = Some(Instant::now());
+                self.output.event("disconnected", json!({}));
+                self.output.note("the path is silent, looking for another …");
             }
             PeerEvent::PathChange(_) if self.was_connected() && self.is_connected() => self.tell_path(),
             PeerEvent::Failed(failure) => return Err(self.explain(*failure).await),
