@@ -271,6 +271,7 @@ class Stats {
 
   /** In one line, what was tried directly. */
   tried() {
+    if (!this.direct.length) return "the two sides have no candidates that could be tried directly";
     const [sent, answered] = [this.sent(this.direct), this.answered(this.direct)];
     const came = this.direct.reduce((sum, pair) => sum + (pair.requestsReceived ?? 0), 0);
     return `${this.direct.length} direct pairs were tried with ${sent} checks: ${answered} were answered, ${came} came from the other side`;

@@ -13,6 +13,7 @@ const { Spake2 } = await import(`${PAGE}spake2.js`);
 const { Waiting } = await import(`${PAGE}seal.js`);
 const { fromAddress, fragment, newLink, read, roomName } = await import(`${PAGE}invitation.js`);
 const { describePath, readPath } = await import(`${PAGE}path.js`);
+const { examine, describeVerdicts, WORDS } = await import(`${PAGE}verdict.js`);
 const { qrModules } = await import(`${PAGE}qr.js`);
 const { zip } = await import(`${PAGE}zip.js`);
 
@@ -93,16 +94,17 @@ const stats = (local, remote, more = {}) =>
       { id: "r", type: "remote-candidate", protocol: "udp", ...remote },
     ].map((stat) => [stat.id, stat]),
   );
-const line = (...args) => describePath(readPath(stats(...args), { relayOnly: false }));
+const nothing = { errors: [], servers: [], relayOnly: false, connected: true, ended: true };
+const line = (...args) => describePath(readPath(stats(...args), nothing));
 assert.equal(
   line({ candidateType: "host", address: "192.0.2.1" }, { candidateType: "srflx", address: "192.0.2.2" }),
   "direct · udp4 · host–srflx · 23 ms",
 );
 assert.equal(
   line({ candidateType: "relay", relayProtocol: "tls", url: "turns:relay.example:5349?transport=tcp", address: "2001:db8::1" }, { candidateType: "host" }),
-  "relayed via relay.example:5349 because no direct path is possible between these two networks · tls6 · relay–host · 23 ms",
+  "relayed via relay.example:5349 because the two sides have no candidates that could be tried directly · tls6 · relay–host · 23 ms",
 );
-assert.equal(readPath(new Map(), { relayOnly: false }), null);
+assert.equal(readPath(new Map(), nothing), null);
 
 // A QR code has its three corners, and a text that is too long has none.
 const code = qrModules("http://127.0.0.1:8080/#MDEyMzQ1Njc4OWFiY2RlZg");
@@ -118,4 +120,53 @@ const archive = Buffer.from(await (await zip([
 assert.equal(archive.readUInt32LE(archive.length - 22), 0x06054b50);
 assert.equal(archive.readUInt16LE(archive.length - 12), 2);
 assert.equal(archive.readUInt32LE(14), 0x3610a686, "the CRC-32 of hello");
+
+// Verdicts, as far as a browser can know: each from what getStats and icecandidateerror would show.
+const seenBy = (more) => ({ errors: [], servers: [], relayOnly: false, connected: false, ended: true, ...more });
+const candidate = (type, candidateType, address, port, more = {}) => ({
+  id: `${type}${candidateType}${address}${port}`, type, candidateType, address, port, protocol: "udp", ...more,
+});
+const ours = (...rest) => candidate("local-candidate", ...rest);
+const theirs = (...rest) => candidate("remote-candidate", ...rest);
+const pair = (local, remote, more = {}) => ({
+  id: `${local.id}-${remote.id}`, type: "candidate-pair", localCandidateId: local.id, remoteCandidateId: remote.id,
+  state: "failed", requestsSent: 7, responsesReceived: 0, requestsReceived: 0, ...more,
+});
+const codes = (all, seen) => examine(all, seenBy(seen)).map(({ code }) => code);
+const [own, outer] = [ours("host", "10.0.0.1", 5), ours("srflx", "198.51.100.1", 5, { url: "stun:a.example:3478" })];
+const [host, srflx] = [theirs("host", "10.9.0.1", 6), theirs("srflx", "203.0.113.1", 6)];
+const tried = [own, outer, host, srflx, pair(own, host), pair(own, srflx)];
+const stun = { servers: [{ urls: "stun:a.example" }] };
+const silent = (...urls) => urls.map((url) => ({ url, code: 701, text: "timed out" }));
+assert.deepEqual(codes([], {}), ["no-network"]);
+assert.deepEqual(codes([own], { ended: false }), ["signalling-lost-candidates"]);
+assert.deepEqual(codes([own, theirs("host", "2001:db8::1", 6)], {}), ["family-mismatch"]);
+assert.deepEqual(codes(tried, stun), ["no-relay"]);
+assert.deepEqual(codes([own, outer, host, theirs("srflx", "198.51.100.1", 9), pair(own, theirs("srflx", "198.51.100.1", 9))], stun), ["no-hairpin", "no-relay"]);
+assert.deepEqual(
+  codes([...tried, theirs("prflx", "203.0.113.1", 77)], stun),
+  ["mapping-depends-on-destination", "no-relay"],
+);
+const login = (username) => ({ servers: [{ urls: ["stun:a.example", "turn:t.example"], username }] });
+const refused = [{ url: "turn:t.example:3478?transport=udp", code: 401, text: "Unauthorized" }];
+assert.deepEqual(codes(tried, { ...login("bob"), errors: refused }), ["turn-credentials-wrong"]);
+assert.deepEqual(codes(tried, { ...login("1000000000:bob"), errors: refused }), ["turn-credentials-expired"]);
+assert.deepEqual(codes(tried, { ...login("4000000000:bob"), errors: refused }), ["inconclusive"]);
+for (const [url, code] of [["turn:t.example", "udp"], ["turn:t.example?transport=tcp", "tcp"], ["turns:t.example", "tls"]]) {
+  const servers = [{ urls: ["stun:a.example", url], username: "bob" }];
+  assert.deepEqual(codes(tried, { servers, errors: silent(url) }), [`turn-unreachable-${code}`]);
+}
+const bare = [own, host, pair(own, host)];
+assert.deepEqual(codes(bare, { ...stun, errors: silent("stun:a.example") }), ["stun-unreachable", "no-relay"]);
+const two = { servers: [{ urls: ["stun:a.example", "stun:b.example"] }], errors: silent("stun:a.example", "stun:b.example") };
+assert.deepEqual(codes(bare, two), ["udp-blocked", "no-relay"]);
+const tls = ours("relay", "192.0.2.9", 8, { url: "turns:t.example:443", relayProtocol: "tls" });
+const mixed = { servers: [{ urls: ["turn:t.example", "turns:t.example:443"], username: "bob" }], errors: silent("turn:t.example") };
+assert.deepEqual(codes([...bare, tls], { ...mixed, connected: true }), ["udp-blocked"]);
+const stuck = [own, host, pair(own, host, { state: "succeeded" }), { id: "T", type: "transport", dtlsState: "failed", packetsSent: 9 }];
+assert.deepEqual(codes(stuck, {}), ["dtls-stalled"]);
+// A server that answers on one interface and not on another is no dead server.
+assert.deepEqual(codes(tried, { ...stun, errors: silent("stun:a.example:3478") }), ["no-relay"]);
+for (const [, message] of WORDS) assert.ok(message && !message.endsWith("."));
+assert.match(describeVerdicts(examine(tried, seenBy(stun))), /^no-relay: there is no direct path.*\n· 2 direct pairs .*\n· .*\n→ add a TURN server/);
 console.log("parts: all as they should be");

@@ -68,13 +68,14 @@ impl fmt::Display for Prediction {
 pub fn predict(a: &Place, b: &Place) -> Prediction {
     let said = |path, because: &str| Prediction { path, because: because.to_owned() };
     let direct = |because: &str| said(Expected::Direct, because);
-    // A network of one's own needs no NAT.
-    if let Some(address) =
-        a.addresses.iter().find(|address| b.addresses.iter().any(|other| on_one_link(**address, *other)))
-    {
-        let same = a.nat.mapped.is_empty()
-            || a.nat.mapped.iter().any(|ours| b.nat.mapped.iter().any(|theirs| ours.ip() == theirs.ip()));
-        if same {
+    let shared = a.nat.mapped.iter().any(|ours| b.nat.mapped.iter().any(|theirs| ours.ip() == theirs.ip()));
+    // Private addresses alone prove nothing: every other home has 192.168.1.0/24.
+    if shared {
+        if a.nat.mapped.iter().any(|mapped| mapped.ip().is_loopback()) {
+            return direct("both are on one machine");
+        }
+        let near = |address: &&IpAddr| b.addresses.iter().any(|other| on_one_link(**address, *other));
+        if let Some(address) = a.addresses.iter().find(near) {
             return direct(&format!("both machines are on the network of {address}"));
         }
     }
@@ -93,7 +94,6 @@ pub fn predict(a: &Place, b: &Place) -> Prediction {
     if a.nat.udp.is_none() || b.nat.udp.is_none() {
         return said(Expected::Inconclusive, "it is not known whether UDP gets out of both networks");
     }
-    let shared = a.nat.mapped.iter().any(|ours| b.nat.mapped.iter().any(|theirs| ours.ip() == theirs.ip()));
     if shared {
         return match (a.nat.hairpin, b.nat.hairpin) {
             (Some(true), Some(true)) => direct("both are behind one NAT, which turns packets round"),
@@ -163,10 +163,46 @@ fn both_depend(a: &Place, b: &Place, without: &dyn Fn(&str) -> Prediction) -> Pr
     }
 }
 
-/// Whether two private addresses may be on one link; a guess that the shared public address has to confirm.
+/// Whether two addresses may be on one link.
 fn on_one_link(a: IpAddr, b: IpAddr) -> bool {
     match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => !a.is_loopback() && a != b && a.octets()[..3] == b.octets()[..3],
+        (IpAddr::V4(a), IpAddr::V4(b)) => !a.is_loopback() && a.octets()[..3] == b.octets()[..3],
+        (IpAddr::V6(a), IpAddr::V6(b)) => !a.is_loopback() && a.segments()[..4] == b.segments()[..4],
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(mapping: Dependence, filtering: Dependence, mapped: &str, own: &str) -> Place {
+        let nat =
+            Nat { mapping, filtering, udp: Some(true), mapped: vec![mapped.parse().unwrap()], ..Nat::default() };
+        Place { nat, relay: Some(true), addresses: vec![own.parse().unwrap()] }
+    }
+
+    #[test]
+    fn machines_on_one_network_need_no_nat_and_homes_that_number_alike_are_not_one_network() {
+        use Dependence::AddressAndPortDependent as Port;
+        let a = place(Port, Port, "198.51.100.1:5", "192.168.1.10");
+        let b = place(Port, Port, "198.51.100.1:6", "192.168.1.11");
+        assert_eq!(predict(&a, &b).path, Expected::Direct);
+        let elsewhere = place(Port, Port, "203.0.113.1:6", "192.168.1.10");
+        assert_eq!(predict(&a, &elsewhere).path, Expected::Relayed);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_predicted() {
+        let known = place(Dependence::EndpointIndependent, Dependence::Inconclusive, "198.51.100.1:5", "10.0.0.1");
+        let unknown = place(Dependence::Inconclusive, Dependence::Inconclusive, "203.0.113.1:5", "10.0.1.1");
+        assert_eq!(predict(&known, &unknown).path, Expected::Inconclusive);
+        assert_eq!(predict(&known, &known.clone()).path, Expected::Direct);
+        assert_eq!(predict(&Place::default(), &known).path, Expected::Inconclusive);
+        let mut blocked = known.clone();
+        (blocked.nat.udp, blocked.relay) = (Some(false), Some(false));
+        let mut bare = unknown;
+        bare.relay = Some(false);
+        assert_eq!(predict(&blocked, &bare).path, Expected::Nothing);
     }
 }

@@ -142,7 +142,7 @@ const NOTHING: &[&str] = &[];
 
 #[test]
 fn a_healthy_network_gives_no_verdict() {
-    for seed in seeds(20) {
+    for seed in seeds(8) {
         for a in classic() {
             for b in classic() {
                 let mut world = World::nats(seed, Signalling::default(), [a, b]);
