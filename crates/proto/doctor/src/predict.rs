@@ -177,8 +177,13 @@ mod tests {
     use super::*;
 
     fn place(mapping: Dependence, filtering: Dependence, mapped: &str, own: &str) -> Place {
-        let nat =
-            Nat { mapping, filtering, udp: Some(true), mapped: vec![mapped.parse().unwrap()], ..Nat::default() };
+        let nat = Nat {
+            mapping,
+            filtering,
+            udp: Some(true),
+            mapped: vec![mapped.parse().unwrap()],
+            ..Nat::default()
+        };
         Place { nat, relay: Some(true), addresses: vec![own.parse().unwrap()] }
     }
 
@@ -194,7 +199,8 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_predicted() {
-        let known = place(Dependence::EndpointIndependent, Dependence::Inconclusive, "198.51.100.1:5", "10.0.0.1");
+        let known =
+            place(Dependence::EndpointIndependent, Dependence::Inconclusive, "198.51.100.1:5", "10.0.0.1");
         let unknown = place(Dependence::Inconclusive, Dependence::Inconclusive, "203.0.113.1:5", "10.0.1.1");
         assert_eq!(predict(&known, &unknown).path, Expected::Inconclusive);
         assert_eq!(predict(&known, &known.clone()).path, Expected::Direct);

@@ -4,8 +4,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::args::Reach;
+
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
+    /// Look at two machines: the code that the other one shows with --invite. Both reports are exchanged, a path is
+    /// predicted, and a real connection is made
+    #[arg(value_name = "CODE", conflicts_with = "invite")]
+    pub(crate) code: Option<String>,
+
+    /// Look at two machines: show a code, to be given to `sterna doctor` on the other one
+    #[arg(long)]
+    pub(crate) invite: bool,
+
     /// The server to examine: its page and signalling, its STUN and TURN, its clock [default:
     /// http://127.0.0.1:8080, unless there is --stun or --turn]
     #[arg(long, value_name = "URL", env = "STERNA_SERVER")]
@@ -39,4 +50,17 @@ pub(crate) struct Doctor {
     /// Write what was found into an archive for a bug report, without addresses and names
     #[arg(long, value_name = "FILE.tar")]
     pub(crate) bundle: Option<PathBuf>,
+}
+
+impl Doctor {
+    /// How to find the other machine, if there is to be one.
+    pub(super) fn reach(&self, server: &str) -> Option<Reach> {
+        (self.invite || self.code.is_some()).then(|| Reach {
+            server: self.server.clone().unwrap_or_else(|| server.to_owned()),
+            ca: self.ca.clone(),
+            relay_only: false,
+            no_relay: false,
+            no_trickle: false,
+        })
+    }
 }

@@ -66,6 +66,17 @@ impl Findings {
         Some(ours.as_secs() as i64 - servers.as_secs() as i64)
     }
 
+    /// What decides about the path to another machine.
+    pub(super) fn place(&self) -> doctor::Place {
+        let asked = self.allocations().next().is_some();
+        let own = self.interfaces.iter().filter(|one| one.kind != InterfaceKind::Loopback);
+        doctor::Place {
+            nat: self.nat().map(|nat| evidence(&nat.report)).unwrap_or_default(),
+            relay: asked.then(|| self.has_relay()),
+            addresses: own.map(|one| one.address).collect(),
+        }
+    }
+
     /// The same as evidence.
     pub(super) fn evidence(&self) -> Evidence {
         let clocks = self.visit.as_ref().and_then(|visit| visit.clocks);

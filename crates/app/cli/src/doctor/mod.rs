@@ -13,6 +13,7 @@ mod paint;
 mod picture;
 mod relays;
 mod server;
+mod together;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use self::findings::Findings;
 use self::nat::Nat;
 use self::paint::Paint;
 use self::server::Visit;
+use self::together::{Examined, Meeting};
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::session::{interrupt, is_loopback, trusted};
@@ -39,11 +41,22 @@ const LOOKUP: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: Doctor, output: Output) -> Result<(), Failure> {
     let plan = Plan::new(&args)?;
-    let progress = Progress::new(output);
-    let findings = tokio::select! {
-        findings = examine(&plan, &progress) => findings,
-        failure = interrupt() => return Err(failure),
+    tokio::select! {
+        result = look(&args, &plan, output) => result,
+        failure = interrupt() => Err(failure),
+    }
+}
+
+async fn look(args: &Doctor, plan: &Plan, output: Output) -> Result<(), Failure> {
+    let reach = args.reach(SERVER);
+    // The other side can come while this machine is examined.
+    let meeting = match (&reach, &args.code) {
+        (Some(reach), Some(code)) => Some((Meeting::join(code, reach).await?, reach)),
+        (Some(reach), None) => Some((Meeting::invite(reach, output).await?, reach)),
+        (None, _) => None,
     };
+    let progress = Progress::new(output);
+    let findings = examine(plan, &progress).await;
     progress.end();
     let report = findings.json();
     output.event("report", report.clone());
@@ -55,7 +68,12 @@ pub(crate) async fn run(args: Doctor, output: Output) -> Result<(), Failure> {
             path.display()
         ));
     }
-    outcome(&findings)
+    match meeting {
+        Some((meeting, reach)) => {
+            meeting.compare(Examined { place: findings.place(), report }, reach, output).await
+        }
+        None => outcome(&findings),
+    }
 }
 
 /// What the exit code says. The report has been printed; nothing is left to tell.

@@ -70,6 +70,11 @@ impl Meeting {
                 (Box::new(door), session)
             }
         };
+        let app = &session.hello().app;
+        if app != PURPOSE.app {
+            let message = format!("the other side is there for {app:?}; run `sterna doctor --invite` there");
+            return Err(Failure::new(Kind::Peer, message));
+        }
         let theirs = exchange(&mut session, &ours).await?;
         output.event("theirs", json!({ "report": theirs.report }));
         // In one order on both machines, so that both say the same.
@@ -88,7 +93,8 @@ impl Meeting {
 
 /// Each side tells, and listens.
 async fn exchange(session: &mut signal::Session, ours: &Examined) -> Result<Examined, Failure> {
-    let gone = |error: &dyn std::fmt::Display| Failure::new(Kind::Peer, format!("the other side left: {error}"));
+    let gone =
+        |error: &dyn std::fmt::Display| Failure::new(Kind::Peer, format!("the other side left: {error}"));
     session.send(&Payload::Other(json!({ "examined": ours }))).map_err(|error| gone(&error))?;
     let theirs = async {
         loop {
