@@ -16,6 +16,8 @@ pub enum Payload {
     Description(Value),
     /// `{"candidate":{"candidate":"…","sdpMid":"0","sdpMLineIndex":0}}`; `null` when there are no more.
     Candidate(Option<Value>),
+    /// `{"doctor":{…}}`: what this end knows of itself (`examined`), or of a connection that does not come about (`summary`).
+    Doctor(Value),
     /// Something of a later version: to be ignored.
     #[serde(untagged)]
     Other(Value),
@@ -56,6 +58,9 @@ impl<'de> Deserialize<'de> for Payload {
         if let Some(description) = object.remove("description") {
             return Ok(Self::Description(description));
         }
+        if let Some(doctor) = object.remove("doctor") {
+            return Ok(Self::Doctor(doctor));
+        }
         Ok(match object.remove("candidate") {
             Some(Value::Null) => Self::Candidate(None),
             Some(candidate) => Self::Candidate(Some(candidate)),
@@ -80,6 +85,7 @@ mod tests {
                 Payload::Description(json!({"type": "offer", "sdp": "v=0"}))
             }),
             (json!({"candidate": null}), Payload::Candidate(None)),
+            (json!({"doctor": {"summary": {}}}), Payload::Doctor(json!({"summary": {}}))),
             (
                 json!({"candidate": {"candidate": "c", "sdpMid": "0"}}),
                 Payload::Candidate(Some(json!({"candidate": "c", "sdpMid": "0"}))),

@@ -27,7 +27,7 @@ use self::findings::Findings;
 use self::nat::Nat;
 use self::paint::Paint;
 use self::server::Visit;
-use self::together::{Examined, Meeting};
+use self::together::Examined;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::session::{interrupt, is_loopback, trusted};
@@ -51,8 +51,8 @@ async fn look(args: &Doctor, plan: &Plan, output: Output) -> Result<(), Failure>
     let reach = args.reach(SERVER);
     // The other side can come while this machine is examined.
     let meeting = match (&reach, &args.code) {
-        (Some(reach), Some(code)) => Some((Meeting::join(code, reach).await?, reach)),
-        (Some(reach), None) => Some((Meeting::invite(reach, output).await?, reach)),
+        (Some(reach), Some(code)) => Some((together::join(code, reach).await?, reach)),
+        (Some(reach), None) => Some((together::invite(reach, output).await?, reach)),
         (None, _) => None,
     };
     let progress = Progress::new(output);
@@ -70,6 +70,7 @@ async fn look(args: &Doctor, plan: &Plan, output: Output) -> Result<(), Failure>
     }
     match meeting {
         Some((meeting, reach)) => {
+            let meeting = meeting.await.map_err(|error| Failure::new(Kind::Other, error.to_string()))??;
             meeting.compare(Examined { place: findings.place(), report }, reach, output).await
         }
         None => outcome(&findings),

@@ -22,7 +22,7 @@ const BETTER: Duration = Duration::from_secs(4);
 /// How long a packet may take to come back on a connection that stands.
 const ECHO: Duration = Duration::from_secs(5);
 
-/// What one machine tells the other about itself: `{"examined":{…}}`.
+/// What one machine tells the other about itself: `{"doctor":{"examined":{…}}}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Examined {
     /// What decides about the path.
@@ -31,57 +31,61 @@ pub(crate) struct Examined {
     pub(crate) report: Value,
 }
 
-/// How the two meet.
-pub(crate) enum Meeting {
-    /// This side makes the code.
-    Host(Host),
-    /// This side was given it.
-    Guest(Door),
+/// Two machines that have met.
+pub(crate) struct Meeting {
+    session: signal::Session,
+    place: session::Place,
+    /// Whether this side made the code.
+    host: bool,
+}
+
+/// A meeting to come: the other side may arrive while this machine is examined.
+pub(crate) type Date = tokio::task::JoinHandle<Result<Meeting, Failure>>;
+
+/// Makes a code, shows it, and waits for whoever has it.
+pub(crate) async fn invite(reach: &Reach, output: Output) -> Result<Date, Failure> {
+    let options = session::options(reach)?;
+    let mut host = Host::open(&reach.server, &reach.server, &options).await.map_err(session::not_met)?;
+    session::announce(&host, "sterna doctor", reach, output);
+    Ok(tokio::spawn(async move {
+        let session = host.meet(&Hello::new(PURPOSE.app, "")).await.map_err(session::not_met)?;
+        Meeting { session, place: Box::new(host), host: true }.checked()
+    }))
+}
+
+/// Goes to whoever made the code.
+pub(crate) async fn join(code: &str, reach: &Reach) -> Result<Date, Failure> {
+    let invitation = Invitation::parse(code).map_err(|error| Failure::new(Kind::Code, error.to_string()))?;
+    let options = session::options(reach)?;
+    let mut door = Door::knock(&invitation, &reach.server, &options).await.map_err(session::not_met)?;
+    Ok(tokio::spawn(async move {
+        let session = door.meet(&Hello::new(PURPOSE.app, "")).await.map_err(session::not_met)?;
+        Meeting { session, place: Box::new(door), host: false }.checked()
+    }))
 }
 
 impl Meeting {
-    /// Makes a code and shows it.
-    pub(crate) async fn invite(reach: &Reach, output: Output) -> Result<Self, Failure> {
-        let options = session::options(reach)?;
-        let host = Host::open(&reach.server, &reach.server, &options).await.map_err(session::not_met)?;
-        session::announce(&host, "sterna doctor", reach, output);
-        Ok(Self::Host(host))
-    }
-
-    /// Goes to whoever made the code.
-    pub(crate) async fn join(code: &str, reach: &Reach) -> Result<Self, Failure> {
-        let invitation =
-            Invitation::parse(code).map_err(|error| Failure::new(Kind::Code, error.to_string()))?;
-        let options = session::options(reach)?;
-        Ok(Self::Guest(Door::knock(&invitation, &reach.server, &options).await.map_err(session::not_met)?))
+    /// Whether the other one is a doctor, too.
+    fn checked(self) -> Result<Self, Failure> {
+        let app = &self.session.hello().app;
+        if app == PURPOSE.app {
+            return Ok(self);
+        }
+        let message = format!("the other side is there for {app:?}; run `sterna doctor --invite` there");
+        Err(Failure::new(Kind::Peer, message))
     }
 
     /// Exchanges what both found, predicts, connects, and compares.
     pub(crate) async fn compare(self, ours: Examined, reach: &Reach, output: Output) -> Result<(), Failure> {
-        let hello = Hello::new(PURPOSE.app, "");
-        let first = matches!(self, Self::Host(_));
-        let (place, mut session): (session::Place, signal::Session) = match self {
-            Self::Host(mut host) => {
-                let session = host.meet(&hello).await.map_err(session::not_met)?;
-                (Box::new(host), session)
-            }
-            Self::Guest(mut door) => {
-                let session = door.meet(&hello).await.map_err(session::not_met)?;
-                (Box::new(door), session)
-            }
-        };
-        let app = &session.hello().app;
-        if app != PURPOSE.app {
-            let message = format!("the other side is there for {app:?}; run `sterna doctor --invite` there");
-            return Err(Failure::new(Kind::Peer, message));
-        }
+        let Self { mut session, place, host } = self;
         let theirs = exchange(&mut session, &ours).await?;
         output.event("theirs", json!({ "report": theirs.report }));
         // In one order on both machines, so that both say the same.
-        let prediction = match first {
+        let prediction = match host {
             true => doctor::predict(&ours.place, &theirs.place),
             false => doctor::predict(&theirs.place, &ours.place),
         };
+        output.say("");
         output.say(&summary("this machine", &ours.place));
         output.say(&summary("the other machine", &theirs.place));
         output.say(&format!("expected: {prediction}"));
@@ -95,10 +99,10 @@ impl Meeting {
 async fn exchange(session: &mut signal::Session, ours: &Examined) -> Result<Examined, Failure> {
     let gone =
         |error: &dyn std::fmt::Display| Failure::new(Kind::Peer, format!("the other side left: {error}"));
-    session.send(&Payload::Other(json!({ "examined": ours }))).map_err(|error| gone(&error))?;
+    session.send(&Payload::Doctor(json!({ "examined": ours }))).map_err(|error| gone(&error))?;
     let theirs = async {
         loop {
-            if let Payload::Other(mut value) = session.next().await.map_err(|error| gone(&error))?
+            if let Payload::Doctor(mut value) = session.next().await.map_err(|error| gone(&error))?
                 && let Some(examined) = value.get_mut("examined").map(Value::take)
             {
                 return serde_json::from_value(examined).map_err(|error| {
