@@ -205,7 +205,7 @@ impl Negotiation {
                 }
                 Ok(())
             }
-            Payload::Other(value) => {
+            Payload::Doctor(value) => {
                 if let Some(summary) = doctor_word(&value) {
                     self.connection.set_remote_summary(summary);
                     self.tell_evidence();
@@ -220,7 +220,7 @@ impl Negotiation {
     fn tell_evidence(&mut self) {
         if !std::mem::replace(&mut self.told_evidence, true) {
             let summary = self.connection.report().evidence.summary();
-            self.say(&Payload::Other(json!({ "doctor": summary })));
+            self.say(&Payload::Doctor(json!({ "summary": summary })));
         }
     }
 
@@ -231,7 +231,7 @@ impl Negotiation {
         self.tell_evidence();
         let theirs = async {
             while let (_, Ok(payload)) = next(&mut self.lines).await {
-                if let Payload::Other(value) = payload
+                if let Payload::Doctor(value) = payload
                     && let Some(summary) = doctor_word(&value)
                 {
                     return Some(Box::new(summary));
@@ -393,9 +393,9 @@ async fn next(lines: &mut [signal::Session]) -> (usize, Result<Payload, SessionE
     }
 }
 
-/// What the other side says of its own evidence: `{"doctor":{…}}`.
+/// What the other side says of its own evidence: `{"doctor":{"summary":{…}}}`.
 fn doctor_word(value: &Value) -> Option<sterna::Summary> {
-    serde_json::from_value(value.get("doctor")?.clone()).ok()
+    serde_json::from_value(value.get("summary")?.clone()).ok()
 }
 
 /// What makes one path another one: all but how long its round trip takes, and how it is explained.

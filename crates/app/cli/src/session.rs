@@ -132,7 +132,7 @@ impl Session {
 }
 
 /// Shows the code, the link and the QR code.
-fn announce(host: &Host, command: &str, reach: &Reach, output: Output) {
+pub(crate) fn announce(host: &Host, command: &str, reach: &Reach, output: Output) {
     let code = host.code().map(ToString::to_string).unwrap_or_default();
     let link = host.link().map(ToString::to_string).unwrap_or_default();
     let local = reach.server.contains("127.0.0.1") || reach.server.contains("localhost");
@@ -149,7 +149,7 @@ fn announce(host: &Host, command: &str, reach: &Reach, output: Output) {
 }
 
 /// How to reach the server.
-fn options(reach: &Reach) -> Result<ConnectOptions, Failure> {
+pub(crate) fn options(reach: &Reach) -> Result<ConnectOptions, Failure> {
     trusted(reach.ca.as_deref())
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn trusted(ca: Option<&std::path::Path>) -> Result<ConnectOptions, Fa
     Ok(options)
 }
 
-fn not_met(error: MeetError) -> Failure {
+pub(crate) fn not_met(error: MeetError) -> Failure {
     let kind = match &error {
         MeetError::Connect(ConnectError::BadUrl(_)) | MeetError::Link(_) => Kind::Usage,
         MeetError::Connect(_) => Kind::Server,
@@ -183,7 +183,7 @@ fn not_met(error: MeetError) -> Failure {
 }
 
 /// Connects to whom we met.
-async fn connect(
+pub(crate) async fn connect(
     place: Place,
     session: signal::Session,
     reunion: Reunion,

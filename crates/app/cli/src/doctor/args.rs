@@ -61,6 +61,7 @@ impl Doctor {
             relay_only: false,
             no_relay: false,
             no_trickle: false,
+            no_port_mapping: false,
         })
     }
 }

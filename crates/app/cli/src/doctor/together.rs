@@ -11,7 +11,9 @@ use sterna::{PathInfo, PathKind};
 
 use crate::args::Reach;
 use crate::failure::{Failure, Kind};
+use crate::negotiation::path_json;
 use crate::output::{Output, verdict_json};
+use crate::reunion::Reunion;
 use crate::session::{self, Purpose};
 
 const PURPOSE: Purpose = Purpose { app: "doctor", channel: "doctor" };
@@ -124,7 +126,8 @@ async fn attempt(
     reach: &Reach,
     output: Output,
 ) -> Result<PathInfo, Failure> {
-    let session = session::connect(place, session, PURPOSE, reach, output).await?;
+    let reunion = Reunion::new(&reach.server, session::options(reach)?, Hello::new(PURPOSE.app, ""));
+    let session = session::connect(place, session, reunion, PURPOSE, reach, output).await?;
     let began = Instant::now();
     let mut path = session.connection.path();
     while path.as_ref().is_none_or(|path| path.kind == PathKind::Relayed) && began.elapsed() < BETTER {
@@ -171,7 +174,7 @@ fn told(
             "because": prediction.because,
             "found": found.as_str(),
             "held": held,
-            "path": attempt.as_ref().ok().map(session::path_json),
+            "path": attempt.as_ref().ok().map(path_json),
             "took_ms": crate::output::round(took.as_secs_f64() * 1000.0),
             "verdicts": verdicts.iter().map(verdict_json).collect::<Vec<_>>(),
         }),
