@@ -109,6 +109,14 @@ impl Program {
         }
     }
 
+    /// The path that it told last, of those events that were read so far.
+    pub fn path(&self) -> Option<&Value> {
+        self.events.iter().rev().find_map(|event| {
+            let tells = ["connected", "path"].iter().any(|name| event["event"] == *name);
+            event.get("path").filter(|_| tells)
+        })
+    }
+
     /// Ends its standard input, which is open and empty until then.
     pub fn close_input(&mut self) {
         drop(self.child.stdin.take());

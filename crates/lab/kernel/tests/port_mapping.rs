@@ -81,8 +81,8 @@ impl Drop for Daemon {
 
 /// The rules that map ports now.
 fn mappings(router: &Host) -> String {
-    let output = router.command("nft").args(["list", "chain", "inet", "filter", "prerouting_miniupnpd"]);
-    let output = { output }.output().unwrap();
+    let mut command = router.command("nft");
+    let output = command.args(["list", "chain", "inet", "filter", "prerouting_miniupnpd"]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains("dnat")).collect()
 }
 
