@@ -207,7 +207,7 @@ async fn a_client_that_falls_silent_is_noticed() {
     let join = json!({"type": "join", "room": "garden"}).to_string();
     futures_util::SinkExt::send(&mut socket, join.into()).await.unwrap();
     let Event::PeerJoined(mut peer) = a.next().await.unwrap() else { panic!() };
-    assert_eq!(peer.next().await, Err(Gone::Lost));
+    assert_eq!(peer.next().await, Err(Gone::Silent));
 }
 
 #[tokio::test]
