@@ -3,8 +3,22 @@ use std::net::SocketAddr;
 
 use sansio::Path;
 
+#[cfg(target_os = "linux")]
+use crate::linux::Headers;
+#[cfg(not(target_os = "linux"))]
+use crate::portable::Headers;
+
 /// Room for one bundle: the largest UDP payload, rounded up.
 pub(crate) const BUNDLE_BYTES: usize = 1 << 16;
+/// From one buffer to the next: somewhat more, for [`Bundles::SLACK`] at both ends, and because the first bytes of all
+/// buffers would contend for the same few lines of the CPU's caches otherwise.
+const STRIDE: usize = BUNDLE_BYTES + 21 * 64;
+
+/// Where the buffer `at` lies.
+pub(crate) fn slot(at: usize) -> std::ops::Range<usize> {
+    let start = at * STRIDE + Bundles::SLACK;
+    start..start + BUNDLE_BYTES
+}
 
 /// What arrived together from one sender: datagrams of one size back to back; the last may be shorter.
 #[derive(Debug)]
@@ -25,6 +39,17 @@ impl<'a> Bundle<'a> {
     }
 }
 
+/// A bundle without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// The way it came, as in [`Bundle`].
+    pub path: Path,
+    /// Bytes of each datagram but perhaps the last.
+    pub segment: usize,
+    /// Where in [`Bundles::bytes`] the datagrams lie, one after another.
+    pub range: std::ops::Range<usize>,
+}
+
 /// Where and what one bundle is.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
@@ -39,18 +64,28 @@ pub(crate) struct Arrival {
 /// Memory is touched only as far as datagrams fill it. One set serves any number of sockets in turn.
 pub struct Bundles {
     pub(crate) buffers: Vec<u8>,
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    pub(crate) headers: Headers,
     pub(crate) arrivals: Vec<Arrival>,
     pub(crate) capacity: usize,
 }
 
 impl Bundles {
     /// The most bundles that one call receives.
-    pub const MAX: usize = 32;
+    pub const MAX: usize = 128;
+
+    /// Bytes in front of each bundle and behind it that are nobody's: there is room for a header or for padding.
+    pub const SLACK: usize = 64;
 
     /// Buffers for `capacity` bundles (1 to [`Bundles::MAX`], clamped) of up to 64 KiB each.
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, Self::MAX);
-        Self { buffers: vec![0; capacity * BUNDLE_BYTES], arrivals: Vec::with_capacity(capacity), capacity }
+        Self {
+            buffers: vec![0; capacity * STRIDE],
+            headers: Headers::new(capacity),
+            arrivals: Vec::with_capacity(capacity),
+            capacity,
+        }
     }
 
     /// How many bundles the last call received.
@@ -73,12 +108,34 @@ impl Bundles {
         self.arrivals.clear();
     }
 
-    /// The bundles of the last call.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = Bundle<'_>> {
-        self.buffers.chunks_mut(BUNDLE_BYTES).zip(&self.arrivals).map(|(buffer, arrival)| Bundle {
+    /// Where the bundle `at` of the last call came from, and where in [`Bundles::bytes`] it lies. For those who pass
+    /// the bytes on as they are.
+    pub fn arrival(&self, at: usize) -> Option<Arrived> {
+        let arrival = self.arrivals.get(at)?;
+        let start = slot(at).start;
+        Some(Arrived {
             path: Path::udp(arrival.local, arrival.remote),
             segment: arrival.segment,
-            bytes: &mut buffer[..arrival.length],
+            range: start..start + arrival.length,
+        })
+    }
+
+    /// All buffers in one piece.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffers
+    }
+
+    /// The same, to be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffers
+    }
+
+    /// The bundles of the last call.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = Bundle<'_>> {
+        self.buffers.chunks_mut(STRIDE).zip(&self.arrivals).map(|(buffer, arrival)| Bundle {
+            path: Path::udp(arrival.local, arrival.remote),
+            segment: arrival.segment,
+            bytes: &mut buffer[Self::SLACK..][..arrival.length],
         })
     }
 }

@@ -7,7 +7,8 @@
 //! place; systems other than Linux send and receive datagram by datagram. The caller sees no difference but speed.
 //!
 //! Nothing here starts a task or owns a buffer of received bytes: the caller waits for readiness, brings its
-//! [`Bundles`], and may share one set among any number of sockets.
+//! [`Bundles`], and may share one set among any number of sockets. [`Socket`] lives in a tokio runtime; a
+//! [`BareSocket`] is for whoever has a loop of his own.
 //!
 //! ```
 //! use sterna_udp::{Bundles, Outcome, Socket, Transmit};
@@ -38,7 +39,9 @@
 
 #![allow(unsafe_code)] // The system calls of `linux`; each block says why it is sound.
 
+mod bare;
 mod bundle;
+mod handle;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(any(test, not(target_os = "linux")))]
@@ -47,6 +50,7 @@ mod segments;
 mod socket;
 mod transmit;
 
-pub use bundle::{Bundle, Bundles};
+pub use bare::BareSocket;
+pub use bundle::{Arrived, Bundle, Bundles};
 pub use socket::{Config, Socket};
 pub use transmit::{Outcome, Transmit};

@@ -1,17 +1,17 @@
 //! `sendmsg` with `UDP_SEGMENT`, `sendmmsg`, and `recvmmsg` with `UDP_GRO`.
 
 use std::io::{self, IoSlice};
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::{c_int, c_void};
 use sansio::{MAX_BATCH_BYTES, MAX_BATCH_SEGMENTS};
 use socket2::{SockAddr, SockRef};
-use tokio::net::UdpSocket;
 
-use crate::bundle::{Arrival, BUNDLE_BYTES};
+use crate::bundle::{Arrival, BUNDLE_BYTES, slot};
+use crate::handle::Handle;
 use crate::segments::Segments;
 use crate::socket::is_transient;
 use crate::{Bundles, Config, Outcome, Transmit};
@@ -72,7 +72,7 @@ impl State {
         self.segment_below.load(Ordering::Relaxed) > 0
     }
 
-    pub(crate) fn send(&self, socket: &UdpSocket, transmit: &Transmit<'_>) -> Outcome {
+    pub(crate) fn send(&self, socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
         let total: usize = transmit.bytes.iter().map(|piece| piece.len()).sum();
         if total == 0 {
             return Outcome::Sent;
@@ -82,7 +82,7 @@ impl State {
             || one_call && transmit.segment < self.segment_below.load(Ordering::Relaxed)
         {
             let segment = (total > transmit.segment).then_some(transmit.segment as u16);
-            match or_blocked(socket, || send_message(socket.as_raw_fd(), transmit, segment)) {
+            match or_blocked(socket, || send_message(fd(socket), transmit, segment)) {
                 Ok(()) => return Outcome::Sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Outcome::Blocked { sent: 0 };
@@ -105,13 +105,13 @@ impl State {
 
     pub(crate) fn receive(
         &self,
-        socket: &UdpSocket,
+        socket: &impl Handle,
         local: SocketAddr,
         bundles: &mut Bundles,
     ) -> io::Result<()> {
         let mut skipped = 0;
         loop {
-            match receive_messages(socket.as_raw_fd(), local, bundles) {
+            match receive_messages(fd(socket), local, bundles) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_transient(&error) && skipped < MAX_SKIPPED => skipped += 1,
                 result => return result,
@@ -120,14 +120,16 @@ impl State {
     }
 }
 
-/// Tries at once, and if that blocks, again in tokio's terms, so that waiting for writability works.
-fn or_blocked<T>(socket: &UdpSocket, mut send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+/// Tries at once, and if that blocks, again in the terms of whoever waits for writability.
+fn or_blocked<T>(socket: &impl Handle, mut send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match send() {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            socket.try_io(tokio::io::Interest::WRITABLE, send)
-        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.blocked(send),
         result => result,
     }
+}
+
+fn fd(socket: &impl Handle) -> RawFd {
+    socket.socket().as_raw_fd()
 }
 
 fn is(error: &io::Error, number: c_int) -> bool {
@@ -140,7 +142,7 @@ fn refuses_segmentation(error: &io::Error) -> bool {
 }
 
 /// Sends the datagrams one by one, many a call.
-fn send_each(socket: &UdpSocket, transmit: &Transmit<'_>) -> Outcome {
+fn send_each(socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
     let name = SockAddr::from(transmit.to);
     let mut control = Control::new();
     control.put_source(transmit.from);
@@ -176,7 +178,7 @@ fn send_each(socket: &UdpSocket, transmit: &Transmit<'_>) -> Outcome {
                 // SAFETY: the headers point to `name`, `pieces` and `control`, which live until after the call and
                 // are only read by it.
                 let sent = unsafe {
-                    libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0)
+                    libc::sendmmsg(fd(socket), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0)
                 };
                 if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
             });
@@ -287,42 +289,81 @@ impl Control {
     }
 }
 
+/// What `recvmmsg` is told about the buffers of one [`Bundles`], written once and used again and again.
+pub(crate) struct Headers {
+    messages: Vec<libc::mmsghdr>,
+    pieces: Vec<libc::iovec>,
+    names: Vec<libc::sockaddr_storage>,
+    controls: Vec<Control>,
+    /// How many the system has written to since they were last made ready.
+    used: usize,
+}
+
+// SAFETY: the pointers in it lead to memory that it owns, or are written anew before each use.
+unsafe impl Send for Headers {}
+// SAFETY: nothing is reached through a shared reference.
+unsafe impl Sync for Headers {}
+
+impl Headers {
+    pub(crate) fn new(capacity: usize) -> Self {
+        // SAFETY: all zeros is a valid `sockaddr_storage`.
+        let mut names = vec![unsafe { mem::zeroed::<libc::sockaddr_storage>() }; capacity];
+        let controls = vec![Control::new(); capacity];
+        let mut pieces = vec![libc::iovec { iov_base: std::ptr::null_mut(), iov_len: BUNDLE_BYTES }; capacity];
+        let (names_at, pieces_at) = (names.as_mut_ptr(), pieces.as_mut_ptr());
+        let messages = (0..capacity)
+            .map(|at| {
+                // SAFETY: all zeros is a valid `mmsghdr`; `at` is within both.
+                unsafe {
+                    let mut message: libc::mmsghdr = mem::zeroed();
+                    message.msg_hdr.msg_name = names_at.add(at).cast();
+                    message.msg_hdr.msg_iov = pieces_at.add(at);
+                    message.msg_hdr.msg_iovlen = 1;
+                    message
+                }
+            })
+            .collect();
+        Self { messages, pieces, names, controls, used: capacity }
+    }
+
+    /// Makes them ready for a call that fills `buffers`.
+    fn prepare(&mut self, buffers: &mut [u8]) -> &mut [libc::mmsghdr] {
+        let base = buffers.as_mut_ptr();
+        for (at, piece) in self.pieces.iter_mut().enumerate() {
+            let range = slot(at);
+            debug_assert!(range.end <= buffers.len());
+            piece.iov_base = base.wrapping_add(range.start).cast();
+        }
+        // The system says how much it wrote where it was told how much room there is.
+        for (message, control) in self.messages[..self.used].iter_mut().zip(&mut self.controls) {
+            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            message.msg_hdr.msg_control = control.bytes.as_mut_ptr().cast::<c_void>();
+            message.msg_hdr.msg_controllen = CONTROL_BYTES as _;
+        }
+        self.used = 0;
+        &mut self.messages
+    }
+}
+
 /// One `recvmmsg`. Fills `bundles` from its first buffer.
 fn receive_messages(fd: RawFd, local: SocketAddr, bundles: &mut Bundles) -> io::Result<()> {
-    let count = bundles.capacity;
-    let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; Bundles::MAX];
-    let mut controls = [const { MaybeUninit::<Control>::uninit() }; Bundles::MAX];
-    let mut pieces = [const { MaybeUninit::<libc::iovec>::uninit() }; Bundles::MAX];
-    let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; Bundles::MAX];
-    for (at, buffer) in bundles.buffers.chunks_exact_mut(BUNDLE_BYTES).enumerate().take(count) {
-        let piece = pieces[at]
-            .write(libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: buffer.len() });
-        // SAFETY: all zeros is a valid `mmsghdr`.
-        let message = messages[at].write(unsafe { mem::zeroed() });
-        message.msg_hdr.msg_name = names[at].as_mut_ptr().cast::<c_void>();
-        message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-        message.msg_hdr.msg_iov = piece;
-        message.msg_hdr.msg_iovlen = 1;
-        message.msg_hdr.msg_control = controls[at].as_mut_ptr().cast::<c_void>();
-        message.msg_hdr.msg_controllen = CONTROL_BYTES as _;
-    }
-    // SAFETY: the first `count` headers are initialised just above and point to buffers of the stated lengths that
-    // live until after the call.
+    let messages = bundles.headers.prepare(&mut bundles.buffers);
+    // SAFETY: the headers point to names, pieces and control messages that `Headers` owns, and the pieces to one
+    // buffer each of `bundles`; all live until after the call and nothing else touches them meanwhile.
     let received = unsafe {
         libc::recvmmsg(
             fd,
-            messages.as_mut_ptr().cast::<libc::mmsghdr>(),
-            count as libc::c_uint,
+            messages.as_mut_ptr(),
+            messages.len() as libc::c_uint,
             libc::MSG_DONTWAIT as _,
             std::ptr::null_mut(),
         )
     };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    for (name, message) in names.iter().zip(&messages).take(received) {
-        // SAFETY: initialised above, updated by the kernel.
-        let message = unsafe { message.assume_init_ref() };
+    bundles.headers.used = received;
+    for (message, name) in bundles.headers.messages.iter().zip(&bundles.headers.names).take(received) {
         // SAFETY: the kernel wrote a socket address of `msg_namelen` bytes here.
-        let remote = unsafe { address(name.as_ptr(), message.msg_hdr.msg_namelen) };
+        let remote = unsafe { address(name, message.msg_hdr.msg_namelen) };
         let length = (message.msg_len as usize).min(BUNDLE_BYTES);
         let mut arrival = Arrival { remote: remote.unwrap_or(UNKNOWN), local, length, segment: length };
         // SAFETY: the header is as the kernel left it, its control buffer is alive and written up to
@@ -376,21 +417,20 @@ unsafe fn read_control(header: &libc::msghdr, arrival: &mut Arrival) {
 ///
 /// # Safety
 /// `name` holds a socket address of `length` bytes.
-unsafe fn address(name: *const libc::sockaddr_storage, length: libc::socklen_t) -> Option<SocketAddr> {
+unsafe fn address(name: &libc::sockaddr_storage, length: libc::socklen_t) -> Option<SocketAddr> {
     if (length as usize) < size_of::<libc::sockaddr_in>() {
         return None;
     }
-    // SAFETY: at least the family is there.
-    match c_int::from(unsafe { (*name).ss_family }) {
+    match c_int::from(name.ss_family) {
         libc::AF_INET => {
             // SAFETY: the family says what it is, and the length was checked.
-            let name = unsafe { &*name.cast::<libc::sockaddr_in>() };
+            let name = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(name.sin_addr.s_addr.to_ne_bytes());
             Some(SocketAddr::new(ip.into(), u16::from_be(name.sin_port)))
         }
         libc::AF_INET6 if length as usize >= size_of::<libc::sockaddr_in6>() => {
             // SAFETY: the family says what it is, and the length was checked.
-            let name = unsafe { &*name.cast::<libc::sockaddr_in6>() };
+            let name = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
             let port = u16::from_be(name.sin6_port);
             Some(std::net::SocketAddrV6::new(ip, port, 0, name.sin6_scope_id).into())

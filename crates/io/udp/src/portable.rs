@@ -6,9 +6,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use socket2::SockRef;
-use tokio::net::UdpSocket;
 
-use crate::bundle::{Arrival, BUNDLE_BYTES};
+use crate::bundle::{Arrival, slot};
+use crate::handle::Handle;
 use crate::segments::Segments;
 use crate::socket::is_transient;
 use crate::{Bundles, Config, Outcome, Transmit};
@@ -17,6 +17,17 @@ use crate::{Bundles, Config, Outcome, Transmit};
 const MAX_PIECES: usize = 64;
 /// Errors of the network that one call skips.
 const MAX_SKIPPED: usize = 16;
+
+/// What receiving is told about the buffers: nothing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) struct Headers;
+
+#[cfg(not(target_os = "linux"))]
+impl Headers {
+    pub(crate) fn new(_: usize) -> Self {
+        Self
+    }
+}
 
 /// What a socket remembers about its system: nothing.
 pub(crate) struct State;
@@ -35,7 +46,7 @@ impl State {
         false
     }
 
-    pub(crate) fn send(&self, socket: &UdpSocket, transmit: &Transmit<'_>) -> Outcome {
+    pub(crate) fn send(&self, socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
         let to = transmit.to.into();
         let mut segments = Segments::new(transmit.bytes, transmit.segment);
         let mut pieces = Vec::new();
@@ -47,8 +58,7 @@ impl State {
                 Some(length) => length,
                 None => return Outcome::Lost(io::ErrorKind::InvalidInput.into()),
             };
-            let socket = SockRef::from(socket);
-            match socket.send_to_vectored(&pieces, &to) {
+            match socket.socket().send_to_vectored(&pieces, &to) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Blocked { sent },
                 Err(error) => lost = lost.or(Some(error)),
@@ -59,15 +69,14 @@ impl State {
 
     pub(crate) fn receive(
         &self,
-        socket: &UdpSocket,
+        socket: &impl Handle,
         local: SocketAddr,
         bundles: &mut Bundles,
     ) -> io::Result<()> {
-        let socket = SockRef::from(socket);
+        let socket = socket.socket();
         let mut skipped = 0;
         while bundles.arrivals.len() < bundles.capacity {
-            let start = bundles.arrivals.len() * BUNDLE_BYTES;
-            let buffer = &mut bundles.buffers[start..start + BUNDLE_BYTES];
+            let buffer = &mut bundles.buffers[slot(bundles.arrivals.len())];
             // `u8` and `MaybeUninit<u8>` have one layout; socket2 writes only initialised bytes.
             // SAFETY: the slice is valid for writes of its length, and nothing uninitialised is written through it.
             let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [std::mem::MaybeUninit<u8>]) };
@@ -90,6 +99,7 @@ mod tests {
     use std::io::IoSlice;
 
     use super::*;
+    use tokio::net::UdpSocket;
 
     fn socket() -> UdpSocket {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -78,19 +78,8 @@ impl Socket {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind_with(local: SocketAddr, config: &Config) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        if local.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        #[cfg(all(unix, not(target_os = "solaris"), not(target_os = "illumos")))]
-        if config.reuse_port {
-            socket.set_reuse_port(true)?;
-        }
-        system::enlarge_buffers(SockRef::from(&socket), config);
+        let (socket, system) = open(local, config)?;
         let wildcard = local.ip().is_unspecified();
-        let system = system::State::new(SockRef::from(&socket), local, config)?;
-        socket.bind(&local.into())?;
         let io = UdpSocket::from_std(socket.into())?;
         let local = io.local_addr()?;
         Ok(Self { io, local, wildcard, system })
@@ -191,6 +180,23 @@ impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("local", &self.local).finish_non_exhaustive()
     }
+}
+
+/// A socket that is bound as `config` says and does not block.
+pub(crate) fn open(local: SocketAddr, config: &Config) -> io::Result<(socket2::Socket, system::State)> {
+    let socket = socket2::Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if local.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    #[cfg(all(unix, not(target_os = "solaris"), not(target_os = "illumos")))]
+    if config.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    system::enlarge_buffers(SockRef::from(&socket), config);
+    let system = system::State::new(SockRef::from(&socket), local, config)?;
+    socket.bind(&local.into())?;
+    Ok((socket, system))
 }
 
 /// Whether `error` tells of the network or the other end, and not of the socket.

@@ -41,6 +41,7 @@
 //! ```
 
 mod batches;
+mod hash;
 mod machine;
 mod outbox;
 mod path;
@@ -50,6 +51,7 @@ mod time;
 mod timers;
 
 pub use batches::{Batch, Batches, MAX_BATCH_BYTES, MAX_BATCH_SEGMENTS};
+pub use hash::{KeyedHash, KeyedHasher};
 pub use machine::{Datagram, Machine};
 pub use outbox::{Full, Outbox};
 pub use path::{Path, Transport, unmapped};

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::attribute::plain;
 use stun::{Class, Message, MessageWriter, Method, TransactionId, kind};
 
 /// Bytes that a Send or Data indication puts in front of the data: 36 for an IPv4 peer, 48 for an IPv6 peer.
@@ -33,6 +34,25 @@ pub(crate) fn write_indication(
         return 0;
     }
     writer.finish().unwrap_or(0)
+}
+
+/// Takes a Send indication apart: the peer it is for, and where in `message` its data lies. `None` if it is not one, or
+/// not one that a server would relay.
+pub fn parse_send(message: &[u8]) -> Option<(SocketAddr, Range<usize>)> {
+    let message = Message::parse(message).ok()?;
+    let is_send = (message.class(), message.method()) == (Class::Indication, Method::SEND);
+    let is_whole = !message.has_fingerprint() || message.check_fingerprint();
+    if is_send && is_whole { send_parts(&message) } else { None }
+}
+
+/// The peer and the data of a Send indication, if both are there and nothing that would have to be understood.
+pub(crate) fn send_parts(message: &Message<'_>) -> Option<(SocketAddr, Range<usize>)> {
+    if !message.unknown_comprehension_required(&[kind::XOR_PEER_ADDRESS, kind::DATA]).is_empty() {
+        return None;
+    }
+    // If there are several XOR-PEER-ADDRESS the first is the one that is checked and the one that is used.
+    let peer = message.xor_address(kind::XOR_PEER_ADDRESS).map(plain).filter(|peer| peer.port() != 0)?;
+    Some((peer, data_range(message)?))
 }
 
 /// Where in the message its DATA lies. The first counts.

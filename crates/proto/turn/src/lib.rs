@@ -25,7 +25,8 @@ pub use attribute::Family;
 pub use channel::{CHANNEL_DATA_HEADER, ChannelNumber, parse_channel_data};
 pub use client::{Client, ClientConfig, ClientEvent, Credentials, Lane, Opened};
 pub use error::{Stage, TurnError};
+pub use indication::parse_send;
 pub use server::{
-    AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Drop, EndReason, PeerPolicy, Quotas,
-    RelayAddress, Server, ServerConfig, ServerEvent, User,
+    AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Drop, EndReason, Flow, Framing, Passage,
+    PeerPolicy, Quotas, RelayAddress, Server, ServerConfig, ServerEvent, User,
 };

@@ -7,6 +7,7 @@ mod cidr;
 mod config;
 mod counters;
 mod event;
+mod flow;
 mod permission;
 mod policy;
 mod ports;
@@ -26,6 +27,7 @@ pub use cidr::{Cidr, CidrError};
 pub use config::{Auth, ConfigError, RelayAddress, ServerConfig, User};
 pub use counters::{Counters, Drop};
 pub use event::{EndReason, ServerEvent};
+pub use flow::{Flow, Framing, Passage};
 pub use policy::{Denial, PeerPolicy};
 pub use quota::Quotas;
 
@@ -72,6 +74,8 @@ pub struct Server {
     sockets: VecDeque<SocketOp>,
     replies: VecDeque<Reply>,
     events: VecDeque<ServerEvent>,
+    /// Allocations whose flows are to be forgotten.
+    stale: VecDeque<AllocationId>,
     counters: Counters,
 }
 
@@ -96,7 +100,7 @@ impl Server {
             throttle: Throttle::new(config.quotas.unauthenticated_per_second, &mut rng),
             usage: Usage::default(),
             ports: config.relay_addresses.iter().map(|_| Ports::new(config.ports.clone())).collect(),
-            allocations: Allocations::default(),
+            allocations: Allocations::new(&mut rng),
             pending: BTreeMap::new(),
             pending_by_client: BTreeMap::new(),
             next_ticket: 0,
@@ -104,6 +108,7 @@ impl Server {
             sockets: VecDeque::new(),
             replies: VecDeque::new(),
             events: VecDeque::new(),
+            stale: VecDeque::new(),
             counters: Counters::default(),
             rng,
             config,
@@ -122,8 +127,7 @@ impl Server {
 
     /// Ends all allocations.
     pub fn close(&mut self, now: Time) {
-        let ids: Vec<AllocationId> = self.allocations.ids().collect();
-        ids.into_iter().for_each(|id| self.end(now, id, EndReason::Closed));
+        self.allocations.ids().into_iter().for_each(|id| self.end(now, id, EndReason::Closed));
         self.pending.values_mut().for_each(Pending::abandon);
     }
 
@@ -146,6 +150,7 @@ impl Server {
 
     /// Takes a relayed address back, with all that hangs on it.
     fn end(&mut self, now: Time, id: AllocationId, reason: EndReason) {
+        self.unsettle(id);
         let Some(allocation) = self.allocations.remove(id) else { return };
         self.timers.stop(id);
         self.usage.release(&allocation.username, allocation.client.remote.ip());

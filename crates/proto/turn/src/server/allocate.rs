@@ -195,6 +195,7 @@ impl Server {
             channels: Channels::new(self.config.quotas.channels),
             bytes_to_peers: 0,
             bytes_to_client: 0,
+            in_flows: false,
         });
         self.timers.set(id, expiry);
         self.counters.allocations += 1;

@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use sansio::{Path, Time};
+use sansio::{KeyedHash, Path, Rng, Time};
 use stun::TransactionId;
 
 use super::channels::Channels;
@@ -34,6 +34,8 @@ pub(super) struct Allocation {
     pub(super) channels: Channels,
     pub(super) bytes_to_peers: u64,
     pub(super) bytes_to_client: u64,
+    /// Whether somebody was told a flow of it since it was last unsettled.
+    pub(super) in_flows: bool,
 }
 
 impl Allocation {
@@ -43,23 +45,34 @@ impl Allocation {
 }
 
 /// All allocations, and the ways to find them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Allocations {
-    by_id: BTreeMap<AllocationId, Allocation>,
-    by_client: BTreeMap<Path, AllocationId>,
-    by_local: BTreeMap<SocketAddr, AllocationId>,
-    by_relayed: BTreeMap<SocketAddr, AllocationId>,
+    by_id: HashMap<AllocationId, Box<Allocation>, KeyedHash>,
+    by_client: HashMap<Path, AllocationId, KeyedHash>,
+    by_local: HashMap<SocketAddr, AllocationId, KeyedHash>,
+    by_relayed: HashMap<SocketAddr, AllocationId, KeyedHash>,
     next: u64,
 }
 
 impl Allocations {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        let hash = KeyedHash::new(rng);
+        Self {
+            by_id: HashMap::with_hasher(hash.clone()),
+            by_client: HashMap::with_hasher(hash.clone()),
+            by_local: HashMap::with_hasher(hash.clone()),
+            by_relayed: HashMap::with_hasher(hash),
+            next: 0,
+        }
+    }
+
     pub(super) fn insert(&mut self, allocation: Allocation) -> AllocationId {
         let id = AllocationId(self.next);
         self.next += 1;
         self.by_client.insert(allocation.client, id);
         self.by_local.insert(allocation.local, id);
         self.by_relayed.insert(allocation.relayed, id);
-        self.by_id.insert(id, allocation);
+        self.by_id.insert(id, Box::new(allocation));
         id
     }
 
@@ -68,16 +81,16 @@ impl Allocations {
         self.by_client.remove(&allocation.client);
         self.by_local.remove(&allocation.local);
         self.by_relayed.remove(&allocation.relayed);
-        Some(allocation)
+        Some(*allocation)
     }
 
     pub(super) fn by_id(&mut self, id: AllocationId) -> Option<&mut Allocation> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn by_client(&mut self, client: Path) -> Option<(AllocationId, &mut Allocation)> {
         let id = *self.by_client.get(&client)?;
-        Some((id, self.by_id.get_mut(&id)?))
+        Some((id, self.by_id(id)?))
     }
 
     /// The allocation whose relay socket has this address on this machine.
@@ -90,8 +103,11 @@ impl Allocations {
         self.by_relayed.get(&relayed).copied()
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = AllocationId> + '_ {
-        self.by_id.keys().copied()
+    /// All of them, the oldest first.
+    pub(super) fn ids(&self) -> Vec<AllocationId> {
+        let mut ids: Vec<_> = self.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,15 +9,17 @@ use crate::channel::ChannelNumber;
 pub(crate) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 
 /// The channels of one allocation: a number for a peer's transport address, and back.
+///
+/// There are few, mostly one: a vector takes the least memory, and is searched fastest.
 #[derive(Debug)]
 pub(crate) struct Channels {
-    by_number: BTreeMap<ChannelNumber, Binding>,
-    by_peer: BTreeMap<SocketAddr, ChannelNumber>,
+    bindings: Vec<Binding>,
     limit: usize,
 }
 
 #[derive(Debug)]
 struct Binding {
+    number: ChannelNumber,
     peer: SocketAddr,
     expiry: Time,
 }
@@ -34,7 +35,7 @@ pub(crate) enum BindError {
 
 impl Channels {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { by_number: BTreeMap::new(), by_peer: BTreeMap::new(), limit }
+        Self { bindings: Vec::new(), limit }
     }
 
     /// Whether [`Channels::bind`] would succeed.
@@ -44,17 +45,16 @@ impl Channels {
         number: ChannelNumber,
         peer: SocketAddr,
     ) -> Result<(), BindError> {
-        match (self.peer(now, number), self.number(now, peer)) {
-            (Some(bound), _) if bound != peer => return Err(BindError::Conflict),
-            (_, Some(bound)) if bound != number => return Err(BindError::Conflict),
+        match (self.binding(now, number), self.number(now, peer)) {
+            (Some((bound, _)), _) if bound != peer => return Err(BindError::Conflict),
+            (_, Some((bound, _))) if bound != number => return Err(BindError::Conflict),
             (Some(_), Some(_)) => return Ok(()),
             _ => {}
         }
-        if self.by_number.len() >= self.limit {
-            self.by_number.retain(|_, binding| binding.expiry > now);
-            self.by_peer.retain(|_, number| self.by_number.contains_key(number));
+        if self.bindings.len() >= self.limit {
+            self.bindings.retain(|binding| binding.expiry > now);
         }
-        if self.by_number.len() >= self.limit { Err(BindError::Full) } else { Ok(()) }
+        if self.bindings.len() >= self.limit { Err(BindError::Full) } else { Ok(()) }
     }
 
     /// Binds `number` to `peer`, or refreshes that binding.
@@ -65,28 +65,23 @@ impl Channels {
         peer: SocketAddr,
     ) -> Result<(), BindError> {
         self.check(now, number, peer)?;
-        // What an expired binding of the number or of the peer leaves behind goes first.
-        if let Some(old) = self.by_number.insert(number, Binding { peer, expiry: now + CHANNEL_LIFETIME }) {
-            self.by_peer.remove(&old.peer);
-        }
-        if let Some(old) = self.by_peer.insert(peer, number)
-            && old != number
-        {
-            self.by_number.remove(&old);
-        }
+        // What an expired binding of the number or of the peer leaves behind goes, too.
+        self.bindings.retain(|binding| binding.number != number && binding.peer != peer);
+        self.bindings.reserve_exact(1);
+        self.bindings.push(Binding { number, peer, expiry: now + CHANNEL_LIFETIME });
         Ok(())
     }
 
-    /// The peer that `number` stands for.
-    pub(crate) fn peer(&self, now: Time, number: ChannelNumber) -> Option<SocketAddr> {
-        let binding = self.by_number.get(&number)?;
-        (binding.expiry > now).then_some(binding.peer)
+    /// The peer that `number` stands for, and until when.
+    pub(crate) fn binding(&self, now: Time, number: ChannelNumber) -> Option<(SocketAddr, Time)> {
+        let binding = self.bindings.iter().find(|binding| binding.number == number)?;
+        (binding.expiry > now).then_some((binding.peer, binding.expiry))
     }
 
-    /// The number that stands for `peer`.
-    pub(crate) fn number(&self, now: Time, peer: SocketAddr) -> Option<ChannelNumber> {
-        let number = *self.by_peer.get(&peer)?;
-        (self.peer(now, number)? == peer).then_some(number)
+    /// The number that stands for `peer`, and until when.
+    pub(crate) fn number(&self, now: Time, peer: SocketAddr) -> Option<(ChannelNumber, Time)> {
+        let binding = self.bindings.iter().find(|binding| binding.peer == peer)?;
+        (binding.expiry > now).then_some((binding.number, binding.expiry))
     }
 }
 
@@ -110,11 +105,11 @@ mod tests {
     fn a_channel_lasts_600_seconds_unless_refreshed() {
         let mut channels = Channels::new(8);
         channels.bind(at(0), channel(0), peer(1)).unwrap();
-        assert_eq!(channels.peer(at(599), channel(0)), Some(peer(1)));
-        assert_eq!(channels.number(at(599), peer(1)), Some(channel(0)));
+        assert_eq!(channels.binding(at(599), channel(0)), Some((peer(1), at(600))));
+        assert_eq!(channels.number(at(599), peer(1)), Some((channel(0), at(600))));
         channels.bind(at(500), channel(0), peer(1)).unwrap();
-        assert_eq!(channels.peer(at(1099), channel(0)), Some(peer(1)));
-        assert_eq!(channels.peer(at(1100), channel(0)), None);
+        assert_eq!(channels.binding(at(1099), channel(0)), Some((peer(1), at(1100))));
+        assert_eq!(channels.binding(at(1100), channel(0)), None);
         assert_eq!(channels.number(at(1100), peer(1)), None);
     }
 
@@ -124,7 +119,7 @@ mod tests {
         channels.bind(at(0), channel(0), peer(1)).unwrap();
         assert_eq!(channels.bind(at(1), channel(0), peer(2)), Err(BindError::Conflict));
         assert_eq!(channels.bind(at(1), channel(1), peer(1)), Err(BindError::Conflict));
-        assert_eq!(channels.number(at(1), peer(1)), Some(channel(0)));
+        assert_eq!(channels.number(at(1), peer(1)), Some((channel(0), at(600))));
     }
 
     #[test]
@@ -134,11 +129,11 @@ mod tests {
         channels.bind(at(0), channel(1), peer(2)).unwrap();
         // Crosswise: both the number's old peer and the peer's old number must be gone.
         channels.bind(at(600), channel(0), peer(2)).unwrap();
-        assert_eq!(channels.number(at(600), peer(2)), Some(channel(0)));
+        assert_eq!(channels.number(at(600), peer(2)), Some((channel(0), at(1200))));
         assert_eq!(channels.number(at(600), peer(1)), None);
-        assert_eq!(channels.peer(at(600), channel(1)), None);
+        assert_eq!(channels.binding(at(600), channel(1)), None);
         channels.bind(at(600), channel(1), peer(1)).unwrap();
-        assert_eq!((channels.by_number.len(), channels.by_peer.len()), (2, 2));
+        assert_eq!(channels.bindings.len(), 2);
     }
 
     #[test]
@@ -149,6 +144,6 @@ mod tests {
         assert_eq!(channels.bind(at(20), channel(2), peer(3)), Err(BindError::Full));
         channels.bind(at(20), channel(1), peer(2)).unwrap();
         channels.bind(at(600), channel(2), peer(3)).unwrap();
-        assert_eq!((channels.by_number.len(), channels.by_peer.len()), (2, 2));
+        assert_eq!(channels.bindings.len(), 2);
     }
 }

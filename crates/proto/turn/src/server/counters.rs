@@ -20,7 +20,7 @@ pub enum Drop {
     Own,
     /// An answer to an unauthenticated source that had had its share.
     Throttled,
-    /// The outbox was full.
+    /// The outbox, or the system, was full.
     NoRoom,
 }
 
@@ -60,6 +60,10 @@ impl Counters {
     }
 
     pub(crate) fn drop(&mut self, reason: Drop) {
-        self.dropped[reason as usize] += 1;
+        self.drop_many(reason, 1);
+    }
+
+    pub(crate) fn drop_many(&mut self, reason: Drop, count: u64) {
+        self.dropped[reason as usize] += count;
     }
 }

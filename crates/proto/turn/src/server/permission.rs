@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ pub(crate) const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
 /// The addresses whose packets one allocation lets in. Ports do not matter (RFC 8656 §9).
 #[derive(Debug)]
 pub(crate) struct Permissions {
-    expiry: BTreeMap<IpAddr, Time>,
+    /// By address. A vector, since there are few: it takes the least memory.
+    expiry: Vec<(IpAddr, Time)>,
     limit: usize,
     /// How many were installed over the allocation's life, refreshes not counted.
     installed: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Permissions {
 
 impl Permissions {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { expiry: BTreeMap::new(), limit, installed: 0 }
+        Self { expiry: Vec::new(), limit, installed: 0 }
     }
 
     /// Installs or refreshes permissions for all of `addresses`, or for none.
@@ -29,19 +29,38 @@ impl Permissions {
         new.sort_unstable();
         new.dedup();
         if self.expiry.len() + new.len() > self.limit {
-            self.expiry.retain(|_, expiry| *expiry > now);
+            self.expiry.retain(|(_, expiry)| *expiry > now);
         }
         if self.expiry.len() + new.len() > self.limit {
             return Err(Full);
         }
         self.installed += new.len();
-        self.expiry.extend(addresses.iter().map(|ip| (*ip, now + PERMISSION_LIFETIME)));
+        let until = now + PERMISSION_LIFETIME;
+        for address in addresses {
+            match self.position(*address) {
+                Ok(at) => self.expiry[at].1 = until,
+                Err(at) => {
+                    self.expiry.reserve_exact(1);
+                    self.expiry.insert(at, (*address, until));
+                }
+            }
+        }
         Ok(())
     }
 
     /// Whether packets from and to `address` may pass.
     pub(crate) fn allows(&self, now: Time, address: IpAddr) -> bool {
-        self.expiry.get(&address).is_some_and(|expiry| *expiry > now)
+        self.until(now, address).is_some()
+    }
+
+    /// Until when they may.
+    pub(crate) fn until(&self, now: Time, address: IpAddr) -> Option<Time> {
+        let (_, until) = self.expiry[self.position(address).ok()?];
+        (until > now).then_some(until)
+    }
+
+    fn position(&self, address: IpAddr) -> Result<usize, usize> {
+        self.expiry.binary_search_by_key(&address, |(address, _)| *address)
     }
 
     pub(crate) fn installed(&self) -> usize {

@@ -1,14 +1,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sansio::{Outbox, Path, Time};
-use stun::{Message, Method, TransactionId, kind};
+use stun::{Message, Method, TransactionId};
 
 use super::allocation::AllocationId;
 use super::policy::{Denial, PeerPolicy};
 use super::{Drop, Server};
 use crate::attribute::{Family, plain};
 use crate::channel::{channel_data_room, parse_channel_data, write_channel_data};
-use crate::indication::{data_range, indication_room, write_indication};
+use crate::indication::{indication_room, send_parts, write_indication};
 
 /// Where a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,7 @@ impl Server {
         let Some((id, allocation)) = self.allocations.by_client(from) else {
             return self.counters.drop(Drop::NoAllocation);
         };
-        let unknown = message.unknown_comprehension_required(&[kind::XOR_PEER_ADDRESS, kind::DATA]);
-        // If there are several XOR-PEER-ADDRESS the first is the one that is checked and the one that is used.
-        let peer = message.xor_address(kind::XOR_PEER_ADDRESS).map(plain).filter(|peer| peer.port() != 0);
-        let (true, Some(peer), Some(data)) = (unknown.is_empty(), peer, data_range(message)) else {
+        let Some((peer, data)) = send_parts(message) else {
             return self.counters.drop(Drop::Malformed);
         };
         if Family::of(peer.ip()) != allocation.family() {
@@ -54,7 +51,7 @@ impl Server {
         let Some((id, allocation)) = self.allocations.by_client(from) else {
             return self.counters.drop(Drop::NoAllocation);
         };
-        let Some(peer) = allocation.channels.peer(now, number) else {
+        let Some((peer, _)) = allocation.channels.binding(now, number) else {
             return self.counters.drop(Drop::NoChannel);
         };
         self.relay_to_peer(now, id, peer, &payload[data], out);
@@ -100,7 +97,7 @@ impl Server {
         out: &mut dyn Outbox,
     ) {
         // Other allocations are reached inside. What else comes from our own address is not a peer.
-        if self.is_own(peer.ip()) && !self.config.policy.allows(peer.ip()) {
+        if !self.is_foreign(peer.ip()) {
             return self.counters.drop(Drop::Own);
         }
         self.hand_to_client(now, id, plain(peer), data, out);
@@ -125,7 +122,7 @@ impl Server {
             data.len()
         };
         let sent = match allocation.channels.number(now, peer) {
-            Some(number) => {
+            Some((number, _)) => {
                 out.send(client, channel_data_room(data.len(), client.transport), &mut |buffer| {
                     write_channel_data(buffer, number, data.len(), client.transport, fill)
                 })
@@ -150,7 +147,7 @@ impl Server {
         if let Some(id) = self.allocations.id_by_relayed(peer) {
             return Ok(Reach::Inside(id));
         }
-        if self.listens_on(peer) || (self.is_own(peer.ip()) && !self.config.policy.allows(peer.ip())) {
+        if self.listens_on(peer) || !self.is_foreign(peer.ip()) {
             return Err(Denial::Own);
         }
         self.config.policy.check(peer.ip()).map(|()| Reach::Network)
@@ -162,14 +159,14 @@ impl Server {
         if relays.iter().any(|relay| relay.advertised == address) {
             return Ok(());
         }
-        if self.is_own(address) && !self.config.policy.allows(address) {
+        if !self.is_foreign(address) {
             return Err(Denial::Own);
         }
         self.config.policy.check(address)
     }
 
     /// Whether `address` is one of this server's own.
-    fn is_own(&self, address: IpAddr) -> bool {
+    pub(super) fn is_own(&self, address: IpAddr) -> bool {
         let relays = &self.config.relay_addresses;
         relays.iter().any(|relay| relay.bind == address || relay.advertised == address)
             || self.config.listening.iter().any(|listening| listening.ip() == address)

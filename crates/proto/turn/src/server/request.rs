@@ -238,7 +238,13 @@ impl Server {
         // Both or neither.
         allocation.channels.check(now, number, peer).map_err(refusal)?;
         allocation.permissions.install(now, &[peer.ip()]).map_err(|_| 508u16)?;
-        allocation.channels.bind(now, number, peer).map_err(refusal)
+        let is_new = allocation.channels.binding(now, number).is_none();
+        allocation.channels.bind(now, number, peer).map_err(refusal)?;
+        if is_new {
+            // What came from this peer in Data indications comes by the channel from now on.
+            self.unsettle(id);
+        }
+        Ok(())
     }
 
     fn check_family(&mut self, id: AllocationId, address: IpAddr) -> Result<(), u16> {
