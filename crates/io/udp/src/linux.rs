@@ -177,9 +177,8 @@ fn send_each(socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
                 let rest = &mut messages[at..];
                 // SAFETY: the headers point to `name`, `pieces` and `control`, which live until after the call and
                 // are only read by it.
-                let sent = unsafe {
-                    libc::sendmmsg(fd(socket), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0)
-                };
+                let sent =
+                    unsafe { libc::sendmmsg(fd(socket), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0) };
                 if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
             });
             let gone = match result {
@@ -309,7 +308,8 @@ impl Headers {
         // SAFETY: all zeros is a valid `sockaddr_storage`.
         let mut names = vec![unsafe { mem::zeroed::<libc::sockaddr_storage>() }; capacity];
         let controls = vec![Control::new(); capacity];
-        let mut pieces = vec![libc::iovec { iov_base: std::ptr::null_mut(), iov_len: BUNDLE_BYTES }; capacity];
+        let mut pieces =
+            vec![libc::iovec { iov_base: std::ptr::null_mut(), iov_len: BUNDLE_BYTES }; capacity];
         let (names_at, pieces_at) = (names.as_mut_ptr(), pieces.as_mut_ptr());
         let messages = (0..capacity)
             .map(|at| {

@@ -27,6 +27,6 @@ pub use client::{Client, ClientConfig, ClientEvent, Credentials, Lane, Opened};
 pub use error::{Stage, TurnError};
 pub use indication::parse_send;
 pub use server::{
-    AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Drop, EndReason, Flow, Framing, Passage,
-    PeerPolicy, Quotas, RelayAddress, Server, ServerConfig, ServerEvent, User,
+    AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Drop, EndReason, Flow, Framing,
+    Passage, PeerPolicy, Quotas, RelayAddress, Server, ServerConfig, ServerEvent, User,
 };
