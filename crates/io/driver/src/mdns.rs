@@ -290,7 +290,7 @@ fn question(name: &str) -> Option<Vec<u8>> {
 }
 
 /// Whether the header promises no more than a parser should make room for.
-fn is_reasonable(message: &[u8]) -> bool {
+pub(crate) fn is_reasonable(message: &[u8]) -> bool {
     message.len() >= 12
         && message[4..12]
             .chunks(2)

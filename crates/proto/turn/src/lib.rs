@@ -13,10 +13,12 @@
 //! * [`Client`] is one allocation, over one UDP, TCP or TLS path to one server.
 //! * [`Server`] decides everything: who gets a relayed address, for how long, and whom packets may come from and
 //!   go to ([`PeerPolicy`]).
+//! * [`discovery`] finds servers that the network offers (RFC 8155).
 
 mod attribute;
 mod channel;
 mod client;
+pub mod discovery;
 mod error;
 mod indication;
 mod server;
