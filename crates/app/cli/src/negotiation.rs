@@ -370,14 +370,18 @@ impl Negotiation {
         let Some(path) = self.connection.path() else { return };
         let outage = self.lost.take().map(|since| since.elapsed());
         let way = way(&path);
-        if outage.is_none() && self.told.as_ref() == Some(&way) {
+        let told = self.told.replace(way.clone());
+        if outage.is_none() && told.as_ref() == Some(&way) {
             return;
         }
-        self.told = Some(way);
         let outage_ms = outage.map(|outage| round(outage.as_secs_f64() * 1000.0));
         self.output.event("path", json!({ "path": path_json(&path), "outage_ms": outage_ms }));
-        let after = outage.map_or(String::new(), |outage| format!(" after {:.1} s", outage.as_secs_f64()));
-        self.output.note(&format!("now {path}{after}"));
+        // Addresses that take over from others of their kind are news for programs; people see no difference.
+        if outage.is_some() || told.map(visible) != Some(visible(way)) {
+            let after =
+                outage.map_or(String::new(), |outage| format!(" after {:.1} s", outage.as_secs_f64()));
+            self.output.note(&format!("now {path}{after}"));
+        }
     }
 }
 
@@ -406,12 +410,21 @@ fn way(path: &PathInfo) -> Value {
     way
 }
 
+/// What a person sees of it.
+fn visible(mut way: Value) -> Value {
+    way["local_address"] = Value::Null;
+    way["remote_address"] = Value::Null;
+    way
+}
+
 /// The path as `docs/json.md` describes it.
 pub(crate) fn path_json(path: &PathInfo) -> Value {
     json!({
         "kind": path.kind.as_str(),
         "local": path.local.as_str(),
         "remote": path.remote.as_str(),
+        "local_address": path.local_address,
+        "remote_address": path.remote_address,
         "protocol": path.protocol.to_string(),
         "family": path.family,
         "rtt_ms": path.rtt.map(|rtt| round(rtt.as_secs_f64() * 1000.0)),

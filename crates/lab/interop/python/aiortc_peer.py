@@ -1,7 +1,7 @@
 """An aiortc peer for the interop tests.
 
 Speaks JSON lines: descriptions come in on standard input and go out on standard output, then what happens on
-the data channel. `offer` as an argument makes it offer; otherwise it answers. aiortc does not trickle: its
+the data channel. `offer` as an argument makes it offer, with `media` audio and video too; otherwise it answers. aiortc does not trickle: its
 descriptions are complete. It echoes every message with `echo:` in front, and ends when told `quit`.
 """
 
@@ -53,6 +53,9 @@ async def main():
         watch(channel)
 
     if "offer" in sys.argv:
+        if "media" in sys.argv:
+            connection.addTransceiver("audio")
+            connection.addTransceiver("video")
         channel = connection.createDataChannel("from-aiortc", protocol="test")
         channel.on("open", lambda: (say("open", label=channel.label), channel.send("hello from aiortc")))
         watch(channel)

@@ -2,7 +2,11 @@
 //!
 //! A third-party program that is missing is a visible skip on a person's machine and a failure in CI; see [`missing`].
 
-use std::path::PathBuf;
+mod foreign;
+
+use std::path::{Path, PathBuf};
+
+pub use foreign::Foreign;
 
 /// Says that a third-party program is missing: loudly in CI (`CI` is set), where it must not be.
 ///
@@ -17,9 +21,25 @@ pub fn missing(program: &str) {
 /// The Python that has the packages of the tests: `STERNA_PYTHON`, or where xtask puts it.
 pub fn python() -> Option<PathBuf> {
     let told = std::env::var_os("STERNA_PYTHON").map(PathBuf::from);
-    let usual = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../target/python/bin/python");
+    let usual = PathBuf::from(FOLDER).join("../../../target/python/bin/python");
     told.into_iter().chain([usual]).find(|path| path.exists())
 }
+
+/// Chromium, where distributions put it.
+pub fn chromium() -> Option<&'static Path> {
+    ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+        .into_iter()
+        .map(Path::new)
+        .find(|path| path.exists())
+}
+
+/// Whether `npm ci` was run here.
+pub fn packages() -> bool {
+    Path::new(FOLDER).join("node_modules/playwright-core").exists()
+}
+
+/// Where this crate lies, with the scripts of the tests.
+pub const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The `sterna` program: `STERNA_BIN`, or the one beside the tests.
 pub fn sterna() -> Option<PathBuf> {

@@ -4,18 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
-
-fn chromium() -> Option<&'static str> {
-    ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-}
-
-/// Whether `npm ci` was run here.
-fn packages() -> bool {
-    Path::new(FOLDER).join("node_modules/playwright-core").exists()
-}
+use sterna_interop::{FOLDER, chromium, packages};
 
 /// `sterna serve` on free ports of this machine.
 struct Server {

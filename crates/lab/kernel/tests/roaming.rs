@@ -29,6 +29,8 @@ struct Transfer {
     _serve: Program,
     sent: PathBuf,
     received: PathBuf,
+    /// Where the receiver saw the sender at first.
+    seen: Value,
 }
 
 #[track_caller]
@@ -88,12 +90,14 @@ impl Transfer {
         for _ in 0..4 {
             event(&mut receiver, "progress");
         }
+        let seen = receiver.path().expect("it is connected")["remote_address"].clone();
         let received = out.join("cargo.bin");
-        Some(Self { lab, home, alice, sender, receiver, _serve: serve, sent, received })
+        Some(Self { lab, home, alice, sender, receiver, _serve: serve, sent, received, seen })
     }
 
-    /// The sender tells that it has a path again, and the file arrives. Tells for how long it had none. The other side
-    /// may not have noticed: what it hears of the search comes before its own patience ends.
+    /// Both sides tell that they have a path again, and the file arrives. Tells for how long the sender had none. The
+    /// other side may not have noticed that (what it hears of the search comes before its own patience ends), but it
+    /// sees that the sender is elsewhere.
     #[track_caller]
     fn goes_on(mut self, what: &str) -> f64 {
         let begun = Instant::now();
@@ -105,6 +109,13 @@ impl Transfer {
                 break outage / 1000.0;
             }
         };
+        loop {
+            let path = event(&mut self.receiver, "path");
+            assert_eq!(path["path"]["kind"], "direct", "{path}");
+            if path["path"]["remote_address"] != self.seen {
+                break;
+            }
+        }
         let all = begun.elapsed().as_secs_f64();
         println!("{what}: path again after {all:.2} s (the sender was without one for {outage:.2} s)");
         for side in [&mut self.sender, &mut self.receiver] {

@@ -78,8 +78,7 @@ impl Description {
     /// With the candidates that were gathered since: `candidates` is asked for those of the data section's ufrag.
     pub(crate) fn with_candidates(&self, candidates: impl Fn(&str) -> LocalCandidates) -> SessionDescription {
         let mut session = self.session.clone();
-        let data = session.sections().position(|section| section.is_data() && !section.is_rejected());
-        if let Some(media) = data.and_then(|index| session.media.get_mut(index))
+        if let Some(media) = carrier(&session).and_then(|index| session.media.get_mut(index))
             && let Some(ufrag) = media.lines.attribute("ice-ufrag")
         {
             let candidates = candidates(ufrag);
@@ -89,6 +88,15 @@ impl Description {
         }
         SessionDescription { kind: self.kind, sdp: session.to_string() }
     }
+}
+
+/// The section that tells where the transport of the data section is: the first of its BUNDLE group (RFC 9143 §7.1.3),
+/// or itself.
+pub(crate) fn carrier(session: &Session) -> Option<usize> {
+    let mut data = session.sections().enumerate().filter(|(_, it)| it.is_data() && !it.is_rejected());
+    let (index, data) = data.next()?;
+    let tag = data.bundle().and_then(|group| group.mids().next());
+    Some(tag.and_then(|mid| session.index_of(mid)).unwrap_or(index))
 }
 
 /// Our end of the transport, as descriptions tell it.
@@ -165,28 +173,37 @@ pub(crate) const SCTP_PORT: u16 = 5000;
 
 /// The section that refuses `media`, or keeps it refused: port 0 and no member of a BUNDLE group.
 ///
-/// One format stays, because the grammar wants one, with its `rtpmap`, because some parsers do; and if there is a
-/// transport for other sections, what it is like, because aiortc wants that in every section, and browsers write it.
-/// Nothing else of what the other side wrote comes back to it.
+/// If there is a transport for other sections, it tells what that is like, because aiortc wants that in every
+/// section, and browsers write it. Nothing else of what the other side wrote comes back to it.
 pub(crate) fn rejected_section(media: &Media, transport: Option<(&LocalTransport, Setup)>) -> Media {
+    silent_section(media, 0, transport)
+}
+
+/// The section that takes `media` for the sake of the BUNDLE group alone: nothing is sent in it, nothing received.
+pub(crate) fn parked_section(media: &Media, transport: &LocalTransport, setup: Setup) -> Media {
+    silent_section(media, 9, Some((transport, setup)))
+}
+
+/// One format stays, because the grammar wants one, with its `rtpmap`, because some parsers do.
+fn silent_section(media: &Media, port: u16, transport: Option<(&LocalTransport, Setup)>) -> Media {
     let format = media.formats().next().unwrap_or("0");
-    let mut rejected = Media::new(media.kind(), 0, media.protocol(), [format]);
-    rejected.lines.push(Line::new('c', "IN IP4 0.0.0.0"));
+    let mut silent = Media::new(media.kind(), port, media.protocol(), [format]);
+    silent.lines.push(Line::new('c', "IN IP4 0.0.0.0"));
     if let Some((local, setup)) = transport {
-        push_transport(&mut rejected, local, setup);
+        push_transport(&mut silent, local, setup);
     }
     if let Some(mid) = media.lines.attribute("mid") {
-        rejected.lines.push_attribute("mid", mid);
+        silent.lines.push_attribute("mid", mid);
     }
-    rejected.lines.push_flag("inactive");
+    silent.lines.push_flag("inactive");
     if media.lines.has("rtcp-mux") {
-        rejected.lines.push_flag("rtcp-mux");
+        silent.lines.push_flag("rtcp-mux");
     }
     let map = media.lines.attributes("rtpmap").find(|map| map.split(' ').next() == Some(format));
     if let Some(map) = map.filter(|map| map.is_ascii() && map.split(' ').count() == 2) {
-        rejected.lines.push_attribute("rtpmap", map);
+        silent.lines.push_attribute("rtpmap", map);
     }
-    rejected
+    silent
 }
 
 /// Who we are on the path.

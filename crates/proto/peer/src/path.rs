@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ice::CandidateKind;
@@ -17,6 +18,10 @@ pub struct PathSummary {
     pub local: CandidateKind,
     /// What the other end is.
     pub remote: CandidateKind,
+    /// Where our end is: the address of its candidate as others see it, so the relay's if it is relayed.
+    pub local_address: Option<SocketAddr>,
+    /// Where the other end is.
+    pub remote_address: Option<SocketAddr>,
     /// What carries our packets: to the TURN server if our end is relayed, else to the other side.
     pub protocol: Transport,
     /// 4 or 6: the IP version of the same way.
@@ -60,6 +65,8 @@ impl PathSummary {
             kind: if relayed { PathKind::Relayed } else { PathKind::Direct },
             local: pair.local.kind,
             remote: pair.remote.kind,
+            local_address: pair.local.address.ip().or(pair.local.base.filter(|_| !our_relay)),
+            remote_address: pair.remote.address.ip(),
             protocol: pair.local.relay_protocol.filter(|_| our_relay).unwrap_or(Transport::Udp),
             family: if wire.is_some_and(|address| address.is_ipv6()) { 6 } else { 4 },
             rtt: pair.rtt,

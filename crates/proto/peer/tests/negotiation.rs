@@ -1,7 +1,7 @@
 //! Offers, answers, rollback and perfect negotiation, without a network.
 
 use sansio::{Machine, Seed, Time};
-use sdp::{Section, Session, Setup};
+use sdp::{Direction, Section, Session, Setup};
 use sterna_peer::{
     ChannelError, Configuration, Connection, ConnectionState, DataChannelInit, DescriptionError, Error,
     Event, IceCandidateInit, OfferOptions, SdpType, SessionDescription, SignalingState,
@@ -211,40 +211,46 @@ fn browsers_data_offers_are_answered_in_kind() {
 }
 
 #[test]
-fn media_is_rejected_and_data_accepted() {
-    for name in [
-        "chrome-audio-video-data-offer",
-        "chrome-audio-video-data-offer-max-bundle",
-        "chrome-data-offer-stopped-media",
-        "jsep-bundle-only-data-offer",
-        "firefox-audio-video-data-offer",
-        "aiortc-audio-video-data-offer",
+fn data_is_accepted_and_media_in_its_bundle_is_silent() {
+    for (name, bundled) in [
+        ("chrome-audio-video-data-offer", true),
+        // Chromium: "Failed to setup RTCP mux", if the answer rejects what all else hangs on.
+        ("chrome-audio-video-data-offer-max-bundle", true),
+        ("jsep-bundle-only-data-offer", true),
+        ("firefox-audio-video-data-offer", true),
+        ("aiortc-audio-video-data-offer", true),
+        ("chrome-data-offer-stopped-media", false),
     ] {
         let offer = vector(name);
         let mut b = connection(2);
         b.set_remote_description(NOW, offer.clone()).unwrap();
         let answer = b.set_local_description(NOW, None).unwrap();
-        let (offer, session) = (parse(&offer), parse(&answer));
-        let kinds: Vec<&str> = session.sections().map(|section| section.media().kind()).collect();
-        assert_eq!(kinds, ["audio", "video", "application"], "{name}");
-        assert!(session.sections().map(Section::mid).eq(offer.sections().map(Section::mid)), "{name}");
-        for (answered, offered) in session.sections().zip(offer.sections()).take(2) {
-            assert_eq!(answered.media().port, 0, "{name}");
-            assert!(!answered.is_bundle_only() && answered.bundle().is_none(), "{name}");
-            assert_eq!(answered.media().protocol(), offered.media().protocol(), "{name}");
-            assert!(answered.media().formats().all(|it| offered.media().formats().any(|other| it == other)));
-            assert!(answered.candidates().next().is_none(), "{name}");
-            assert!(!answered.media().lines.has("ssrc") && !answered.media().lines.has("extmap"), "{name}");
+        let offer = parse(&offer);
+        // Our next offer keeps what was accepted and rejected, in its place.
+        let next = b.create_offer(NOW, OfferOptions::default()).unwrap();
+        for ours in [answer, next] {
+            let session = parse(&ours);
+            let kinds: Vec<&str> = session.sections().map(|section| section.media().kind()).collect();
+            assert_eq!(kinds, ["audio", "video", "application"], "{name}");
+            assert!(session.sections().map(Section::mid).eq(offer.sections().map(Section::mid)), "{name}");
+            let rejected: Vec<bool> = session.sections().map(Section::is_rejected).collect();
+            assert_eq!(rejected, [!bundled, !bundled, false], "{name}: {}", ours.sdp);
+            let bundle: Vec<&str> = session.bundle().unwrap().mids().collect();
+            assert_eq!(bundle, if bundled { ["0", "1", "2"].as_slice() } else { &["2"] }, "{name}");
+            let data = session.section(2).unwrap();
+            assert_eq!(data.media().port, 9, "{name}");
+            for (media, offered) in session.sections().zip(offer.sections()).take(2) {
+                assert_eq!(media.bundle().is_some(), !media.is_rejected(), "{name}");
+                assert_eq!(media.direction(), Direction::Inactive, "{name}");
+                assert!(!media.is_bundle_only(), "{name}");
+                assert_eq!((media.ice_ufrag(), media.setup()), (data.ice_ufrag(), data.setup()), "{name}");
+                assert_eq!(media.has_rtcp_mux(), offered.has_rtcp_mux(), "{name}");
+                assert_eq!(media.media().protocol(), offered.media().protocol(), "{name}");
+                assert_eq!(media.media().formats().len(), 1, "{name}");
+                assert!(media.media().formats().all(|it| offered.media().formats().any(|other| it == other)));
+                assert!(!media.media().lines.has("ssrc") && !media.media().lines.has("extmap"), "{name}");
+            }
         }
-        let data = session.section(2).unwrap();
-        assert!(!data.is_rejected() && data.media().port == 9, "{name}");
-        assert_eq!(session.bundle().unwrap().mids().collect::<Vec<_>>(), ["2"], "{name}");
-        // Our next offer keeps what was rejected, in its place.
-        let next = parse(&b.create_offer(NOW, OfferOptions::default()).unwrap());
-        let ports: Vec<bool> = next.sections().map(|section| section.is_rejected()).collect();
-        assert_eq!(ports, [true, true, false], "{name}");
-        assert!(next.sections().map(Section::mid).eq(offer.sections().map(Section::mid)), "{name}");
-        assert_eq!(next.section(2).unwrap().setup(), Some(Setup::Actpass), "{name}");
     }
 }
 

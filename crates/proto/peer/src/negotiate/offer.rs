@@ -1,6 +1,6 @@
 use sdp::{Media, Origin, Section, Session, Setup};
 
-use crate::description::{LocalTransport, data_section, rejected_section};
+use crate::description::{LocalTransport, carrier, data_section, parked_section, rejected_section};
 
 /// What an offer is made from.
 pub(super) struct Outline<'a> {
@@ -20,14 +20,20 @@ impl Outline<'_> {
         let mut session = Session::new(self.origin.clone());
         let known = self.local.map_or(0, |local| local.media.len());
         let mut bundled: Vec<String> = Vec::new();
+        let mut carried = false;
         let mut free_place = None;
         for index in 0..known {
             let Some(section) = self.local.and_then(|local| local.section(index)) else { continue };
-            let alive = section.is_data() && !self.is_rejected(index, section) && bundled.is_empty();
+            let alive = !self.is_rejected(index, section);
             let media = match section.mid() {
-                Some(mid) if alive => {
+                Some(mid) if alive && section.is_data() && !carried => {
+                    carried = true;
                     bundled.push(mid.into());
                     self.data_section(mid)
+                }
+                Some(mid) if alive && !section.is_data() && self.data => {
+                    bundled.push(mid.into());
+                    parked_section(section.media(), self.transport, Setup::Actpass)
                 }
                 _ => {
                     if section.media().kind() == "application" {
@@ -38,7 +44,7 @@ impl Outline<'_> {
             };
             session.media.push(media);
         }
-        if self.data && bundled.is_empty() {
+        if self.data && !carried {
             let mid = self.new_mid(known);
             let media = self.data_section(&mid);
             bundled.push(mid);
@@ -49,18 +55,26 @@ impl Outline<'_> {
             }
         }
         if !bundled.is_empty() {
+            bundled.sort_by_key(|mid| self.place_in_group(mid));
             session.lines.push_attribute("group", &format!("BUNDLE {}", bundled.join(" ")));
             session.lines.push_attribute("ice-pacing", &self.transport.pacing.to_string());
         }
         session.lines.push_attribute("ice-options", "trickle ice2");
+        if let Some(media) = carrier(&session).and_then(|index| session.media.get_mut(index)) {
+            self.transport.candidates.write(media);
+        }
         session
     }
 
     fn data_section(&self, mid: &str) -> Media {
         // "The role value in the offer MUST be "actpass"" (RFC 9429 §5.2.1), also once the roles are settled.
-        let mut media = data_section(self.transport, Some(mid), Setup::Actpass, None);
-        self.transport.candidates.write(&mut media);
-        media
+        data_section(self.transport, Some(mid), Setup::Actpass, None)
+    }
+
+    /// Where it stands in our last BUNDLE group, whose first stays first (RFC 9143 §7.5).
+    fn place_in_group(&self, mid: &str) -> usize {
+        let group = self.local.and_then(Session::bundle);
+        group.and_then(|group| group.mids().position(|it| it == mid)).unwrap_or(usize::MAX)
     }
 
     /// Whether one of the two sides has rejected the section at `index`.
