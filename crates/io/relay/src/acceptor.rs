@@ -6,14 +6,15 @@ use std::time::Duration;
 use sansio::{Path, Transport};
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::admission::Admission;
-use crate::connection::{self, StreamEvent};
+use crate::connection;
+use crate::post::Post;
 use crate::{Error, Limits};
 
 /// Connections that the system keeps until they are accepted.
@@ -35,7 +36,7 @@ pub(crate) struct Acceptor {
 pub(crate) struct Reception {
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
-    pub(crate) events: mpsc::Sender<StreamEvent>,
+    pub(crate) events: Post,
     /// Turns true when the server ends.
     pub(crate) stop: watch::Receiver<bool>,
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use sansio::Path;
 use stun::framing::{Deframer, FramingError, MAX_FRAME_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Limits;
 use crate::outgoing::Outgoing;
+use crate::post::Post;
 
 /// Bytes read by one call.
 const READ_BYTES: usize = 16 * 1024;
@@ -91,12 +91,7 @@ impl Frames {
 }
 
 /// Carries messages between a stream and the machine's task until either has enough.
-pub(crate) async fn serve<S: AsyncRead + AsyncWrite>(
-    stream: S,
-    path: Path,
-    limits: Limits,
-    events: mpsc::Sender<StreamEvent>,
-) {
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite>(stream: S, path: Path, limits: Limits, events: Post) {
     let client =
         Arc::new(Client { outgoing: Outgoing::new(limits.queue), allocated: AtomicBool::new(false) });
     if events.send(StreamEvent::Opened { path, client: client.clone() }).await.is_err() {
@@ -120,7 +115,7 @@ async fn read<S: AsyncRead>(
     path: Path,
     client: &Client,
     limits: Limits,
-    events: &mpsc::Sender<StreamEvent>,
+    events: &Post,
 ) -> End {
     let mut deframer = Deframer::with_limit(STRANGERS_FRAME);
     let mut buffer = vec![0; READ_BYTES];

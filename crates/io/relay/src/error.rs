@@ -21,6 +21,11 @@ pub enum Error {
     /// There was no address to listen on.
     #[error("the relay has no address to listen on: give at least one for UDP, TCP or TLS")]
     Nowhere,
+    /// The system has no more of something that every thread needs.
+    #[error(
+        "the system does not let the relay wait for its sockets: {0}; `ulimit -n` tells how many files it may open"
+    )]
+    System(#[source] io::Error),
     /// The machine cannot be made of its configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),

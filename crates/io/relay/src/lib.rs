@@ -4,8 +4,11 @@
 //! crate gives it the world: it listens on UDP, TCP and TLS, opens the relay sockets that the machine asks
 //! for, hands it what arrives and sends what it writes.
 //!
-//! * **UDP** is received in bundles and sent in batches, one system call each (see the `udp` crate), by one task
-//!   that owns the machine: no locks between a packet's arrival and its departure.
+//! * **UDP** has threads of its own, the shards, each with its sockets, its clients and its loop; no locks between a
+//!   packet's arrival and its departure. What the machine decided for one datagram is a *flow* for those behind it
+//!   (`turn::Flow`), which the shard carries without asking: received in bundles, the header changed where it lies, and
+//!   sent together with all that goes the same way, one system call each (see the `udp` crate). The machine lives in
+//!   the first shard; the others write letters to it about what they have no flow for.
 //! * **Streams** have a task each, where TLS and framing are done. What the machine writes for a stream goes into
 //!   a queue of limited size; when it is full, because the client does not read, datagrams are dropped, as a
 //!   network would. Nobody waits for anybody.
@@ -34,16 +37,25 @@
 
 mod acceptor;
 mod admission;
+mod aide;
+mod carrier;
+mod chief;
 mod clock;
 mod config;
 mod connection;
+mod crew;
+mod egress;
 mod error;
+mod flows;
 mod journal;
+mod key;
 mod outgoing;
-mod ready;
+mod post;
+mod pulse;
 mod relay;
 mod shard;
 mod sockets;
+mod threads;
 
 pub use config::{Limits, RelayConfig};
 pub use error::Error;

@@ -1,30 +1,39 @@
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::mpsc::{channel, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sansio::Transport;
+use sansio::{Rng, Seed, Transport};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use turn::Server;
-use udp::Socket;
+use udp::{BareSocket, Config};
 
 use crate::acceptor::{Acceptor, Reception};
 use crate::admission::Admission;
+use crate::aide::Aide;
 use crate::clock::Clock;
-use crate::connection::StreamEvent;
+use crate::crew::Contact;
+use crate::post::Post;
+use crate::pulse::Pulse;
 use crate::shard::Shard;
+use crate::threads::Threads;
 use crate::{Error, Limits, RelayConfig};
 
 /// Stream events that may wait for the machine; a stream with more to say waits, and so does its client.
 const STREAM_EVENTS: usize = 256;
+/// Letters that may wait for the machine. What comes beyond is lost, as on a network.
+const LETTERS: usize = 4096;
 
 /// A STUN and TURN server whose sockets are open.
 pub struct Relay {
     shard: Shard,
+    aides: Vec<Aide>,
+    post: Post,
     acceptors: Vec<Acceptor>,
     addresses: Vec<(Transport, SocketAddr)>,
     limits: Limits,
-    events: mpsc::Sender<StreamEvent>,
 }
 
 impl Relay {
@@ -37,24 +46,23 @@ impl Relay {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: RelayConfig) -> Result<Self, Error> {
-        let RelayConfig { udp, tcp, tls, mut server, limits } = config;
-        let listeners = udp
-            .into_iter()
-            .map(|address| {
-                Socket::bind(address).map_err(|source| Error::Bind {
-                    transport: Transport::Udp,
-                    address,
-                    source,
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let RelayConfig { udp, tcp, tls, mut server, limits, shards, busy_poll } = config;
+        // One list for each shard, in the order of the addresses.
+        let mut listeners: Vec<Vec<BareSocket>> = (0..shards.max(1)).map(|_| Vec::new()).collect();
+        for address in udp {
+            listen(address, &mut listeners).map_err(|source| Error::Bind {
+                transport: Transport::Udp,
+                address,
+                source,
+            })?;
+        }
         let tcp = tcp.into_iter().map(|address| (address, None));
         let tls = tls.into_iter().map(|(address, config)| (address, Some(config)));
         let acceptors = tcp
             .chain(tls)
             .map(|(address, tls)| Acceptor::bind(address, tls))
             .collect::<Result<Vec<_>, _>>()?;
-        let addresses: Vec<_> = listeners
+        let addresses: Vec<_> = listeners[0]
             .iter()
             .map(|socket| (Transport::Udp, socket.local()))
             .chain(acceptors.iter().map(|acceptor| (acceptor.transport(), acceptor.local())))
@@ -65,9 +73,27 @@ impl Relay {
         let clock = Clock::start();
         server.listening.extend(addresses.iter().map(|(_, address)| *address));
         server.unix_time_at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let server = Server::new(server)?;
+        let mut rng = Rng::new(Seed(crypto::seed()));
+
+        let pulse = Pulse::new(clock, busy_poll).map_err(Error::System)?;
         let (events, streams) = mpsc::channel(STREAM_EVENTS);
-        let shard = Shard::new(clock, Server::new(server)?, listeners, streams);
-        Ok(Self { shard, acceptors, addresses, limits, events })
+        let (letters, mailbox) = sync_channel(LETTERS);
+        let post = Post { events, waker: pulse.waker() };
+        let mut listeners = listeners.into_iter();
+        let own = listeners.next().unwrap_or_default();
+        let (mut aides, mut contacts) = (Vec::new(), Vec::new());
+        for (at, listeners) in listeners.enumerate() {
+            let aide = Pulse::new(clock, busy_poll).map_err(Error::System)?;
+            let registry = aide.registry().try_clone().map_err(Error::System)?;
+            let (orders, obeyed) = channel();
+            contacts.push(Contact { registry, orders, waker: aide.waker(), waits: false });
+            let (letters, chief) = (letters.clone(), post.waker.clone());
+            let aide = Aide::new(at + 1, aide, listeners, letters, chief, obeyed, &mut rng);
+            aides.push(aide.map_err(Error::System)?);
+        }
+        let shard = Shard::new(pulse, server, own, streams, contacts, mailbox, &mut rng);
+        Ok(Self { shard: shard.map_err(Error::System)?, aides, post, acceptors, addresses, limits })
     }
 
     /// Where it listens, with real ports: UDP first, then TCP, then TLS, each in the configuration's order.
@@ -80,22 +106,51 @@ impl Relay {
     /// Dropping the future ends everything at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
+        let mut threads = Threads::default();
+        for (at, aide) in self.aides.into_iter().enumerate() {
+            let waker = aide.waker();
+            threads.start(format!("relay-{}", at + 1), waker, move |stop| aide.run(stop));
+        }
+        let shard = self.shard;
+        threads.start("relay-0".to_owned(), self.post.waker.clone(), move |stop| shard.run(stop));
         let reception = Reception {
             limits: self.limits,
             admission: Admission::new(self.limits),
-            events: self.events,
+            events: self.post,
             stop: stopped,
         };
         let mut acceptors = JoinSet::new();
         for acceptor in self.acceptors {
             acceptors.spawn(acceptor.run(reception.clone()));
         }
-        // Held until the end: the shard shall not see its last sender go when there are no acceptors.
-        self.shard.run(shutdown).await;
-        let _ = stop.send(true);
         drop(reception);
+        tokio::select! {
+            () = shutdown => {}
+            () = threads.ended() => {}
+        }
+        threads.stop();
+        threads.ended().await;
+        threads.join();
+        let _ = stop.send(true);
         while acceptors.join_next().await.is_some() {}
     }
+}
+
+/// Opens one socket on `address` for each of `listeners`. If there are several, the system spreads the senders.
+fn listen(address: SocketAddr, listeners: &mut [Vec<BareSocket>]) -> io::Result<()> {
+    let mut config = Config::default();
+    config.reuse_port = listeners.len() > 1;
+    let mut address = address;
+    if config.reuse_port && address.port() != 0 {
+        // Sockets that share a port would share it with another program, too, and nobody would be told.
+        drop(BareSocket::bind(address, &Config::default())?);
+    }
+    for list in listeners {
+        let socket = BareSocket::bind(address, &config)?;
+        address = socket.local();
+        list.push(socket);
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Relay {

@@ -1,102 +1,151 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
-use sansio::Batch;
+use sansio::{Batch, KeyedHash, Rng};
 use tracing::{debug, warn};
-use udp::{Bundles, Outcome, Socket};
+use udp::{BareSocket, Bundles, Outcome, Transmit};
 
-use crate::ready::Ready;
+/// Who sends to a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// Clients do.
+    Listener,
+    /// Peers do, to a relayed address.
+    Relay,
+}
 
-/// The UDP sockets of one shard: those that clients send to, and those that peers do.
-#[derive(Default)]
+/// The UDP sockets that one shard sends by, each known by a number. From some of them it receives, too.
 pub(crate) struct Sockets {
-    ready: Arc<Ready>,
-    entries: HashMap<u64, Entry>,
-    by_local: HashMap<SocketAddr, u64>,
-    next_key: u64,
+    entries: HashMap<usize, Entry, KeyedHash>,
+    by_local: HashMap<SocketAddr, usize, KeyedHash>,
+    /// Those that have something, each once.
+    ready: VecDeque<usize>,
     lost: u64,
 }
 
 struct Entry {
-    socket: Socket,
-    flag: Waker,
+    socket: Arc<BareSocket>,
+    role: Role,
+    /// Whether it stands among the ready.
+    queued: bool,
 }
 
 impl Sockets {
-    pub(crate) fn add(&mut self, socket: Socket) {
-        let key = self.next_key;
-        self.next_key += 1;
-        self.by_local.insert(socket.local(), key);
-        self.entries.insert(key, Entry { socket, flag: Waker::from(self.ready.flag(key)) });
-    }
-
-    pub(crate) fn remove(&mut self, local: SocketAddr) {
-        if let Some(key) = self.by_local.remove(&local) {
-            self.entries.remove(&key);
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let hash = KeyedHash::new(rng);
+        Self {
+            entries: HashMap::with_hasher(hash.clone()),
+            by_local: HashMap::with_hasher(hash),
+            ready: VecDeque::new(),
+            lost: 0,
         }
     }
 
-    /// How many sockets have something to do.
+    /// Takes a socket in.
+    pub(crate) fn add(&mut self, number: usize, socket: Arc<BareSocket>, role: Role) {
+        self.by_local.insert(socket.local(), number);
+        self.entries.insert(number, Entry { socket, role, queued: false });
+    }
+
+    /// Lets a socket go, which closes it if nobody else has it.
+    pub(crate) fn remove(&mut self, local: SocketAddr) {
+        if let Some(number) = self.by_local.remove(&local) {
+            self.entries.remove(&number);
+        }
+    }
+
+    /// The poll says that this one has something.
+    pub(crate) fn has_something(&mut self, number: usize) {
+        if let Some(entry) = self.entries.get_mut(&number)
+            && !std::mem::replace(&mut entry.queued, true)
+        {
+            self.ready.push_back(number);
+        }
+    }
+
+    /// How many sockets have something.
     pub(crate) fn pending(&self) -> usize {
         self.ready.len()
     }
 
-    /// Ready when any socket has something to do.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.ready.poll(cx)
-    }
-
-    /// Receives from the socket whose turn it is. `false`: there was nothing after all.
-    pub(crate) fn receive(&mut self, bundles: &mut Bundles) -> bool {
+    /// Receives from the socket whose turn it is, and tells who sends to it. `None`: there was nothing after all.
+    pub(crate) fn receive(&mut self, bundles: &mut Bundles) -> Option<Role> {
         bundles.clear();
-        let Some(key) = self.ready.next() else { return false };
-        let Some(Entry { socket, flag }) = self.entries.get(&key) else { return false };
-        let received = match socket.poll_readable(&mut Context::from_waker(flag)) {
-            Poll::Pending => return false,
-            Poll::Ready(ready) => ready.and_then(|()| socket.try_recv(bundles)),
-        };
-        match received {
+        let number = self.ready.pop_front()?;
+        let Entry { socket, role, queued } = self.entries.get_mut(&number)?;
+        match socket.try_recv(bundles) {
             Ok(count) => {
-                // At the end of the queue: whether there is more is looked at when the others had their turn.
-                flag.wake_by_ref();
-                count > 0
+                *queued = count == bundles.capacity();
+                if *queued {
+                    // At the end of the queue: what more it has comes when the others had their turn.
+                    self.ready.push_back(number);
+                }
+                (count > 0).then_some(*role)
             }
             Err(error) => {
                 let local = socket.local();
                 warn!(%local, %error, "a socket is broken and was closed");
                 self.remove(local);
-                false
+                None
             }
         }
     }
 
     /// Sends a batch; what the system does not take is lost, as on a network.
     pub(crate) fn send(&mut self, batch: &Batch) {
-        let Some(socket) = self.find(batch.path.local) else { return };
-        match socket.try_send_batch(batch) {
-            Outcome::Sent => {}
-            Outcome::Blocked { sent } => {
-                self.lost += (batch.bytes.len() - sent).div_ceil(batch.segment.max(1)) as u64;
-            }
-            Outcome::Lost(error) => debug!(path = %batch.path, %error, "not sent"),
-        }
+        let Some(entry) = self.find(batch.path.local).and_then(|number| self.entries.get(&number)) else {
+            return;
+        };
+        let outcome = entry.socket.try_send_batch(batch);
+        self.lost += lost(outcome, batch.bytes.len(), batch.segment, batch.path.remote);
     }
 
-    /// Datagrams lost because the system's buffer was full.
+    /// Sends by one of them, and returns how many datagrams the system had no room for.
+    pub(crate) fn transmit(&self, number: usize, transmit: &Transmit<'_>) -> u64 {
+        let Some(entry) = self.entries.get(&number) else { return 0 };
+        let outcome = entry.socket.try_send(transmit);
+        if matches!(outcome, Outcome::Sent) {
+            return 0;
+        }
+        let total = transmit.bytes.iter().map(|piece| piece.len()).sum();
+        lost(outcome, total, transmit.segment, transmit.to)
+    }
+
+    /// Counts datagrams that the system had no room for.
+    pub(crate) fn count_lost(&mut self, datagrams: u64) {
+        self.lost += datagrams;
+    }
+
+    /// Datagrams lost because the system had no room.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
 
-    fn find(&self, local: SocketAddr) -> Option<&Socket> {
-        let key = self.by_local.get(&local).or_else(|| {
+    /// The socket that packets from `local` leave by, and whether it is bound to all addresses.
+    pub(crate) fn exit(&self, local: SocketAddr) -> Option<(usize, bool)> {
+        let number = self.find(local)?;
+        Some((number, self.entries.get(&number)?.socket.is_wildcard()))
+    }
+
+    fn find(&self, local: SocketAddr) -> Option<usize> {
+        self.by_local.get(&local).copied().or_else(|| {
             let everywhere = match local {
                 SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
                 SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
             };
-            self.by_local.get(&SocketAddr::new(everywhere, local.port()))
-        })?;
-        self.entries.get(key).map(|entry| &entry.socket)
+            self.by_local.get(&SocketAddr::new(everywhere, local.port())).copied()
+        })
+    }
+}
+
+fn lost(outcome: Outcome, total: usize, segment: usize, to: SocketAddr) -> u64 {
+    match outcome {
+        Outcome::Sent => 0,
+        Outcome::Blocked { sent } => (total - sent).div_ceil(segment.max(1)) as u64,
+        Outcome::Lost(error) => {
+            debug!(%to, %error, "not sent");
+            0
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use sansio::Batch;
+use socket2::SockRef;
 
 #[cfg(target_os = "linux")]
 use crate::linux as system;
@@ -35,6 +36,19 @@ impl BareSocket {
         let wildcard = local.ip().is_unspecified();
         let local = if local.port() == 0 { io.local_addr()? } else { local };
         Ok(Self { io, local, wildcard, system })
+    }
+
+    /// Takes over a socket that is bound, and sets it up as `config` says as far as that can be done now.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn adopt(socket: std::net::UdpSocket, config: &Config) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        system::enlarge_buffers(SockRef::from(&socket), config);
+        let system = system::State::new(SockRef::from(&socket), local, config)?;
+        let io = mio::net::UdpSocket::from_std(socket);
+        Ok(Self { io, local, wildcard: local.ip().is_unspecified(), system })
     }
 
     /// The address it is bound to, with its real port.

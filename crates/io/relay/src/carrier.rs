@@ -1,0 +1,258 @@
+use std::ops::Range;
+
+use sansio::{Datagram, Path, Rng, Time};
+use stun::TransactionId;
+use turn::{AllocationId, Flow, Framing, Passage, parse_channel_data, parse_send};
+use udp::{Arrived, Bundles};
+
+use crate::clock::Clock;
+use crate::egress::{Egress, Exit, Piece};
+use crate::flows::{Entry, Flows};
+use crate::key::Key;
+use crate::sockets::{Role, Sockets};
+
+/// Bundles received by one call. Many, so that there is something to group: a group is one walk through the system,
+/// however many datagrams it has.
+const BUNDLES: usize = Bundles::MAX;
+
+/// Whoever decides what the carrier has no flow for.
+pub(crate) trait Authority {
+    /// Decides about one datagram, and tells what becomes of those that take the same passage.
+    fn decide(&mut self, now: Time, datagram: Datagram<'_>, passage: Option<Passage>) -> Option<Flow>;
+    /// An allocation whose flows are to be forgotten.
+    fn poll_stale(&mut self) -> Option<AllocationId>;
+    /// Whether it wants to hear now what flows carried.
+    fn listens(&mut self, now: Time) -> bool;
+    /// A flow carried so much.
+    fn carried(&mut self, flow: &Flow, packets: u64, bytes: u64);
+    /// Sends what was decided.
+    fn flush(&mut self, sockets: &mut Sockets);
+}
+
+/// Moves bytes: from sockets to sockets by the flows that are known, and to the authority otherwise.
+///
+/// A round is one receiving of one socket. Nothing is copied and nothing allocated for a datagram that has a flow: its
+/// header goes, another one takes its place, and it leaves together with those that go the same way.
+pub(crate) struct Carrier {
+    pub(crate) sockets: Sockets,
+    bundles: Bundles,
+    flows: Flows,
+    egress: Egress,
+    /// Flows that carried something that was not reported yet.
+    busy: Vec<u32>,
+    transactions: Transactions,
+}
+
+/// One datagram of a bundle.
+struct Segment {
+    range: Range<usize>,
+    /// Where the bytes begin that may be written over: its own, and those in front of a bundle's first.
+    floor: usize,
+    /// Where they end.
+    ceiling: usize,
+}
+
+impl Carrier {
+    pub(crate) fn new(sockets: Sockets, rng: &mut Rng) -> Self {
+        Self {
+            sockets,
+            bundles: Bundles::new(BUNDLES),
+            flows: Flows::new(rng),
+            egress: Egress::new(rng),
+            busy: Vec::new(),
+            transactions: Transactions::new(rng),
+        }
+    }
+
+    /// Gives each socket that has something one turn.
+    pub(crate) fn receive(&mut self, clock: &Clock, authority: &mut impl Authority) {
+        for _ in 0..self.sockets.pending() {
+            let Some(role) = self.sockets.receive(&mut self.bundles) else { continue };
+            let now = clock.now();
+            for at in 0..self.bundles.len() {
+                let Some(arrived) = self.bundles.arrival(at) else { break };
+                self.pass_on(now, role, &arrived, authority);
+            }
+            self.depart(now, authority);
+        }
+    }
+
+    /// Whether something was carried that the authority has not heard of.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
+    /// Forgets the flows that are no longer as they were.
+    pub(crate) fn forget_stale(&mut self, authority: &mut impl Authority) {
+        while let Some(id) = authority.poll_stale() {
+            self.flows.forget(id);
+        }
+    }
+
+    /// Forgets all flows of an allocation.
+    pub(crate) fn forget(&mut self, id: AllocationId) {
+        self.flows.forget(id);
+    }
+
+    fn pass_on(&mut self, now: Time, role: Role, arrived: &Arrived, authority: &mut impl Authority) {
+        let Arrived { path, segment, range } = arrived;
+        let mut known = None;
+        let mut start = range.start;
+        while start < range.end {
+            let end = (start + segment).min(range.end);
+            let at = Segment {
+                range: start..end,
+                floor: if start == range.start { start - Bundles::SLACK } else { start },
+                ceiling: if end == range.end { end + Bundles::SLACK } else { end },
+            };
+            self.pass_on_one(now, role, path, at, &mut known, authority);
+            start = end;
+        }
+    }
+
+    /// `known` is the flow of the datagram before, if that has one.
+    fn pass_on_one(
+        &mut self,
+        now: Time,
+        role: Role,
+        path: &Path,
+        at: Segment,
+        known: &mut Option<(Passage, u32)>,
+        authority: &mut impl Authority,
+    ) {
+        let passage = read(role, path, &self.bundles.bytes()[at.range.clone()]);
+        if let Some((passage, data)) = &passage {
+            let data = at.range.start + data.start..at.range.start + data.end;
+            let flow = match known {
+                Some((before, flow)) if before == passage => Some(*flow),
+                _ => Key::new(passage).and_then(|key| self.flows.find(now, &key)),
+            };
+            // Empty datagrams have no place in a group.
+            if let Some(flow) = flow
+                && !data.is_empty()
+            {
+                *known = Some((*passage, flow));
+                return self.carry(flow, data, &at);
+            }
+        }
+        *known = None;
+        let passage = passage.map(|(passage, _)| passage);
+        // First what was carried, for the decision may be to end what is counted.
+        if authority.listens(now) {
+            self.report(authority);
+        }
+        let payload = &mut self.bundles.bytes_mut()[at.range];
+        let flow = authority.decide(now, Datagram { from: *path, payload }, passage);
+        self.forget_stale(authority);
+        if let (Some(flow), Some(passage)) = (flow, passage) {
+            self.learn(&passage, flow);
+        }
+    }
+
+    /// Takes in where what takes `passage` goes.
+    pub(crate) fn learn(&mut self, passage: &Passage, flow: Flow) {
+        if flow.to.transport != sansio::Transport::Udp {
+            return; // a stream's queue is filled by the machine's outbox
+        }
+        let Some((socket, is_wildcard)) = self.sockets.exit(flow.to.local) else { return };
+        let (Some(key), Some(exit)) = (Key::new(passage), Key::exit(&flow.to)) else { return };
+        let from = is_wildcard.then(|| flow.to.local.ip()).filter(|ip| !ip.is_unspecified());
+        self.flows.insert(key, flow, Exit { socket, from, to: flow.to.remote, key: exit });
+    }
+
+    /// Lets `data` go the way of `flow`.
+    fn carry(&mut self, flow: u32, data: Range<usize>, at: &Segment) {
+        let Some(entry) = self.flows.entry(flow) else { return };
+        let round = self.egress.round();
+        if entry.packets == 0 {
+            self.busy.push(flow);
+        }
+        let last = (entry.round == round).then_some(entry.group);
+        entry.round = round;
+        entry.packets += 1;
+        entry.bytes += data.len() as u64;
+        let framing = entry.flow.framing;
+        let (header, padding) = (framing.header(), framing.padding(data.len()));
+        let length = header + data.len() + padding;
+        let id = if matches!(framing, Framing::Data(_)) {
+            self.transactions.next()
+        } else {
+            TransactionId([0; 12])
+        };
+        let fits_in_place = data.start - header >= at.floor && data.end + padding <= at.ceiling;
+        entry.group = if fits_in_place {
+            let bytes = self.bundles.bytes_mut();
+            framing.write_header(&mut bytes[data.start - header..data.start], data.len(), id);
+            bytes[data.end..data.end + padding].fill(0);
+            let whole = Piece::Received(data.start - header..data.end + padding);
+            self.egress.add(&entry.exit, last, length, [whole])
+        } else {
+            let Entry { exit, .. } = entry;
+            let front = self.egress.header(header, |to| framing.write_header(to, data.len(), id));
+            if padding == 0 {
+                self.egress.add(exit, last, length, [front, Piece::Received(data)])
+            } else {
+                let back = self.egress.header(padding, |to| to.fill(0));
+                self.egress.add(exit, last, length, [front, Piece::Received(data), back])
+            }
+        };
+    }
+
+    /// Sends what this round has gathered.
+    fn depart(&mut self, now: Time, authority: &mut impl Authority) {
+        // What was decided first: a flow's first datagram is decided about, and those behind it are carried.
+        authority.flush(&mut self.sockets);
+        let lost = self.egress.depart(&self.bundles, &self.sockets);
+        self.sockets.count_lost(lost);
+        if authority.listens(now) {
+            self.report(authority);
+        }
+    }
+
+    /// Tells what flows carried.
+    pub(crate) fn report(&mut self, authority: &mut impl Authority) {
+        for flow in self.busy.drain(..) {
+            if let Some(entry) = self.flows.entry(flow) {
+                let (packets, bytes) = (std::mem::take(&mut entry.packets), std::mem::take(&mut entry.bytes));
+                authority.carried(&entry.flow, packets, bytes);
+            }
+        }
+    }
+}
+
+/// The passage of a datagram and where in it the application data lies, if it may have a flow.
+fn read(role: Role, path: &Path, bytes: &[u8]) -> Option<(Passage, Range<usize>)> {
+    match (role, bytes.first()?) {
+        (Role::Relay, _) => Some((Passage::Peer { local: path.local, peer: path.remote }, 0..bytes.len())),
+        (Role::Listener, 0x40..=0x4f) => {
+            let (number, data) = parse_channel_data(bytes)?;
+            Some((Passage::Channel { client: *path, number }, data))
+        }
+        (Role::Listener, 0) if bytes.get(1) == Some(&0x16) => {
+            let (peer, data) = parse_send(bytes)?;
+            Some((Passage::Send { client: *path, peer }, data))
+        }
+        (Role::Listener, _) => None,
+    }
+}
+
+/// Transaction ids for indications: nobody answers them, but no two shall be the same.
+struct Transactions {
+    prefix: [u8; 4],
+    next: u64,
+}
+
+impl Transactions {
+    fn new(rng: &mut Rng) -> Self {
+        Self { prefix: rng.bytes(), next: rng.next_u64() }
+    }
+
+    fn next(&mut self) -> TransactionId {
+        // A step that is odd visits every number once before it comes back.
+        self.next = self.next.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut id = [0; 12];
+        id[..4].copy_from_slice(&self.prefix);
+        id[4..].copy_from_slice(&self.next.to_be_bytes());
+        TransactionId(id)
+    }
+}

@@ -1,0 +1,209 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sansio::{Batches, Datagram, Machine as _, Path, SocketError, SocketOp, SocketReply, Time, Transport};
+use tracing::{debug, info};
+use turn::{AllocationId, Flow, Passage, Server, ServerEvent};
+use udp::{BareSocket, Config};
+
+use crate::carrier::Authority;
+use crate::connection::{Client, StreamEvent};
+use crate::crew::{Crew, Letter};
+use crate::journal;
+use crate::sockets::{Role, Sockets};
+
+/// What the machine may write before it is sent: a bundle of tiny datagrams, each made longer by an
+/// indication's header, is the most there is.
+const OUT_BYTES: usize = 1 << 20;
+/// Bytes that the system may hold for each direction of a relay socket.
+const RELAY_BUFFER: usize = 1 << 20;
+
+/// The machine, with its outbox and the streams: the authority of all shards.
+pub(crate) struct Chief {
+    server: Server,
+    out: Batches,
+    clients: HashMap<Path, Arc<Client>>,
+    crew: Crew,
+    /// The number of the next socket.
+    next_socket: usize,
+}
+
+impl Chief {
+    pub(crate) fn new(server: Server, crew: Crew, next_socket: usize) -> Self {
+        Self { server, out: Batches::new(OUT_BYTES), clients: HashMap::new(), crew, next_socket }
+    }
+
+    /// When [`Chief::wake`] is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        self.server.poll_timeout()
+    }
+
+    pub(crate) fn wake(&mut self, now: Time) {
+        self.server.handle_timeout(now);
+    }
+
+    /// A stream has something.
+    pub(crate) fn stream_has(&mut self, now: Time, event: StreamEvent, sockets: &mut Sockets) {
+        match event {
+            StreamEvent::Opened { path, client } => {
+                debug!(%path, "connected");
+                self.clients.insert(path, client);
+            }
+            StreamEvent::Received { path, frames } => frames.for_each(|payload| {
+                self.server.handle_datagram(now, Datagram { from: path, payload }, &mut self.out);
+                self.journal();
+                self.flush(sockets);
+            }),
+            StreamEvent::Closed { path, end } => {
+                let lost = self.clients.remove(&path).map_or(0, |client| client.outgoing.lost());
+                debug!(%path, %end, lost, "disconnected");
+                let error = SocketError::Other(end.to_string());
+                self.server.handle_socket(now, SocketReply::Disconnected { path, error });
+            }
+        }
+    }
+
+    /// Does what the machine wants to have done after something happened to it on behalf of shard `of`.
+    pub(crate) fn settle(&mut self, now: Time, of: usize, sockets: &mut Sockets) {
+        while let Some(op) = self.server.poll_socket() {
+            if let Some(reply) = self.perform(op, of, sockets) {
+                self.server.handle_socket(now, reply);
+            }
+        }
+        self.server.poll_transmit(now, &mut self.out);
+        // Before anything is sent: a stream's client shall not have its answer before it counts as known.
+        self.journal();
+        self.flush(sockets);
+        self.crew.rouse();
+    }
+
+    /// An aide has something.
+    pub(crate) fn read(&mut self, now: Time, letter: Letter, sockets: &mut Sockets) {
+        match letter {
+            Letter::Received { of, path, mut payload, passage } => {
+                let flow = self.decide(now, Datagram { from: path, payload: &mut payload }, passage);
+                if let (Some(flow), Some(passage)) = (flow, passage) {
+                    self.crew.teach(of, passage, flow);
+                }
+                self.settle(now, of, sockets);
+            }
+            Letter::Carried { flow, packets, bytes } => self.server.carried(&flow, packets, bytes),
+        }
+    }
+
+    /// Ends all allocations, and lets the streams go.
+    pub(crate) fn close(&mut self, now: Time, sockets: &mut Sockets) {
+        self.server.close(now);
+        self.settle(now, 0, sockets);
+        self.clients.values().for_each(|client| client.outgoing.close());
+        let (counters, lost) = (self.server.counters(), sockets.lost());
+        info!(
+            allocations = counters.allocations,
+            packets = counters.packets_to_peers + counters.packets_to_clients,
+            bytes = counters.bytes_to_peers + counters.bytes_to_clients,
+            dropped = counters.dropped_in_all(),
+            lost,
+            "relay stopped"
+        );
+    }
+
+    fn perform(&mut self, op: SocketOp, of: usize, sockets: &mut Sockets) -> Option<SocketReply> {
+        let unsupported = |ticket| {
+            let error = SocketError::Other("a relay opens UDP sockets only".into());
+            Some(SocketReply::Failed { ticket, error })
+        };
+        match op {
+            SocketOp::Bind { ticket, local } => {
+                let mut config = Config::default();
+                (config.receive_buffer, config.send_buffer) = (RELAY_BUFFER, RELAY_BUFFER);
+                let number = self.next_socket;
+                let opened = BareSocket::bind(local, &config)
+                    .and_then(|socket| self.crew.employ(of, number, socket, Role::Relay, sockets));
+                match opened {
+                    Ok(local) => {
+                        self.next_socket += 1;
+                        Some(SocketReply::Bound { ticket, local })
+                    }
+                    Err(error) => {
+                        debug!(%local, %error, "a relay socket could not be opened");
+                        Some(SocketReply::Failed { ticket, error: socket_error(&error) })
+                    }
+                }
+            }
+            SocketOp::Unbind { local } => {
+                sockets.remove(local);
+                self.crew.close(local);
+                None
+            }
+            SocketOp::Disconnect { path } => {
+                if let Some(client) = self.clients.get(&path) {
+                    client.outgoing.close();
+                }
+                None
+            }
+            SocketOp::Connect { ticket, .. } | SocketOp::Resolve { ticket, .. } => unsupported(ticket),
+            SocketOp::Publish { .. } => None,
+        }
+    }
+
+    fn journal(&mut self) {
+        while let Some(event) = self.server.poll_event() {
+            journal::record(&event);
+            let (client, allocated) = match &event {
+                ServerEvent::AllocationCreated { client, .. } => (client, true),
+                ServerEvent::AllocationEnded { client, .. } => (client, false),
+                ServerEvent::PeerDenied { .. } => continue,
+            };
+            if client.transport != Transport::Udp
+                && let Some(client) = self.clients.get(client)
+            {
+                client.allocated.store(allocated, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Authority for Chief {
+    fn decide(&mut self, now: Time, datagram: Datagram<'_>, passage: Option<Passage>) -> Option<Flow> {
+        self.server.handle_datagram(now, datagram, &mut self.out);
+        self.server.flow(now, passage?)
+    }
+
+    fn poll_stale(&mut self) -> Option<AllocationId> {
+        let id = self.server.poll_stale()?;
+        self.crew.forget(id);
+        Some(id)
+    }
+
+    fn listens(&mut self, _: Time) -> bool {
+        true
+    }
+
+    fn carried(&mut self, flow: &Flow, packets: u64, bytes: u64) {
+        self.server.carried(flow, packets, bytes);
+    }
+
+    /// Sends all that was written, one batch a system call.
+    fn flush(&mut self, sockets: &mut Sockets) {
+        while let Some(batch) = self.out.pop() {
+            match batch.path.transport {
+                Transport::Udp => sockets.send(&batch),
+                Transport::Tcp | Transport::Tls => {
+                    if let Some(client) = self.clients.get(&batch.path) {
+                        client.outgoing.push(batch.datagrams());
+                    }
+                }
+            }
+            self.out.recycle(batch);
+        }
+    }
+}
+
+fn socket_error(error: &std::io::Error) -> SocketError {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => SocketError::InUse,
+        std::io::ErrorKind::AddrNotAvailable => SocketError::Unreachable,
+        _ => SocketError::Other(error.to_string()),
+    }
+}

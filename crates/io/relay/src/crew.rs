@@ -1,0 +1,104 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use mio::{Interest, Registry, Token, Waker};
+use turn::{AllocationId, Flow, Passage};
+use udp::BareSocket;
+
+use crate::sockets::{Role, Sockets};
+
+/// What an aide has for the chief.
+pub(crate) enum Letter {
+    /// A datagram that shard `of` received, to decide about.
+    Received { of: usize, path: sansio::Path, payload: Vec<u8>, passage: Option<Passage> },
+    /// A flow carried so much.
+    Carried { flow: Flow, packets: u64, bytes: u64 },
+}
+
+/// What the chief has for an aide.
+pub(crate) enum Order {
+    /// Receive from this socket, too. It is registered already.
+    Adopt { number: usize, socket: Arc<BareSocket>, role: Role },
+    /// Let a socket go.
+    Close(SocketAddr),
+    /// What takes this passage goes that way.
+    Learn(Passage, Flow),
+    /// Forget the flows of an allocation.
+    Forget(AllocationId),
+}
+
+/// The shards, as the chief sees them: its own, which is shard 0, and those of the aides.
+pub(crate) struct Crew {
+    registry: Registry,
+    aides: Vec<Contact>,
+}
+
+/// An aide, as the chief sees it.
+pub(crate) struct Contact {
+    pub(crate) registry: Registry,
+    pub(crate) orders: Sender<Order>,
+    pub(crate) waker: Arc<Waker>,
+    /// Whether there are orders that it has not been woken for.
+    pub(crate) waits: bool,
+}
+
+impl Crew {
+    pub(crate) fn new(registry: Registry, aides: Vec<Contact>) -> Self {
+        Self { registry, aides }
+    }
+
+    /// Gives a socket to shard `of` to receive from, and to the chief to send by. Returns its address.
+    pub(crate) fn employ(
+        &mut self,
+        of: usize,
+        number: usize,
+        mut socket: BareSocket,
+        role: Role,
+        sockets: &mut Sockets,
+    ) -> io::Result<SocketAddr> {
+        let at = of.checked_sub(1).filter(|at| *at < self.aides.len());
+        let registry = at.map_or(&self.registry, |at| &self.aides[at].registry);
+        registry.register(&mut socket, Token(number), Interest::READABLE)?;
+        let (local, socket) = (socket.local(), Arc::new(socket));
+        if let Some(at) = at {
+            self.aides[at].order(Order::Adopt { number, socket: socket.clone(), role });
+        }
+        sockets.add(number, socket, role);
+        Ok(local)
+    }
+
+    /// Tells an aide what becomes of what takes `passage`.
+    pub(crate) fn teach(&mut self, of: usize, passage: Passage, flow: Flow) {
+        if let Some(aide) = of.checked_sub(1).and_then(|at| self.aides.get_mut(at)) {
+            aide.order(Order::Learn(passage, flow));
+        }
+    }
+
+    /// Lets all aides forget the flows of an allocation.
+    pub(crate) fn forget(&mut self, id: AllocationId) {
+        self.aides.iter_mut().for_each(|aide| aide.order(Order::Forget(id)));
+    }
+
+    /// Lets all aides let a socket go.
+    pub(crate) fn close(&mut self, local: SocketAddr) {
+        self.aides.iter_mut().for_each(|aide| aide.order(Order::Close(local)));
+    }
+
+    /// Wakes the aides that have orders.
+    pub(crate) fn rouse(&mut self) {
+        for aide in &mut self.aides {
+            if std::mem::take(&mut aide.waits) {
+                let _ = aide.waker.wake();
+            }
+        }
+    }
+}
+
+impl Contact {
+    fn order(&mut self, order: Order) {
+        // An aide that is gone needs no orders: the relay is ending.
+        self.waits |= self.orders.send(order).is_ok();
+    }
+}
