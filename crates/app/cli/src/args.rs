@@ -119,6 +119,14 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "MIN-MAX", env = "STERNA_RELAY_PORTS")]
     pub(crate) relay_ports: Option<String>,
 
+    /// Threads that relay, best as many as there are cores to spare [default: 1]
+    #[arg(long, value_name = "N", env = "STERNA_RELAY_THREADS")]
+    pub(crate) relay_threads: Option<usize>,
+
+    /// Keep looking for datagrams for a millisecond after each instead of sleeping: less delay, for a core
+    #[arg(long, env = "STERNA_BUSY_POLL")]
+    pub(crate) busy_poll: bool,
+
     /// A file of these settings, in TOML
     #[arg(long, value_name = "FILE", env = "STERNA_CONFIG")]
     pub(crate) config: Option<PathBuf>,

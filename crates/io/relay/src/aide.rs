@@ -69,17 +69,26 @@ impl Aide {
         while !stop.load(Ordering::Acquire) {
             let report = self.carrier.has_news().then_some(self.desk.next_report);
             self.pulse.wait(report, &mut self.carrier.sockets);
-            let now = self.clock.now();
-            while let Ok(order) = self.orders.try_recv() {
-                self.obey(now, order);
+            self.obey_all();
+            for _ in 0..self.carrier.sockets.pending() {
+                let Some(role) = self.carrier.receive() else { continue };
+                // What the chief has passed on for a client, it has told of before: who answers that finds a flow, and
+                // his datagrams are not overtaken by those behind them.
+                self.obey_all();
+                self.carrier.pass_on(self.clock.now(), role, &mut self.desk);
             }
-            self.carrier.receive(&self.clock, &mut self.desk);
-            if self.desk.listens(now) {
+            if self.desk.listens(self.clock.now()) {
                 self.carrier.report(&mut self.desk);
             }
             self.desk.rouse();
         }
         tracing::debug!(shard = self.desk.of, lost = self.desk.lost + self.carrier.sockets.lost(), "stopped");
+    }
+
+    fn obey_all(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            self.obey(self.clock.now(), order);
+        }
     }
 
     fn obey(&mut self, now: Time, order: Order) {
@@ -90,8 +99,8 @@ impl Aide {
                 self.carrier.sockets.has_something(number);
             }
             Order::Close(local) => self.carrier.sockets.remove(local),
-            Order::Learn(passage, flow) if flow.until > now => self.carrier.learn(&passage, flow),
-            Order::Learn(..) => {}
+            Order::Learn(known) if known.1.until > now => self.carrier.learn(&known.0, known.1),
+            Order::Learn(_) => {}
             Order::Forget(id) => {
                 self.carrier.report(&mut self.desk);
                 self.carrier.forget(id);

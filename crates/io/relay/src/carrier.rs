@@ -5,7 +5,6 @@ use stun::TransactionId;
 use turn::{AllocationId, Flow, Framing, Passage, parse_channel_data, parse_send};
 use udp::{Arrived, Bundles};
 
-use crate::clock::Clock;
 use crate::egress::{Egress, Exit, Piece};
 use crate::flows::{Entry, Flows};
 use crate::key::Key;
@@ -64,17 +63,18 @@ impl Carrier {
         }
     }
 
-    /// Gives each socket that has something one turn.
-    pub(crate) fn receive(&mut self, clock: &Clock, authority: &mut impl Authority) {
-        for _ in 0..self.sockets.pending() {
-            let Some(role) = self.sockets.receive(&mut self.bundles) else { continue };
-            let now = clock.now();
-            for at in 0..self.bundles.len() {
-                let Some(arrived) = self.bundles.arrival(at) else { break };
-                self.pass_on(now, role, &arrived, authority);
-            }
-            self.depart(now, authority);
+    /// Receives from the next socket that has something. `None`: it had nothing after all.
+    pub(crate) fn receive(&mut self) -> Option<Role> {
+        self.sockets.receive(&mut self.bundles)
+    }
+
+    /// Passes on what was received, from a socket of this role.
+    pub(crate) fn pass_on(&mut self, now: Time, role: Role, authority: &mut impl Authority) {
+        for at in 0..self.bundles.len() {
+            let Some(arrived) = self.bundles.arrival(at) else { break };
+            self.pass_on_bundle(now, role, &arrived, authority);
         }
+        self.depart(now, authority);
     }
 
     /// Whether something was carried that the authority has not heard of.
@@ -94,7 +94,7 @@ impl Carrier {
         self.flows.forget(id);
     }
 
-    fn pass_on(&mut self, now: Time, role: Role, arrived: &Arrived, authority: &mut impl Authority) {
+    fn pass_on_bundle(&mut self, now: Time, role: Role, arrived: &Arrived, authority: &mut impl Authority) {
         let Arrived { path, segment, range } = arrived;
         let mut known = None;
         let mut start = range.start;

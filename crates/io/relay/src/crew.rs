@@ -24,7 +24,7 @@ pub(crate) enum Order {
     /// Let a socket go.
     Close(SocketAddr),
     /// What takes this passage goes that way.
-    Learn(Passage, Flow),
+    Learn(Box<(Passage, Flow)>),
     /// Forget the flows of an allocation.
     Forget(AllocationId),
 }
@@ -72,7 +72,7 @@ impl Crew {
     /// Tells an aide what becomes of what takes `passage`.
     pub(crate) fn teach(&mut self, of: usize, passage: Passage, flow: Flow) {
         if let Some(aide) = of.checked_sub(1).and_then(|at| self.aides.get_mut(at)) {
-            aide.order(Order::Learn(passage, flow));
+            aide.order(Order::Learn(Box::new((passage, flow))));
         }
     }
 

@@ -60,7 +60,11 @@ impl Shard {
                 self.chief.wake(now);
                 self.carrier.forget_stale(&mut self.chief);
             }
-            self.carrier.receive(&self.clock, &mut self.chief);
+            for _ in 0..self.carrier.sockets.pending() {
+                if let Some(role) = self.carrier.receive() {
+                    self.carrier.pass_on(self.clock.now(), role, &mut self.chief);
+                }
+            }
             self.chief.settle(now, 0, &mut self.carrier.sockets);
             left = self.read();
             self.carrier.forget_stale(&mut self.chief);

@@ -9,7 +9,7 @@ mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay::{Relay, RelayConfig};
 use serde_json::json;
@@ -26,6 +26,9 @@ use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::session::interrupt;
 use crate::transfer::protocol::hex;
+
+/// How long `--busy-poll` looks for more.
+const BUSY_POLL: Duration = Duration::from_millis(1);
 
 pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let settings = Settings::gather(args)?;
@@ -122,8 +125,14 @@ fn bind_relay(
     let tls = identity
         .map(|identity| (SocketAddr::new(settings.listen, settings.stun_tls), identity.config.clone()));
     let tls = tls.into_iter().collect();
-    let config =
-        RelayConfig { udp: listening.udp, tcp: vec![listening.stun], tls, ..RelayConfig::new(server) };
+    let config = RelayConfig {
+        udp: listening.udp,
+        tcp: vec![listening.stun],
+        tls,
+        shards: settings.relay_threads,
+        busy_poll: if settings.busy_poll { BUSY_POLL } else { Duration::ZERO },
+        ..RelayConfig::new(server)
+    };
     Relay::bind(config).map_err(|error| Failure::new(Kind::Server, error.to_string()))
 }
 

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use crate::args::Serve;
 use crate::failure::{Failure, Kind};
 
+/// More threads than any machine needs for this.
+const MAX_THREADS: usize = 256;
+
 /// Everything `sterna serve` needs to know.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -21,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<Tls>,
     pub(crate) allow_peer: Vec<String>,
     pub(crate) relay_ports: RangeInclusive<u16>,
+    pub(crate) relay_threads: usize,
+    pub(crate) busy_poll: bool,
 }
 
 /// A second address of this machine, for NAT discovery.
@@ -53,6 +58,9 @@ struct File {
     #[serde(default)]
     allow_peer: Vec<String>,
     relay_ports: Option<String>,
+    relay_threads: Option<usize>,
+    #[serde(default)]
+    busy_poll: bool,
 }
 
 impl Settings {
@@ -74,7 +82,13 @@ impl Settings {
             tls: args.tls.or(file.tls).as_deref().map(Tls::parse).transpose()?,
             allow_peer: if args.allow_peer.is_empty() { file.allow_peer } else { args.allow_peer },
             relay_ports: relay_ports.as_deref().map_or(Ok(49152..=65535), port_range)?,
+            relay_threads: args.relay_threads.or(file.relay_threads).unwrap_or(1),
+            busy_poll: args.busy_poll || file.busy_poll,
         };
+        if !(1..=MAX_THREADS).contains(&settings.relay_threads) {
+            let message = format!("--relay-threads is a number from 1 to {MAX_THREADS}");
+            return Err(Failure::new(Kind::Usage, message));
+        }
         if settings.public_ip.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
             let message =
                 "--public-ip is the address that others use to reach this server, such as 198.51.100.7";
@@ -153,6 +167,7 @@ mod tests {
         assert!(settings.listen.is_loopback());
         assert_eq!((settings.http, settings.stun, settings.relay_ports), (8080, 3478, 49152..=65535));
         assert!(settings.allow_peer.is_empty());
+        assert_eq!((settings.relay_threads, settings.busy_poll), (1, false));
     }
 
     #[test]
@@ -175,6 +190,7 @@ mod tests {
             ["--relay-ports", "9-5"],
             ["--relay-ports", "80-90"],
             ["--public-ip", "0.0.0.0"],
+            ["--relay-threads", "0"],
         ] {
             assert_eq!(gather(&arguments).unwrap_err().kind, Kind::Usage, "{arguments:?}");
         }

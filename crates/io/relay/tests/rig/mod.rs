@@ -191,6 +191,20 @@ impl TestClient {
         self.write(out).await;
     }
 
+    /// Sends datagrams of one size by one system call. Over UDP only.
+    pub async fn send_bundle(&mut self, peer: SocketAddr, datagrams: &[Vec<u8>]) {
+        let mut out = Batches::new(1 << 17);
+        {
+            let mut lane = self.client.lane(peer, &mut out).expect("the peer is permitted");
+            assert!(datagrams.iter().all(|bytes| lane.send_bytes((), bytes)));
+        }
+        let Link::Udp(socket) = &self.link else { panic!("not over UDP") };
+        let batch = out.pop().expect("it has something");
+        assert!(out.is_empty(), "they go by one call");
+        let sender = udp::BareSocket::adopt(duplicate(socket), &udp::Config::default()).unwrap();
+        assert!(matches!(sender.try_send_batch(&batch), udp::Outcome::Sent));
+    }
+
     pub async fn recv(&mut self) -> (SocketAddr, Vec<u8>) {
         let next = async {
             loop {
@@ -296,6 +310,12 @@ pub fn tls_config() -> (rustls_pki_types::CertificateDer<'static>, Arc<rustls::S
         .with_single_cert(vec![certificate.clone()], key)
         .unwrap();
     (certificate, Arc::new(config))
+}
+
+/// Another handle of the same socket.
+fn duplicate(socket: &UdpSocket) -> std::net::UdpSocket {
+    use std::os::fd::AsFd as _;
+    socket.as_fd().try_clone_to_owned().unwrap().into()
 }
 
 /// A peer: a plain socket that nobody told about TURN.
