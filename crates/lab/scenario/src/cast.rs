@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use netsim::{HostId, Laws, Link, Net, Place, PlaceKind, Preset, SegmentId};
+use netsim::{HostId, Laws, Link, NatBehaviour, Net, Place, PlaceKind, Preset, SegmentId};
 use peer::Configuration;
 use sansio::{Rng, Time};
 
@@ -20,6 +20,8 @@ const SETTLING: Duration = Duration::from_secs(15);
 pub struct Cast {
     /// What stands between each host and the internet. The first host calls.
     pub presets: [Preset; 2],
+    /// A box of one's own making, in place of the preset's.
+    pub boxes: [Option<NatBehaviour>; 2],
     /// Where all dice start from.
     pub seed: u64,
     /// Whether both hosts are behind the first preset, on one network.
@@ -30,6 +32,10 @@ pub struct Cast {
     pub servers: Servers,
     /// The share of packets that each box's uplink loses, 0.0 to 1.0.
     pub loss: f64,
+    /// By how much packets come late on each uplink, at most.
+    pub jitter: Duration,
+    /// What both sides are ready to spend on punching.
+    pub punch: Option<ice::Punch>,
     /// Whether candidates are told one by one.
     pub trickle: bool,
     /// How long the two may try.
@@ -72,11 +78,14 @@ impl Cast {
     pub fn new(a: Preset, b: Preset, seed: u64) -> Self {
         Self {
             presets: [a, b],
+            boxes: [None; 2],
             seed,
             together: false,
             withheld: Vec::new(),
             servers: Servers::default(),
             loss: 0.0,
+            jitter: Duration::from_millis(2),
+            punch: None,
             trickle: true,
             limit: Duration::from_secs(60),
             laws: Laws::default(),
@@ -130,9 +139,13 @@ impl Cast {
         let setup = ServerSetup::new(SERVER);
         let server = world.add_server_with(Net::INTERNET, &setup, server);
         let mut network = |side: usize| {
-            let network = world.net.add_preset(Net::INTERNET, ["nat-a", "nat-b"][side], self.presets[side]);
-            let jitter = Duration::from_millis(2);
-            let link = Link { delay: between(2, 40), jitter, loss: self.loss, ..Link::default() };
+            let name = ["nat-a", "nat-b"][side];
+            let network = match self.boxes[side] {
+                Some(behaviour) => world.net.add_network(Net::INTERNET, name, behaviour),
+                None => world.net.add_preset(Net::INTERNET, name, self.presets[side]),
+            };
+            let link =
+                Link { delay: between(2, 40), jitter: self.jitter, loss: self.loss, ..Link::default() };
             world.net.set_link(world.net.uplink(network), link);
             network
         };
@@ -141,6 +154,7 @@ impl Cast {
         let hosts = [world.net.add_host("a", &[networks[0]]), world.net.add_host("b", &[networks[1]])];
         for side in [0, 1] {
             let mut configuration = world.configuration(hosts[side], &self.servers.urls(&setup));
+            configuration.punch = self.punch;
             connection(side, &mut configuration);
             let greeting = ["hello from a", "hello from b"][side];
             let dress = |peer: Peer| peer.with_greeting(greeting).withholding(self.withheld.clone());
@@ -197,6 +211,7 @@ impl Stage {
             packets: self.world.net.packets(),
             failures: peers.map(|peer| peer.failures().last().map(|(_, failure)| failure.clone())),
             steps: self.world.net.steps(),
+            punched: peers.map(|peer| peer.connection().ice_report().and_then(|report| report.punched)),
         }
     }
 

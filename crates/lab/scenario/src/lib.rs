@@ -10,6 +10,7 @@
 //! * [`World`] is the stage for any other play: any net, any number of [`Peer`]s, signalling between them.
 //! * [`script`] reads scenarios from small text files and plays them.
 //! * [`Grid`] plays every ordered pair of presets with many seeds; [`theory`] says what must come out.
+//! * [`Punching`] measures how often hard NATs are punched through, for each rule by which they give ports.
 //! * [`table()`] and [`html()`] show a grid to people.
 //!
 //! ```
@@ -32,6 +33,7 @@ mod ladder;
 mod office;
 mod outcome;
 mod player;
+mod punching;
 pub mod script;
 mod server;
 mod table;
@@ -45,6 +47,7 @@ pub use ladder::{Happened, Ladder, Lane, Layer, Step, Stop};
 pub use office::{Letter, Mail, Signalling};
 pub use outcome::{Outcome, Way};
 pub use player::Peer;
+pub use punching::{Meeting, Punching, punching_table};
 pub use server::{CREDENTIAL, ServerSetup, USERNAME};
 pub use table::table;
 pub use world::World;

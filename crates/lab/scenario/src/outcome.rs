@@ -69,6 +69,8 @@ pub struct Outcome {
     pub failures: [Option<Failure>; 2],
     /// Things that happened in the simulated internet.
     pub steps: u64,
+    /// What each side has done to punch through NATs, if anything.
+    pub punched: [Option<ice::Punched>; 2],
 }
 
 impl Outcome {

@@ -1,4 +1,5 @@
 mod advance;
+mod punching;
 mod receive;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,6 +11,7 @@ use crate::gate::Gate;
 use crate::gather::{Gatherer, Supplies, hides_addresses};
 use crate::lane::Way;
 use crate::local::Locals;
+use crate::punch::Puncher;
 use crate::relay::Relays;
 use crate::remote::{Added, RemoteId};
 use crate::role::Role;
@@ -52,6 +54,7 @@ pub struct Agent {
     gate: Gate,
     events: VecDeque<Event>,
     drops: Drops,
+    puncher: Puncher,
     state: State,
     /// Which session this is; looked-up names come back to theirs.
     generation: u64,
@@ -91,6 +94,7 @@ impl Agent {
             gate: Gate::default(),
             events: VecDeque::new(),
             drops: Drops::default(),
+            puncher: Puncher::default(),
             state: State::New,
             generation: 0,
             lookups: BTreeMap::new(),
@@ -337,6 +341,7 @@ impl Agent {
     fn begin(&mut self, local: Credentials) -> Session {
         self.generation += 1;
         self.told = None;
+        self.puncher.restart();
         self.timers.stop(AgentTimer::Free);
         let mut session = Session::new(&self.config, &mut self.rng);
         session.local_key = stun::Key::short_term(&local.pwd);
@@ -426,6 +431,7 @@ impl Agent {
             servers: self.gatherer.report(&self.relays, hides_addresses(&self.config)),
             pairs: self.session.report(&self.locals),
             padded: self.session.padded(),
+            punched: self.punched(),
             drops: self.drops,
         }
     }
@@ -481,10 +487,14 @@ impl Agent {
         }))
     }
 
+    /// RFC 8445 §14.2: "Both agents MUST use the higher value of the proposed values."
+    fn pace(&self) -> Duration {
+        self.pacing().max(self.remote_ta.unwrap_or(DEFAULT_TA))
+    }
+
     /// The sessions, and what they need.
     fn context(&mut self, now: Time) -> (Context<'_>, &mut Session, &mut Option<Session>) {
-        // RFC 8445 §14.2: "Both agents MUST use the higher value of the proposed values."
-        let ta = self.pacing().max(self.remote_ta.unwrap_or(DEFAULT_TA));
+        let ta = self.pace();
         let context = Context {
             now,
             config: &self.config,
@@ -497,6 +507,7 @@ impl Agent {
             drops: &mut self.drops,
             ta,
             gathered: self.gatherer.state == GatheringState::Complete,
+            punching: self.puncher.until(),
         };
         (context, &mut self.session, &mut self.previous)
     }

@@ -1,10 +1,11 @@
 mod complete;
 mod publish;
+mod punch;
 mod server;
 mod socket;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sansio::{Outbox, Path, Rng, SocketOp, SocketReply, Ticket, Time, Timers};
@@ -13,6 +14,8 @@ use stun::Message;
 use crate::foundation::Foundations;
 use crate::local::{BaseId, Locals};
 use crate::probe::{ProbeAnswer, Probes};
+use crate::punch::battery::Battery;
+use crate::punch::scouts::Scouts;
 use crate::relay::{RelayId, RelayNews, Relays};
 use crate::report::{ServerOutcome, ServerReport, ServerRequest};
 use crate::{Config, Event, GatheringState, Interface, Timings, TransportPolicy};
@@ -50,6 +53,10 @@ pub(crate) struct Gatherer {
     pub(crate) lost: Vec<BaseId>,
     /// New sockets are there, or will be, and whether the router maps them is not known yet.
     pub(crate) expecting: bool,
+    /// Who find out how our NAT gives ports, if that is wanted.
+    pub(crate) scouts: Scouts,
+    /// The sockets for punching.
+    pub(crate) battery: Battery,
 }
 
 /// What a ticket was for.
@@ -61,6 +68,10 @@ enum Purpose {
     Connect(RelayId),
     /// The address of servers with this host name.
     Resolve(String),
+    /// A socket for a scout.
+    Scout,
+    /// A socket of the battery.
+    Barrel,
 }
 
 /// A question to a server.
@@ -68,6 +79,7 @@ enum Purpose {
 enum Question {
     Probe(usize),
     Relay(RelayId),
+    Scout(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +123,8 @@ impl Gatherer {
             fresh: Vec::new(),
             lost: Vec::new(),
             expecting: false,
+            scouts: Scouts::default(),
+            battery: Battery::default(),
         }
     }
 
@@ -123,6 +137,7 @@ impl Gatherer {
         s.relays.forget_idle();
         self.queue.clear();
         self.match_interfaces(s, interfaces);
+        self.recall_scouts(s, interfaces);
         self.tell_again(s);
         self.find_servers(s);
         self.ask_servers(s);
@@ -134,6 +149,7 @@ impl Gatherer {
 
     /// Does what can be done now: after anything has happened.
     pub(crate) fn advance(&mut self, s: &mut Supplies<'_>) {
+        self.consider_scouts(s);
         self.start_questions(s);
         self.consider_completion(s);
         for path in s.relays.take_disused() {
@@ -155,6 +171,8 @@ impl Gatherer {
         };
         let Some(purpose) = self.tickets.remove(&ticket) else { return false };
         match (purpose, reply) {
+            (Purpose::Scout, reply) => self.scout_bound(s, ticket, bound(reply)),
+            (Purpose::Barrel, reply) => self.barrel_bound(s, ticket, bound(reply)),
             (Purpose::Bind(ip), SocketReply::Bound { local, .. }) => self.bound(s, ip, *local),
             (Purpose::Bind(ip), SocketReply::Failed { error, .. }) => self.not_bound(ip, error),
             (Purpose::Connect(relay), SocketReply::Connected { path, .. }) => {
@@ -185,7 +203,7 @@ impl Gatherer {
         match self.probes.handle(s.now, path, message, s.config.timings.keepalive) {
             Some(ProbeAnswer::Mapped { at, mapped }) => self.publish_srflx(s, at, mapped),
             Some(ProbeAnswer::Refused { at }) => self.probe_failed(s, at),
-            None => return false,
+            None => return self.scout_answered(s, path, message),
         }
         true
     }
@@ -236,6 +254,7 @@ impl Gatherer {
     /// Writes questions to servers.
     pub(crate) fn poll_transmit(&mut self, now: Time, timings: &Timings, out: &mut dyn Outbox) {
         self.probes.poll_transmit(now, out, timings);
+        self.scouts.poll_transmit(out);
     }
 
     /// A ticket that is not in use.
@@ -251,6 +270,7 @@ impl Gatherer {
                 self.ops.push_back(SocketOp::Unbind { local });
             }
         }
+        self.close_punching();
         self.stop();
     }
 
@@ -301,11 +321,12 @@ impl Gatherer {
     /// Asks the next question, if it is time.
     fn start_questions(&mut self, s: &mut Supplies<'_>) {
         while s.now >= self.next_start
-            && let Some(question) = self.queue.pop_front()
+            && let Some(question) = self.next_question()
         {
             self.next_start = s.now + PACE;
             match question {
                 Question::Probe(at) => self.probes.start(s.rng, at),
+                Question::Scout(at) => self.scouts.start(at),
                 Question::Relay(id) => {
                     let Some(relay) = s.relays.get(id) else { continue };
                     let Some(local) = relay.spec.local else { continue };
@@ -319,6 +340,20 @@ impl Gatherer {
             true => self.timers.stop(GatherTimer::Pace),
             false => self.timers.set(GatherTimer::Pace, self.next_start),
         }
+    }
+
+    /// The oldest question; those of scouts wait for all others.
+    fn next_question(&mut self) -> Option<Question> {
+        let urgent = self.queue.iter().position(|question| !matches!(question, Question::Scout(_)));
+        self.queue.remove(urgent.unwrap_or(0))
+    }
+}
+
+/// The address of the socket, if there is one.
+fn bound(reply: &SocketReply) -> Option<SocketAddr> {
+    match reply {
+        SocketReply::Bound { local, .. } => Some(sansio::unmapped(*local)),
+        _ => None,
     }
 }
 

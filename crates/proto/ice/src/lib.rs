@@ -69,6 +69,7 @@ mod nominate;
 mod pair;
 mod priority;
 mod probe;
+mod punch;
 mod relay;
 mod remote;
 mod report;
@@ -86,14 +87,14 @@ pub use candidate::{
     Candidate, CandidateAddress, CandidateKind, CandidateTransport, TcpType, hidden_address,
 };
 pub use candidate_error::{ParseCandidateError, ParseCandidateErrorKind};
-pub use config::{AddressPolicy, Config, Interface, InterfaceKind, Server, Timings, TransportPolicy};
+pub use config::{AddressPolicy, Config, Interface, InterfaceKind, Punch, Server, Timings, TransportPolicy};
 pub use credentials::{Credentials, CredentialsError};
 pub use event::{Event, GatheringState, SelectedPair, State};
 pub use failure::{Failure, FailureCause};
 pub use lane::Lane;
 pub use priority::is_preferred;
 pub use report::{
-    Drops, Padded, PairError, PairReport, PairState, RemoteFate, RemoteReport, Report, ServerOutcome,
-    ServerReport, ServerRequest,
+    Drops, Padded, PairError, PairReport, PairState, Punched, RemoteFate, RemoteReport, Report,
+    ServerOutcome, ServerReport, ServerRequest,
 };
 pub use server_url::{Scheme, ServerUrl, ServerUrlError};

@@ -17,6 +17,8 @@ const MAX_GONE: usize = 64;
 pub(crate) struct Locals {
     bases: Vec<Base>,
     candidates: Vec<LocalCandidate>,
+    /// What stands for bases in pairs that nobody is told of.
+    stand_ins: Vec<LocalCandidate>,
     /// Those of bases that are gone, for people.
     gone: Vec<LocalCandidate>,
     next: u32,
@@ -76,9 +78,21 @@ impl Locals {
         id
     }
 
+    /// Adds a place that packets can leave from, which is for punching alone: nobody is told of it, and no pair is formed
+    /// with it before a check has come there.
+    pub(crate) fn add_hidden_base(&mut self, address: SocketAddr, preference: u16) -> BaseId {
+        let base = self.add_base(address, None, preference);
+        let priority = candidate_priority(CandidateKind::Prflx, preference);
+        let shown = hidden_address(address.ip());
+        let public = Candidate::new(CandidateKind::Prflx, shown, priority, "punched");
+        self.stand_ins.push(LocalCandidate { base, address, public });
+        base
+    }
+
     /// Takes a base away, with its candidates.
     pub(crate) fn remove_base(&mut self, id: BaseId) {
         self.bases.retain(|base| base.id != id);
+        self.stand_ins.retain(|candidate| candidate.base != id);
         self.gone.extend(self.candidates.extract_if(.., |candidate| candidate.base == id));
         let excess = self.gone.len().saturating_sub(MAX_GONE);
         self.gone.drain(..excess);
@@ -161,6 +175,11 @@ impl Locals {
         self.candidates.retain(|candidate| candidate.public.kind != CandidateKind::Prflx);
     }
 
+    /// Forgets where holes were going to be.
+    pub(crate) fn forget_aims(&mut self) {
+        self.candidates.retain(|candidate| !candidate.public.is_aim());
+    }
+
     /// Our candidates belong to this ICE session from now on.
     pub(crate) fn set_ufrag(&mut self, ufrag: &str) {
         for candidate in &mut self.candidates {
@@ -168,9 +187,9 @@ impl Locals {
         }
     }
 
-    /// All bases.
+    /// All bases but the hidden ones.
     pub(crate) fn bases(&self) -> impl Iterator<Item = &Base> {
-        self.bases.iter()
+        self.bases.iter().filter(|base| !self.stand_ins.iter().any(|candidate| candidate.base == base.id))
     }
 
     /// The candidates that the other side is told.
@@ -183,12 +202,16 @@ impl Locals {
     /// RFC 8445 §6.1.2.4 replaces reflexive candidates by their bases and prunes what is then redundant; what
     /// remains is one pair for each base, with the priority of its best candidate.
     pub(crate) fn pairing(&self, base: BaseId) -> Option<&LocalCandidate> {
-        self.signalled().filter(|candidate| candidate.base == base).max_by_key(|c| c.public.priority)
+        self.signalled()
+            .chain(&self.stand_ins)
+            .filter(|candidate| candidate.base == base)
+            .max_by_key(|candidate| candidate.public.priority)
     }
 
     /// What people are told about a packet from `base` that the other side saw come from `address`.
     pub(crate) fn describe(&self, base: BaseId, address: Option<SocketAddr>) -> Option<Candidate> {
-        let all = || self.candidates.iter().chain(&self.gone).filter(|candidate| candidate.base == base);
+        let known = || self.candidates.iter().chain(&self.stand_ins).chain(&self.gone);
+        let all = || known().filter(|candidate| candidate.base == base);
         let exact = address.and_then(|address| all().find(|candidate| candidate.address == address));
         let best = || {
             all().max_by_key(|candidate| {

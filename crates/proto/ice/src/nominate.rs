@@ -60,6 +60,9 @@ impl Session {
         let mut better =
             self.list.iter().take_while(|pair| pair.priority > best.priority).filter(|p| p.is_open());
         if best.relayed {
+            if let Some(until) = ctx.punching {
+                return until;
+            }
             // Anything direct is worth a wait, and candidates that are yet to come may be direct.
             let more_to_come = !(ctx.gathered && self.remote_complete);
             if more_to_come || better.any(|pair| !pair.relayed) {
@@ -78,7 +81,7 @@ impl Session {
     }
 
     /// Since when there is a valid pair.
-    fn first_valid(&self) -> Option<Time> {
+    pub(crate) fn first_valid(&self) -> Option<Time> {
         self.list.iter().filter_map(|pair| Some(pair.valid.as_ref()?.since)).min()
     }
 

@@ -31,8 +31,21 @@ pub struct Report {
     pub pairs: Vec<PairReport>,
     /// Checks as large as the largest packet, if there was reason to send some.
     pub padded: Option<Padded>,
+    /// What was done to punch through NATs, if anything was.
+    pub punched: Option<Punched>,
     /// What was received and not used.
     pub drops: Drops,
+}
+
+/// What was done to punch through NATs; see [`Config::punch`](crate::Config::punch).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Punched {
+    /// Packets that were sent for it, all sessions taken together.
+    pub packets: usize,
+    /// Sockets that are open for it.
+    pub sockets: usize,
+    /// Whether it goes on.
+    pub under_way: bool,
 }
 
 /// Checks that were padded to the size of the largest packet; see

@@ -29,6 +29,11 @@ impl Route {
             Self::Relayed { peer, .. } => *peer,
         }
     }
+
+    /// Whether its packets leave from this very socket of ours, without a relay.
+    pub(crate) fn leaves_from(&self, local: SocketAddr) -> bool {
+        matches!(self, Self::Direct(path) if path.local == local)
+    }
 }
 
 /// An address without the flow label and scope that sockets may add, and unmapped, so that equal ones compare

@@ -11,6 +11,7 @@ use crate::local::{Base, BaseId, Locals};
 use crate::nominate::Insistence;
 use crate::pair::{Evidence, Pair, PairId};
 use crate::priority::pair_priority;
+use crate::punch::MAX_AIMS;
 use crate::relay::{RelayId, Relays};
 use crate::remote::{Added, RemoteId, Remotes};
 use crate::report::{Drops, PairError, PairReport, PairState};
@@ -41,6 +42,8 @@ pub(crate) struct Session {
     /// When Ta lets the next ordinary check go (RFC 8445 §6.1.4.2).
     pub(crate) next_ordinary: Time,
     pub(crate) early: VecDeque<EarlyCheck>,
+    /// Where the other side says that holes are going to be, until we punch.
+    pub(crate) aims: Vec<Candidate>,
     /// The pair that we, controlling, have asked the other side to select.
     pub(crate) nominating: Option<PairId>,
     pub(crate) selected: Option<PairId>,
@@ -131,6 +134,8 @@ pub(crate) struct Context<'a> {
     pub(crate) ta: Duration,
     /// Whether no more candidates of ours are to be expected.
     pub(crate) gathered: bool,
+    /// While we punch: until when that may bring a direct path.
+    pub(crate) punching: Option<Time>,
 }
 
 impl Session {
@@ -150,6 +155,7 @@ impl Session {
             next_pair: 0,
             next_ordinary: Time::ZERO,
             early: VecDeque::new(),
+            aims: Vec::new(),
             nominating: None,
             selected: None,
             insistence: Insistence::default(),
@@ -197,6 +203,18 @@ impl Session {
 
     /// Takes a candidate of the other side. Returns what else is to be done.
     pub(crate) fn add_remote(&mut self, ctx: &mut Context<'_>, candidate: Candidate) -> Added {
+        if candidate.is_aim() {
+            // There is no hole yet. Who does not punch will not make one, either.
+            if ctx.config.punch.is_some() && self.aims.len() < MAX_AIMS {
+                self.aims.push(candidate);
+            }
+            return Added::Ignored;
+        }
+        self.take_remote(ctx, candidate)
+    }
+
+    /// Takes a candidate of the other side that may be checked now.
+    pub(crate) fn take_remote(&mut self, ctx: &mut Context<'_>, candidate: Candidate) -> Added {
         let added = self.remotes.add(candidate);
         self.added(ctx, &added);
         added

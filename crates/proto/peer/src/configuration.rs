@@ -52,6 +52,9 @@ pub struct Configuration {
     /// Whether somebody asks the router to map ports, and says what came of it: see
     /// [`Connection::add_mapping`](crate::Connection::add_mapping).
     pub expect_mappings: bool,
+    /// Whether to look for a direct path by many packets where NATs that map anew for each destination leave none, and
+    /// what that may cost. It takes both sides: descriptions say so by `a=ice-options:sterna+punch`, which others ignore.
+    pub punch: Option<ice::Punch>,
     /// Whether a connection that was up is kept together when the network under it changes, and how long it may be
     /// without a path before it fails after all. ICE then restarts by itself as soon as the path falls silent or its
     /// address is gone: [`Event::NegotiationNeeded`](crate::Event::NegotiationNeeded) asks for the offer. `None` is
@@ -83,6 +86,7 @@ impl Configuration {
             ice_timings: ice::Timings::default(),
             capture: false,
             expect_mappings: false,
+            punch: None,
             roam: None,
         }
     }
@@ -98,6 +102,7 @@ impl Configuration {
             servers: self.ice_servers.clone(),
             mtu: self.mtu,
             expect_mappings: self.expect_mappings,
+            punch: self.punch,
             timings: self.ice_timings,
             ..ice::Config::new(seed)
         }

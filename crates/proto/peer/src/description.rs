@@ -99,6 +99,9 @@ pub(crate) fn carrier(session: &Session) -> Option<usize> {
     Some(tag.and_then(|mid| session.index_of(mid)).unwrap_or(index))
 }
 
+/// The ICE option of those who agree to punching; others do not know it.
+pub(crate) const PUNCH: &str = "sterna+punch";
+
 /// Our end of the transport, as descriptions tell it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LocalTransport {
@@ -109,6 +112,8 @@ pub(crate) struct LocalTransport {
     pub(crate) max_message_size: u32,
     /// Milliseconds between two checks.
     pub(crate) pacing: u128,
+    /// Whether we agree to punching.
+    pub(crate) punches: bool,
     pub(crate) candidates: LocalCandidates,
 }
 

@@ -207,8 +207,10 @@ impl Transport {
             }
         };
         (ice.agreed, ice.restarting) = (true, false);
-        let Remote { credentials, lite, pacing, candidates, end_of_candidates, .. } = agreement.remote;
+        let Remote { credentials, lite, pacing, punches, candidates, end_of_candidates, .. } =
+            agreement.remote;
         ice.agent.set_remote_lite(now, lite);
+        ice.agent.set_remote_punching(now, punches);
         if let Some(pacing) = pacing {
             ice.agent.set_remote_pacing(now, pacing);
         }

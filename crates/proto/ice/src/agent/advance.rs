@@ -29,6 +29,7 @@ impl Agent {
             gatherer.advance(&mut supplies);
             let mut again = self.take_news(now);
             again |= self.take_bases(now);
+            again |= self.consider_punching(now);
             let remote_lite = self.remote_lite;
             let (mut ctx, session, past) = self.context(now);
             session.advance(&mut ctx);
@@ -161,6 +162,8 @@ impl Agent {
         self.events.push_back(Event::Failed(Box::new(Failure { cause, report })));
         self.gate.retain(|_| false);
         self.relays.close(now, |_| true);
+        self.gatherer.close_barrels(|_| false);
+        self.puncher.end();
         self.gatherer.stop();
         self.timers.clear();
     }
@@ -178,6 +181,7 @@ impl Agent {
         while let Some(AgentTimer::Free) = self.timers.expired(now) {
             self.free(now);
         }
+        self.puncher.handle_timeout(now);
         let (mut ctx, session, past) = self.context(now);
         session.handle_timeout(&mut ctx);
         if let Some(past) = past {
@@ -195,6 +199,8 @@ impl Agent {
         };
         let keep = used(self.carrier);
         self.relays.close(now, |relay| Some(relay.id) != keep);
+        let carrier = self.carrier;
+        self.gatherer.close_barrels(|local| carrier.is_some_and(|carrier| carrier.leaves_from(local)));
     }
 
     /// When [`Agent::expire`] is due.
@@ -205,6 +211,7 @@ impl Agent {
             self.previous.as_ref().and_then(session),
             self.gatherer.poll_timeout(),
             self.relays.poll_timeout(),
+            self.puncher.poll_timeout(),
             self.timers.next(),
         ]
         .into_iter()
@@ -233,6 +240,7 @@ impl Agent {
         if let Some(past) = past {
             past.poll_transmit(&mut ctx, out);
         }
+        self.shoot(now, out);
         self.send_keepalive(out);
     }
 

@@ -36,6 +36,7 @@ impl Gatherer {
     /// Whether an answer is still awaited from anyone.
     fn is_pending(&self, s: &Supplies<'_>) -> bool {
         self.expecting
+            || self.awaits_scouts(s)
             || self.sockets.iter().any(|socket| socket.state == SocketState::Binding)
             || self.servers.iter().any(|server| matches!(server.resolution, Resolution::Pending))
             || self.probes.iter().any(|probe| probe.is_pending())
@@ -67,6 +68,7 @@ impl Gatherer {
             return;
         }
         self.timers.stop(GatherTimer::Complete);
+        self.end_scouting();
         let waited = s.now - self.started;
         let hide = hides_addresses(s.config);
         let probes = self.probes.iter().filter(|probe| probe.is_pending());

@@ -162,7 +162,7 @@ impl Gatherer {
         self.publish(s, LocalCandidate { base, address: relayed, public });
     }
 
-    fn publish(&mut self, s: &mut Supplies<'_>, mut candidate: LocalCandidate) {
+    pub(super) fn publish(&mut self, s: &mut Supplies<'_>, mut candidate: LocalCandidate) {
         candidate.public.ufrag = Some(s.ufrag.to_owned());
         let (base, public) = (candidate.base, candidate.public.clone());
         let first = s.locals.pairing(base).is_none();

@@ -97,6 +97,7 @@ impl Gatherer {
                 self.lost.push(base);
             }
         }
+        self.close_barrels(|local| wanted.iter().any(|interface| interface.address == local.ip()));
     }
 
     /// A socket is there.

@@ -1,6 +1,6 @@
 use sdp::{Origin, Section, Session, Setup};
 
-use crate::description::{LocalTransport, carrier, data_section, parked_section, rejected_section};
+use crate::description::{LocalTransport, PUNCH, carrier, data_section, parked_section, rejected_section};
 use crate::negotiate::Remote;
 
 /// ICE options that an answer repeats if they are offered (RFC 9429 §5.3.1).
@@ -48,8 +48,11 @@ pub(super) fn answer(
         transport.candidates.write(media);
     }
     session.lines.push_attribute("ice-pacing", &transport.pacing.to_string());
-    let options: Vec<_> =
-        OPTIONS.into_iter().filter(|it| data.ice_options().any(|offered| offered == *it)).collect();
+    let options: Vec<_> = OPTIONS
+        .into_iter()
+        .chain(transport.punches.then_some(PUNCH))
+        .filter(|it| data.ice_options().any(|offered| offered == *it))
+        .collect();
     if !options.is_empty() {
         session.lines.push_attribute("ice-options", &options.join(" "));
     }

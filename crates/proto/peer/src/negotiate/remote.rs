@@ -4,6 +4,7 @@ use crypto::{Fingerprint, FingerprintAlgorithm};
 use sdp::{Section, Session, Setup};
 
 use crate::DescriptionError;
+use crate::description::PUNCH;
 
 /// A peer that wants longer pauses does not want to be connected to.
 const MAX_PACING_MS: u64 = 1000;
@@ -18,6 +19,8 @@ pub(crate) struct Remote {
     pub(crate) lite: bool,
     /// The pause between checks that it wishes for.
     pub(crate) pacing: Option<Duration>,
+    /// Whether it agrees to punching.
+    pub(crate) punches: bool,
     /// Those with a hash function that proves something.
     pub(crate) fingerprints: Vec<Fingerprint>,
     tls_id: Option<String>,
@@ -55,6 +58,7 @@ impl Remote {
             mid: data.mid().map(String::from),
             credentials: ice::Credentials::new(ufrag, pwd).map_err(|_| DescriptionError::NoIceCredentials)?,
             lite: session.is_ice_lite(),
+            punches: data.ice_options().any(|option| option == PUNCH),
             pacing: session.ice_pacing().map(|ms| Duration::from_millis(ms.min(MAX_PACING_MS))),
             fingerprints,
             tls_id: pick("tls-id").map(String::from),
