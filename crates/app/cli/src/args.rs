@@ -69,6 +69,11 @@ pub(crate) struct Reach {
     /// Do not ask the router, by PCP, NAT-PMP or UPnP, to let the other side in
     #[arg(long)]
     pub(crate) no_port_mapping: bool,
+
+    /// Where NATs that change ports leave only a relay, look for a direct path with up to 1,024 packets from 256
+    /// sockets; the other side has to want it, too
+    #[arg(long, conflicts_with = "relay_only")]
+    pub(crate) punch: bool,
 }
 
 /// A code or a link.

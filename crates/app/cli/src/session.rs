@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use signal::{
     ConnectError, ConnectOptions, Door, ErrorCode, Hello, Host, Invitation, MeetError, SignalError,
 };
-use sterna::{Configuration, DataChannel, DataChannelInit, IceTransportPolicy, PeerConnection};
+use sterna::{Configuration, DataChannel, DataChannelInit, IceTransportPolicy, PeerConnection, Punch};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::args::Reach;
@@ -271,6 +271,7 @@ fn configuration(session: &signal::Session, reach: &Reach) -> Result<Configurati
         include_loopback: is_loopback(&reach.server),
         port_mapping: !reach.no_port_mapping,
         roam: Some(PATIENCE),
+        punch: reach.punch.then(Punch::default),
         ..Configuration::default()
     })
 }

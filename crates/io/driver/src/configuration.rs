@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crypto::Certificate;
+use ice::Punch;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -69,6 +70,11 @@ pub struct Configuration {
     /// side. `None` is what browsers do: nothing, until somebody calls
     /// [`PeerConnection::restart_ice`](crate::PeerConnection::restart_ice).
     pub roam: Option<Duration>,
+    /// Whether to look for a direct path by many packets where NATs that map anew for each destination leave none, and
+    /// what that may cost: [`Punch::default`] is 256 sockets and 1,024 packets, 200 a second, for at most 8 seconds. Both
+    /// sides have to want it. A relay is used at once meanwhile; a direct path takes its place. `None`, the default, is not
+    /// to. How often it helps is in `docs/punching.md`.
+    pub punch: Option<Punch>,
 }
 
 impl Default for Configuration {
@@ -89,6 +95,7 @@ impl Default for Configuration {
             close_timeout: Duration::from_secs(10),
             port_mapping: true,
             roam: Some(Duration::from_secs(30)),
+            punch: None,
         }
     }
 }

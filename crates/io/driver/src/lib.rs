@@ -44,7 +44,7 @@ pub use doctor::{Code, Evidence, Report, Summary, Verdict};
 pub use engine::{Engine, Host, Shared};
 pub use error::{Error, SendError};
 pub use event::PeerEvent;
-pub use ice::CandidateKind;
+pub use ice::{CandidateKind, Punch};
 pub use interfaces::{interfaces, source_for};
 pub use mdns::hears_itself;
 pub use message::Message;

@@ -91,6 +91,7 @@ impl PeerConnection {
             proxy: crate::proxy::configured(),
             expect_mappings: maps && configuration.trickle,
             roam: configuration.roam,
+            punch: configuration.punch,
             ..peer::Configuration::new(Seed(crypto::seed()), certificate)
         };
         let clock = Clock::start();

@@ -5,6 +5,7 @@ use netsim::{HostId, Laws, Link, NatBehaviour, Net, Place, PlaceKind, Preset, Se
 use peer::Configuration;
 use sansio::{Rng, Time};
 
+use crate::crowd::Crowd;
 use crate::{Ladder, Outcome, Peer, ServerSetup, Signalling, Way, World};
 
 /// The name of the standard play's server.
@@ -36,6 +37,8 @@ pub struct Cast {
     pub jitter: Duration,
     /// What both sides are ready to spend on punching.
     pub punch: Option<ice::Punch>,
+    /// How many connections a second others open through each box, in the mean.
+    pub busy: u32,
     /// Whether candidates are told one by one.
     pub trickle: bool,
     /// How long the two may try.
@@ -86,6 +89,7 @@ impl Cast {
             loss: 0.0,
             jitter: Duration::from_millis(2),
             punch: None,
+            busy: 0,
             trickle: true,
             limit: Duration::from_secs(60),
             laws: Laws::default(),
@@ -159,6 +163,11 @@ impl Cast {
             let greeting = ["hello from a", "hello from b"][side];
             let dress = |peer: Peer| peer.with_greeting(greeting).withholding(self.withheld.clone());
             world.start_peer(hosts[side], configuration, dress);
+        }
+        if self.busy > 0 {
+            for network in networks {
+                Crowd::settle(&mut world.net, network, server, self.busy);
+            }
         }
         world.introduce(hosts[0], hosts[1]);
         let presets = if self.together { [self.presets[0]; 2] } else { self.presets };

@@ -27,6 +27,7 @@
 //! handshake packets differ by some bytes between runs. Nothing else does: not their number, nor when and where they go.
 
 mod cast;
+mod crowd;
 mod grid;
 mod html;
 mod ladder;

@@ -20,6 +20,8 @@ pub struct Punching {
     pub punch: ice::Punch,
     /// The share of packets that each box's uplink loses, 0.0 to 1.0.
     pub loss: f64,
+    /// How many connections a second others open through each box, in the mean.
+    pub busy: u32,
     /// How many threads play at the same time.
     pub threads: usize,
     /// Which laws the machines are held to.
@@ -73,6 +75,7 @@ impl Punching {
             first_seed: 1,
             punch: ice::Punch::default(),
             loss: 0.0,
+            busy: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             laws: Laws::NONE,
         }
@@ -85,6 +88,7 @@ impl Punching {
         Cast {
             boxes: [Some(hard(a)), b.map(hard)],
             loss: self.loss,
+            busy: self.busy,
             laws: self.laws,
             punch: Some(self.punch),
             ..Cast::new(Preset::Symmetric, second, seed)
@@ -197,11 +201,11 @@ fn median(mut times: Vec<Duration>) -> f64 {
     times.get(times.len() / 2).map_or(0.0, |time| (time.as_secs_f64() * 1e4).round() / 10.0)
 }
 
-/// The meetings as text, a line each; the table is Markdown, too.
+/// The meetings as text, a line each; the table is Markdown, too. *Before* and *after* is without punching and with it.
 pub fn punching_table(meetings: &[Meeting]) -> String {
     let mut text = String::from(
-        "| first side's ports | second side      | direct without | direct with | first message without | with     | direct after | packets, median / most |\n\
-         |--------------------|------------------|---------------:|------------:|----------------------:|---------:|-------------:|-----------------------:|\n",
+        "| first side  | second side       | direct before | direct | first message before |    after | direct path after | packets |   most |\n\
+         |-------------|-------------------|--------------:|-------:|---------------------:|---------:|------------------:|--------:|-------:|\n",
     );
     for it in meetings {
         let share = |count: u64| format!("{:.0} %", 100.0 * count as f64 / it.seeds as f64);
@@ -209,13 +213,14 @@ pub fn punching_table(meetings: &[Meeting]) -> String {
         let second = if it.b == "port-restricted" { it.b.to_owned() } else { format!("hard, {}", it.b) };
         let _ = writeln!(
             text,
-            "| {:<18} | {second:<16} | {:>14} | {:>11} | {:>18.0} ms | {:>5.0} ms | {after:>12} | {:>22} |",
+            "| {:<11} | {second:<17} | {:>13} | {:>6} | {:>17.0} ms | {:>5.0} ms | {after:>17} | {:>7} | {:>6} |",
             it.a,
             share(it.direct_without),
             share(it.direct),
             it.median_ms_without,
             it.median_ms,
-            format!("{} / {}", it.packets, it.most_packets),
+            it.packets,
+            it.most_packets,
         );
     }
     text

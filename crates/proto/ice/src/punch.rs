@@ -67,7 +67,7 @@ pub(crate) enum Mapping {
 /// What this side does.
 #[derive(Debug)]
 pub(crate) enum Role {
-    /// Fires at these addresses from all sockets of the battery.
+    /// Fires at these addresses from all sockets of the battery; those that were announced come first.
     Fire { targets: Vec<SocketAddr>, next: usize, round: Option<Time> },
     /// Tries the ports of an address, from one of our sockets.
     Spray { from: SocketAddr, at: IpAddr, ports: Ports },
@@ -106,6 +106,23 @@ pub(crate) struct Puncher {
     timers: Timers<PunchTimer>,
     /// A packet may go now.
     due: bool,
+}
+
+impl Mapping {
+    /// What follows from what several others have seen of one socket: who, and as what.
+    pub(crate) fn of(seen: &[(SocketAddr, SocketAddr)]) -> Self {
+        let mut mapping = Self::Unknown;
+        for (at, (by, one)) in seen.iter().enumerate() {
+            for (_, other) in seen.iter().skip(at + 1).filter(|(other, _)| other != by) {
+                if one == other {
+                    mapping = Self::Same;
+                } else if one.ip() == other.ip() {
+                    return Self::Dependent(one.ip());
+                }
+            }
+        }
+        mapping
+    }
 }
 
 impl Candidate {
@@ -193,7 +210,10 @@ impl Puncher {
             }
             Role::Fire { targets, next, .. } => {
                 let barrel = battery.barrels().get(next / targets.len())?;
-                Some(Path::udp(barrel.local, targets[next % targets.len()]))
+                // Some NATs keep a socket's port for the first that it sends to, and for nobody else.
+                let (turn, last) = (next % targets.len(), targets.len() - 1);
+                let target = if battery.is_herald(barrel) { turn } else { last - turn };
+                Some(Path::udp(barrel.local, targets[target]))
             }
         }
     }

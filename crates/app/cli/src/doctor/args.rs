@@ -62,6 +62,7 @@ impl Doctor {
             no_relay: false,
             no_trickle: false,
             no_port_mapping: false,
+            punch: false,
         })
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Lab {
 pub(crate) enum LabCommand {
     /// Let every pair of NATs meet, many times, in virtual time
     Grid(Grid),
+    /// Measure how often NATs that change ports are punched through, for each rule by which they do
+    Punch(Punch),
     /// Play scenarios: hosts, networks and what happens to them, out of small files
     Run(Run),
     /// Let this very program meet itself through NATs of the Linux kernel; needs root
@@ -46,6 +48,25 @@ pub(crate) struct Grid {
     /// Write a page with the grid, in which each cell opens the ladder of its run
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Punch {
+    /// How often each pair meets
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) seeds: u64,
+
+    /// The first seed; the same seed gives the same result
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=1 << 53))]
+    pub(crate) seed: u64,
+
+    /// How many other connections a second pass each box
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub(crate) busy: u32,
+
+    /// How many packets in a hundred get lost between each box and the internet
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub(crate) loss: f64,
 }
 
 #[derive(Debug, Args)]

@@ -83,7 +83,7 @@ fn speed(report: &Report) -> String {
     )
 }
 
-fn bar(output: Output, total: u64) -> ProgressBar {
+pub(super) fn bar(output: Output, total: u64) -> ProgressBar {
     let target = if output.is_json() || output.is_quiet() {
         ProgressDrawTarget::hidden()
     } else {

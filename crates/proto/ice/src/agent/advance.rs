@@ -29,7 +29,6 @@ impl Agent {
             gatherer.advance(&mut supplies);
             let mut again = self.take_news(now);
             again |= self.take_bases(now);
-            again |= self.consider_punching(now);
             let remote_lite = self.remote_lite;
             let (mut ctx, session, past) = self.context(now);
             session.advance(&mut ctx);
@@ -40,6 +39,7 @@ impl Agent {
             if let Some(past) = past {
                 past.watch_carrier(&mut ctx);
             }
+            again |= self.consider_punching(now);
             if !again {
                 break;
             }

@@ -9,8 +9,8 @@ use crate::check::{Check, CheckId, Purpose};
 use crate::pair::{Pair, PairId};
 use crate::punch::ports::Ports;
 use crate::punch::{Mapping, Phase, Role};
-use crate::report::{Punched, ServerOutcome};
-use crate::route::Route;
+use crate::report::Punched;
+use crate::route::{Route, may_be_peer};
 use crate::session::Session;
 use crate::{CandidateKind, Punch, TransportPolicy};
 
@@ -29,30 +29,34 @@ impl Agent {
         self.config.punch.is_some() && !self.config.lite && self.config.policy == TransportPolicy::All
     }
 
-    /// Begins, ends and cleans up. Returns whether bases are gone or pairs were formed.
+    /// Begins, ends and cleans up. Returns whether anything follows from that.
     pub(super) fn consider_punching(&mut self, now: Time) -> bool {
         let Some(limits) = self.config.punch else { return false };
         let able = self.is_punching_wanted() && self.puncher.agreed && !self.remote_lite;
         let Session { remote, selected, end, .. } = &self.session;
         let idle = selected.is_some() || end.is_some() || self.has_direct();
         let idle = idle || self.puncher.sent >= limits.packets && self.puncher.until().is_none();
+        let before = std::mem::discriminant(&self.puncher.phase);
         match &self.puncher.phase {
             Phase::Over => {}
+            Phase::Punching { .. } if !able => self.puncher.end(),
             _ if !able || remote.is_none() => {}
             _ if idle => self.puncher.end(),
             Phase::Waiting => {
                 let relayed = self.session.first_valid();
-                return self.puncher.may_begin(now, relayed) && self.begin_punching(now, limits);
+                if self.puncher.may_begin(now, relayed) {
+                    self.begin_punching(now, limits);
+                }
             }
             Phase::Punching { until, .. } if now >= *until => self.puncher.end(),
-            Phase::Punching { .. } => {
-                if self.gatherer.battery.is_ready() {
-                    self.puncher.fire();
-                }
-                return false;
-            }
+            Phase::Punching { .. } if self.gatherer.battery.is_ready() => self.puncher.fire(),
+            Phase::Punching { .. } => {}
         }
-        self.close_idle_barrels()
+        if idle || matches!(self.puncher.phase, Phase::Over) {
+            self.gatherer.dismiss_herald();
+        }
+        let closed = self.puncher.until().is_none() && self.close_idle_barrels();
+        closed || std::mem::discriminant(&self.puncher.phase) != before
     }
 
     fn has_direct(&self) -> bool {
@@ -74,8 +78,13 @@ impl Agent {
     }
 
     /// Begins, if what is known of both NATs gives punching a sense.
-    fn begin_punching(&mut self, now: Time, limits: Punch) -> bool {
+    fn begin_punching(&mut self, now: Time, limits: Punch) {
         let foreseen = self.gatherer.scouts.forecast.is_some_and(|forecast| forecast.aim.is_some());
+        // A hole is where the other side is, and nowhere else.
+        let main = self.session.main_address();
+        let is_theirs =
+            |aim: &SocketAddr| may_be_peer(*aim) && main.is_some_and(|main| main.ip() == aim.ip());
+        self.session.aims.retain(|candidate| candidate.address.ip().as_ref().is_some_and(is_theirs));
         let aims: Vec<SocketAddr> =
             self.session.aims.iter().filter_map(|candidate| candidate.address.ip()).collect();
         let (ours, theirs) = (self.own_mapping(), self.session.their_mapping());
@@ -85,25 +94,24 @@ impl Agent {
                 tracing::debug!(
                     "both NATs map anew for each destination, and their ports cannot be foreseen"
                 );
-                self.puncher.end();
-                return false;
+                return self.puncher.end();
             }
             (Mapping::Dependent(ip), theirs) => {
-                let told = self.session.main_address().filter(|_| !matches!(theirs, Mapping::Dependent(_)));
+                let told = main.filter(|_| !matches!(theirs, Mapping::Dependent(_)));
                 let wanted = if theirs == Mapping::Same { &[] } else { aims.as_slice() };
                 let targets: Vec<SocketAddr> = wanted.iter().copied().chain(told).collect();
                 if targets.is_empty() {
-                    return false;
+                    return;
                 }
                 let (mut supplies, gatherer) = self.supplies(now);
-                gatherer.open_battery(&mut supplies, ip, limits.sockets);
+                gatherer.open_battery(&mut supplies, ip, limits.sockets, theirs != Mapping::Unknown);
                 Role::Fire { targets, next: 0, round: None }
             }
             (_, Mapping::Dependent(at)) => {
-                let Some(from) = self.main_socket() else { return false };
+                let Some(from) = self.main_socket() else { return };
                 Role::Spray { from, at, ports: Ports::new(&mut self.rng) }
             }
-            _ => return false,
+            _ => return,
         };
         tracing::debug!(?role, ?aims, "punching");
         self.puncher.begin(now, role, limits.patience, !aims.is_empty());
@@ -111,22 +119,16 @@ impl Agent {
             let (mut ctx, session, _) = self.context(now);
             session.take_remote(&mut ctx, aim);
         }
-        true
     }
 
     /// How our NAT maps, by what servers and the other side have seen of one socket.
     fn own_mapping(&self) -> Mapping {
         let mut mapping = Mapping::Unknown;
         for base in self.locals.bases().filter(|base| base.relay.is_none() && base.address.is_ipv4()) {
-            let probes = self.gatherer.probes.iter().filter(|probe| probe.path.local == base.address);
-            let told = probes.filter_map(|probe| match probe.outcome {
-                ServerOutcome::Succeeded(mapped) => Some((probe.path.remote, mapped)),
-                _ => None,
-            });
+            let mut all = self.gatherer.seen_by_servers(base.address);
             let pairs = self.session.list.iter().filter(|pair| pair.route.leaves_from(base.address));
-            let seen = pairs.filter_map(|pair| Some((pair.route.remote(), pair.evidence.seen_as?)));
-            let all: Vec<(SocketAddr, SocketAddr)> = told.chain(seen).collect();
-            match compare(&all) {
+            all.extend(pairs.filter_map(|pair| Some((pair.route.remote(), pair.evidence.seen_as?))));
+            match Mapping::of(&all) {
                 Mapping::Unknown => {}
                 Mapping::Same => mapping = Mapping::Same,
                 Mapping::Dependent(_) => return Mapping::Dependent(base.address.ip()),
@@ -181,21 +183,6 @@ impl Agent {
             Punched { packets: self.puncher.sent, sockets: self.gatherer.battery.barrels().len(), under_way };
         (under_way || punched.packets > 0).then_some(punched)
     }
-}
-
-/// What several others have seen of one socket: who, and as what.
-fn compare(seen: &[(SocketAddr, SocketAddr)]) -> Mapping {
-    let mut mapping = Mapping::Unknown;
-    for (at, (by, one)) in seen.iter().enumerate() {
-        for (_, other) in seen.iter().skip(at + 1).filter(|(other, _)| other != by) {
-            if one == other {
-                mapping = Mapping::Same;
-            } else if one.ip() == other.ip() {
-                return Mapping::Dependent(one.ip());
-            }
-        }
-    }
-    mapping
 }
 
 impl Session {

@@ -9,7 +9,7 @@ use crate::foundation::Origin;
 use crate::local::LocalCandidate;
 use crate::priority::{MAX_RANKS, candidate_priority, local_preference};
 use crate::punch::battery::Barrel;
-use crate::punch::{AIM, Allocation};
+use crate::punch::{AIM, Allocation, Mapping};
 use crate::report::ServerOutcome;
 use crate::{Candidate, CandidateKind, GatheringState, Interface, TransportPolicy, hidden_address};
 
@@ -66,13 +66,25 @@ impl Gatherer {
         true
     }
 
+    /// As what servers have seen a socket: who, and as what.
+    pub(crate) fn seen_by_servers(&self, local: SocketAddr) -> Vec<(SocketAddr, SocketAddr)> {
+        let probes = self.probes.iter().filter(|probe| probe.path.local == local);
+        let told = probes.filter_map(|probe| match probe.outcome {
+            ServerOutcome::Succeeded(mapped) => Some((probe.path.remote, mapped)),
+            _ => None,
+        });
+        told.collect()
+    }
+
     /// Tells the other side where a hole is going to be.
     fn publish_aim(&mut self, s: &mut Supplies<'_>, aim: SocketAddr) {
         let socket = self.sockets.iter().find(|socket| Some(socket.interface.address) == self.scouts.ip());
         let Some((rank, SocketState::Bound { local, base })) = socket.map(|it| (it.rank, it.state)) else {
             return;
         };
-        if self.state != GatheringState::Gathering {
+        // Who is seen alike by two servers needs no such thing.
+        let alike = Mapping::of(&self.seen_by_servers(local)) == Mapping::Same;
+        if self.state != GatheringState::Gathering || alike {
             return;
         }
         let origin = Origin {
@@ -111,17 +123,17 @@ impl Gatherer {
         }
     }
 
-    /// Opens up to `count` sockets on an address, fewer where the ports are foreseen.
-    pub(crate) fn open_battery(&mut self, s: &mut Supplies<'_>, ip: IpAddr, count: usize) {
+    /// Opens up to `count` sockets on an address; fewer where the NAT keeps their ports, if it is `clear` where to send to.
+    pub(crate) fn open_battery(&mut self, s: &mut Supplies<'_>, ip: IpAddr, count: usize, clear: bool) {
         let foreseen = self.scouts.forecast.is_some_and(|it| it.allocation == Allocation::Preserving);
-        let count = if foreseen { count.min(FORESEEN) } else { count };
+        let count = if foreseen && clear { count.min(FORESEEN) } else { count };
         if let Some(wish) = self.battery.open(ip, count) {
             let ticket = self.ask_for_socket(wish, Purpose::Barrel);
             self.battery.asked(ticket);
         }
         if let Some(herald) = self.scouts.take_herald() {
             let barrel = self.barrel(s, herald);
-            self.battery.add(barrel);
+            self.battery.add_herald(barrel);
         }
     }
 
@@ -144,6 +156,12 @@ impl Gatherer {
             self.unbind(Some(barrel.local));
         }
         !closed.is_empty()
+    }
+
+    /// The herald is not needed any more.
+    pub(crate) fn dismiss_herald(&mut self) {
+        let herald = self.scouts.take_herald();
+        self.unbind(herald);
     }
 
     /// Closes all of it.

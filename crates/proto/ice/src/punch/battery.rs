@@ -12,6 +12,8 @@ pub(crate) struct Battery {
     pending: Vec<Ticket>,
     /// How many more are wanted, once the first is there.
     wanted: usize,
+    /// The one that was there before, whose port was announced.
+    herald: Option<SocketAddr>,
 }
 
 /// One of the sockets.
@@ -51,8 +53,18 @@ impl Battery {
             .collect()
     }
 
-    /// Takes a socket that is bound already.
-    pub(crate) fn add(&mut self, barrel: Barrel) {
+    /// Takes the herald, which is bound already.
+    pub(crate) fn add_herald(&mut self, barrel: Barrel) {
+        self.herald = Some(barrel.local);
+        self.add(barrel);
+    }
+
+    /// Whether this is the herald.
+    pub(crate) fn is_herald(&self, barrel: &Barrel) -> bool {
+        self.herald == Some(barrel.local)
+    }
+
+    fn add(&mut self, barrel: Barrel) {
         let at = self.barrels.partition_point(|other| other.local.port() < barrel.local.port());
         self.barrels.insert(at, barrel);
     }

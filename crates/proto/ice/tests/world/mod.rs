@@ -28,6 +28,9 @@ pub struct Peer {
     now: Time,
     /// Agents that run as somebody else would write them: what they send may be changed or lost.
     pub mute: bool,
+    /// UDP sockets that are open, and the most that ever were.
+    pub sockets: usize,
+    pub most_sockets: usize,
 }
 
 impl Peer {
@@ -41,6 +44,8 @@ impl Peer {
             unsent_end: false,
             now,
             mute: false,
+            sockets: 0,
+            most_sockets: 0,
         }
     }
 
@@ -117,11 +122,15 @@ impl Machine for Peer {
     }
 
     fn poll_socket(&mut self) -> Option<SocketOp> {
-        self.agent.poll_socket()
+        let op = self.agent.poll_socket();
+        self.sockets -= usize::from(matches!(op, Some(SocketOp::Unbind { .. })));
+        op
     }
 
     fn handle_socket(&mut self, now: Time, reply: SocketReply) {
         self.now = now;
+        self.sockets += usize::from(matches!(reply, SocketReply::Bound { .. }));
+        self.most_sockets = self.most_sockets.max(self.sockets);
         self.agent.handle_socket(now, reply);
     }
 }
@@ -264,6 +273,14 @@ impl World {
             let credentials = net.machine::<Peer>(b).agent.local_credentials().clone();
             net.after(delay, move |net| set_credentials(net, a, credentials));
         });
+    }
+
+    /// Both sides restart ICE: A asks for it, B joins.
+    pub fn restart(&mut self) {
+        for side in [A, B] {
+            self.with(side, |peer, now| peer.agent.restart(now));
+        }
+        self.offer();
     }
 
     /// Sends a side's credentials to the other.
