@@ -5,24 +5,26 @@ use std::time::Duration;
 use netsim::{Laws, PortAssignment};
 use sterna_scenario::{Cast, Punching, Way};
 
+/// Seeds for each meeting.
+const SEEDS: u64 = 15;
 /// Rules whose next ports can be foreseen, and those for whom one host's port is the same everywhere.
 const FORESEEN: [&str; 3] = ["preserving", "overloading", "sequential"];
 
 #[test]
 fn each_rule_is_punched_through_as_often_as_we_say() {
-    let punching = Punching { seeds: 25, threads: 2, ..Punching::new() };
+    let punching = Punching { seeds: SEEDS, threads: 2, ..Punching::new() };
     for meeting in punching.run(&|_| {}) {
         let foreseen = |side| FORESEEN.contains(&side);
         let easy = |side| side == "port-restricted" || side == "overloading";
         let (a, b) = (meeting.a, meeting.b);
         let alike = easy(a) && easy(b);
         // Nothing but punching makes them direct.
-        assert_eq!(meeting.direct_without, if alike { 25 } else { 0 }, "{meeting:?}");
+        assert_eq!(meeting.direct_without, if alike { SEEDS } else { 0 }, "{meeting:?}");
         let expected = match (easy(a) || easy(b), foreseen(a) && (foreseen(b) || easy(b))) {
-            (_, true) => 25..=25,
+            (_, true) => SEEDS..=SEEDS,
             // A row of neighbours is hit for certain, scattered ports in 98 of 100 cases.
-            (true, _) if a == "contiguous" || b == "contiguous" => 25..=25,
-            (true, _) => 23..=25,
+            (true, _) if a == "contiguous" || b == "contiguous" => SEEDS..=SEEDS,
+            (true, _) => SEEDS - 2..=SEEDS,
             (false, false) => 0..=0,
         };
         assert!(expected.contains(&meeting.direct), "{meeting:?}");
