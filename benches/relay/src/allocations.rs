@@ -34,28 +34,29 @@ impl Attempt {
         Ok(Self { socket, began: Instant::now(), nonce: Vec::new() })
     }
 
-    /// Answers what came. `true`: it has gone all the way.
-    fn turn(&mut self, key: &Key) -> io::Result<bool> {
+    /// Answers what came. `Some`: it has come to its end, the good one if it is `true`.
+    fn turn(&mut self, key: &Key) -> io::Result<Option<bool>> {
         let mut answer = [0; 512];
         let length = match self.socket.recv(&mut answer) {
             Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Ok(message) = Message::parse(&answer[..length]) else { return Ok(false) };
+        let Ok(message) = Message::parse(&answer[..length]) else { return Ok(None) };
         let mut buffer = [0; 512];
         let length = match (message.class(), message.method()) {
             (Class::Error, Method::ALLOCATE) => {
-                let nonce = message.nonce().ok_or_else(|| io::Error::other("an allocation was refused"))?;
+                // Without a nonce it is refused: the port is one whose allocation was given up, say.
+                let Some(nonce) = message.nonce() else { return Ok(Some(false)) };
                 self.nonce = nonce.to_vec();
                 allocate(&mut buffer, 2, key, nonce)
             }
             (Class::Success, Method::ALLOCATE) => release(&mut buffer, 3, key, &self.nonce),
-            (Class::Success, _) => return Ok(true),
-            _ => return Err(io::Error::other("a release was refused")),
+            (Class::Success, _) => return Ok(Some(true)),
+            _ => return Ok(Some(false)),
         };
         self.socket.send(&buffer[..length])?;
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -67,10 +68,9 @@ pub fn rate(server: &Contestant, time: Duration) -> io::Result<f64> {
     let mut made = 0u64;
     while Instant::now() < end {
         for attempt in &mut attempts {
-            if attempt.turn(&key)? {
-                made += 1;
-                *attempt = Attempt::new(to, &key)?;
-            } else if attempt.began.elapsed() > PATIENCE {
+            let ended = attempt.turn(&key)?;
+            made += u64::from(ended == Some(true));
+            if ended.is_some() || attempt.began.elapsed() > PATIENCE {
                 *attempt = Attempt::new(to, &key)?;
             }
         }

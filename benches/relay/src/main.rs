@@ -129,19 +129,22 @@ fn throughput(options: &Options, servers: &[Contestant]) -> io::Result<()> {
     let title = "thousand datagrams per second of the server's CPU time";
     heading(options, title, servers.iter().map(|server| server.kind));
     for scenario in scenarios {
-        let mut rows = vec![(Summary::default(), Summary::default(), Summary::default()); servers.len()];
+        let mut rows = vec![<[Summary; 4]>::default(); servers.len()];
         for _ in 0..options.runs {
             for (server, row) in servers.iter().zip(&mut rows) {
                 if scenario.is_bare() || server.kind.is_turn() {
                     let outcome = scenario.run(server, options.clients, options.time)?;
-                    row.0.add(outcome.per_cpu_second / 1e3);
-                    row.1.add(outcome.lost);
-                    row.2.add(outcome.busy);
+                    row[0].add(outcome.per_cpu_second / 1e3);
+                    row[1].add(outcome.lost);
+                    row[2].add(outcome.busy);
+                    row[3].add(outcome.per_second / 1e3);
                 }
             }
         }
-        let results = servers.iter().zip(&rows).map(|(server, (rate, lost, busy))| {
-            (server.kind, rate.clone(), json!({ "lost": lost.median(), "busy": busy.median() }))
+        let results = servers.iter().zip(&rows).map(|(server, [rate, lost, busy, passed])| {
+            let more =
+                json!({ "lost": lost.median(), "busy": busy.median(), "kpackets_per_s": passed.median() });
+            (server.kind, rate.clone(), more)
         });
         show(options, &scenario.name(), "kpackets_per_cpu_s", 0, results.collect());
     }

@@ -11,7 +11,12 @@ impl Summary {
     }
 
     pub fn median(&self) -> f64 {
-        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
+        let middle = self.0.len() / 2;
+        match self.0[..] {
+            [] => f64::NAN,
+            ref values if values.len() % 2 == 0 => (values[middle - 1] + values[middle]) / 2.0,
+            ref values => values[middle],
+        }
     }
 
     pub fn least(&self) -> f64 {

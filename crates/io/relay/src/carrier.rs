@@ -57,7 +57,7 @@ impl Carrier {
             sockets,
             bundles: Bundles::new(BUNDLES),
             flows: Flows::new(rng),
-            egress: Egress::new(rng),
+            egress: Egress::new(),
             busy: Vec::new(),
             transactions: Transactions::new(rng),
         }
@@ -157,7 +157,8 @@ impl Carrier {
         let Some((socket, is_wildcard)) = self.sockets.exit(flow.to.local) else { return };
         let (Some(key), Some(exit)) = (Key::new(passage), Key::exit(&flow.to)) else { return };
         let from = is_wildcard.then(|| flow.to.local.ip()).filter(|ip| !ip.is_unspecified());
-        self.flows.insert(key, flow, Exit { socket, from, to: flow.to.remote, key: exit });
+        let shared = flow.target.is_some();
+        self.flows.insert(key, flow, Exit { socket, from, to: flow.to.remote, key: exit, shared });
     }
 
     /// Lets `data` go the way of `flow`.

@@ -1,9 +1,8 @@
-use std::collections::HashMap;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use sansio::{KeyedHash, MAX_BATCH_BYTES, MAX_BATCH_SEGMENTS, Rng};
+use sansio::{MAX_BATCH_BYTES, MAX_BATCH_SEGMENTS};
 use udp::{Bundles, Transmit};
 
 use crate::key::Key;
@@ -11,6 +10,8 @@ use crate::sockets::Sockets;
 
 /// Pieces that one system call takes, with some to spare.
 const MAX_PIECES: usize = 1000;
+/// Groups that are looked at for one that another flow has begun.
+const NEIGHBOURS: usize = 8;
 
 /// Where a flow leaves from, and to whom.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Exit {
     pub(crate) to: SocketAddr,
     /// The same for all flows that leave the same way.
     pub(crate) key: Key,
+    /// Whether there are such others: clients have many peers.
+    pub(crate) shared: bool,
 }
 
 /// What one round of receiving leaves to be sent: datagrams of one size for one destination make a group, and one group
@@ -30,8 +33,6 @@ pub(crate) struct Egress {
     groups: Vec<Group>,
     /// How many of them are in use; the others keep their memory for later rounds.
     live: usize,
-    /// The newest group of each exit.
-    newest: HashMap<Key, u32, KeyedHash>,
     /// Headers that had no room in front of their data.
     headers: Vec<u8>,
     round: u64,
@@ -76,14 +77,8 @@ impl Group {
 }
 
 impl Egress {
-    pub(crate) fn new(rng: &mut Rng) -> Self {
-        Self {
-            groups: Vec::new(),
-            live: 0,
-            newest: HashMap::with_hasher(KeyedHash::new(rng)),
-            headers: Vec::new(),
-            round: 1,
-        }
+    pub(crate) fn new() -> Self {
+        Self { groups: Vec::new(), live: 0, headers: Vec::new(), round: 1 }
     }
 
     /// Which round it is; no group of an earlier one is left.
@@ -108,8 +103,7 @@ impl Egress {
         length: usize,
         pieces: [Piece; N],
     ) -> u32 {
-        let candidate = last.or_else(|| self.newest.get(&exit.key).copied());
-        let at = match candidate {
+        let at = match last.or_else(|| if exit.shared { self.newest(exit) } else { None }) {
             Some(at) if self.groups[at as usize].takes(length) => at,
             _ => self.start(exit, length),
         };
@@ -119,6 +113,13 @@ impl Egress {
         group.datagrams += 1;
         pieces.into_iter().for_each(|piece| group.push(piece));
         at
+    }
+
+    /// The newest group that leaves the same way, if it is among the last few. (Several peers may send to one client.)
+    fn newest(&self, exit: &Exit) -> Option<u32> {
+        let first = self.live.saturating_sub(NEIGHBOURS);
+        let same = self.groups[first..self.live].iter().rposition(|group| group.exit.key == exit.key)?;
+        Some((first + same) as u32)
     }
 
     fn start(&mut self, exit: &Exit, segment: usize) -> u32 {
@@ -132,7 +133,6 @@ impl Egress {
             (group.exit, group.segment, group.bytes, group.datagrams) = (*exit, segment, 0, 0);
             group.pieces.clear();
         }
-        self.newest.insert(exit.key, at as u32);
         at as u32
     }
 
@@ -153,7 +153,6 @@ impl Egress {
             lost += sockets.transmit(socket, &Transmit { from, to, segment: group.segment, bytes: &bytes });
         }
         self.live = 0;
-        self.newest.clear();
         self.headers.clear();
         self.round += 1;
         lost

@@ -131,7 +131,11 @@ mod tests {
             framing: Framing::Plain,
             until: seconds(10),
         };
-        flows.insert(key(port), flow, Exit { socket: 0, from: None, to: at(3), key: key(port) });
+        flows.insert(
+            key(port),
+            flow,
+            Exit { socket: 0, from: None, to: at(3), key: key(port), shared: false },
+        );
     }
 
     fn flows() -> Flows {

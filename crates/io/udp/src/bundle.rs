@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use sansio::Path;
+use sansio::{Path, Transport};
 
 #[cfg(target_os = "linux")]
 use crate::linux::Headers;
@@ -114,7 +114,8 @@ impl Bundles {
         let arrival = self.arrivals.get(at)?;
         let start = slot(at).start;
         Some(Arrived {
-            path: Path::udp(arrival.local, arrival.remote),
+            // Normal already: an IPv6 socket speaks IPv6 only.
+            path: Path { transport: Transport::Udp, local: arrival.local, remote: arrival.remote },
             segment: arrival.segment,
             range: start..start + arrival.length,
         })
