@@ -24,14 +24,16 @@
 
 mod alternate;
 mod classic;
+mod partner;
 
 use std::convert::Infallible;
 
-use sansio::{Datagram, Machine, Outbox, Path, Time};
+use sansio::{Datagram, Machine, Outbox, Path, Seed, Time};
 
 use crate::{Class, Message, MessageWriter, Method, WriteError, kind};
 
 pub use alternate::{Alternate, AlternateError};
+pub use partner::{Partner, PartnerSecret};
 
 /// The longest SOFTWARE that is sent.
 const MAX_SOFTWARE_BYTES: usize = 64;
@@ -51,6 +53,8 @@ pub struct Config {
     pub software: Option<String>,
     /// Our other address and other port, for NAT behaviour discovery.
     pub alternate: Option<Alternate>,
+    /// Where the second address of [`Config::alternate`] is another machine's: what the two share, and a seed of this one.
+    pub partner: Option<(PartnerSecret, Seed)>,
 }
 
 /// The machine. One may serve any number of sockets.
@@ -58,6 +62,7 @@ pub struct Config {
 pub struct Server {
     software: Option<String>,
     alternate: Option<Alternate>,
+    partner: Option<Partner>,
     counters: Counters,
 }
 
@@ -70,6 +75,8 @@ pub struct Counters {
     pub refused: u64,
     /// Dropped: not a STUN message, or with a wrong FINGERPRINT.
     pub malformed: u64,
+    /// From the other node, or as if, whether they were answered or not.
+    pub partner: u64,
     /// Dropped: an indication or a response, which nobody may answer.
     pub unanswerable: u64,
     /// Dropped: a request of a method that we do not have.
@@ -86,7 +93,9 @@ impl Server {
             text.truncate(end);
             text
         });
-        Self { software, alternate: config.alternate, counters: Counters::default() }
+        let partner = config.alternate.zip(config.partner);
+        let partner = partner.map(|(alternate, (secret, seed))| Partner::new(alternate, secret, seed));
+        Self { software, alternate: config.alternate, partner, counters: Counters::default() }
     }
 
     /// What became of the datagrams so far.
@@ -96,16 +105,19 @@ impl Server {
 
     /// Answers a message that came by `from`, if it is a Binding request: for machines that share a socket
     /// with this one.
-    pub fn handle_message(&mut self, message: &Message<'_>, from: Path, out: &mut dyn Outbox) {
+    pub fn handle_message(&mut self, now: Time, message: &Message<'_>, from: Path, out: &mut dyn Outbox) {
         let counter = match (message.class(), message.method()) {
             _ if message.has_fingerprint() && !message.check_fingerprint() => &mut self.counters.malformed,
             (Class::Request, Method::BINDING) => {
                 let software = self.software.as_deref();
-                let (sent, refused) = match &self.alternate {
-                    Some(alternate) => {
+                let (sent, refused) = match (&self.alternate, &mut self.partner) {
+                    (Some(alternate), Some(partner)) => {
+                        (partner.answer(now, message, from, software, out), alternate.refuses(message, from))
+                    }
+                    (Some(alternate), None) => {
                         (alternate.answer(message, from, software, out), alternate.refuses(message, from))
                     }
-                    None => {
+                    (None, _) => {
                         let sent = out.send(from, MAX_ANSWER_BYTES, &mut |buffer| {
                             answer_binding(message, from, software, buffer).unwrap_or(0)
                         });
@@ -119,7 +131,14 @@ impl Server {
                 }
             }
             (Class::Request, _) => &mut self.counters.other_methods,
-            _ => &mut self.counters.unanswerable,
+            _ => {
+                let software = self.software.as_deref();
+                let partner = self.partner.as_mut();
+                match partner.is_some_and(|it| it.handle(now, message, from, software, out)) {
+                    true => &mut self.counters.partner,
+                    false => &mut self.counters.unanswerable,
+                }
+            }
         };
         *counter += 1;
     }
@@ -157,12 +176,16 @@ impl Machine for Server {
     type Addr = Path;
     type Event = Infallible;
 
-    fn handle_datagram(&mut self, _: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
+    fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
         match Message::parse(datagram.payload) {
-            Ok(message) => self.handle_message(&message, datagram.from, out),
+            Ok(message) => self.handle_message(now, &message, datagram.from, out),
             Err(_) => {
-                let classic = self.alternate.as_ref();
-                match classic.and_then(|it| it.answer_classic(datagram.payload, datagram.from, out)) {
+                let Datagram { from, payload } = datagram;
+                let sent = match (&self.alternate, &mut self.partner) {
+                    (_, Some(partner)) => partner.answer_classic(now, payload, from, out),
+                    (alternate, None) => alternate.and_then(|it| it.answer_classic(payload, from, out)),
+                };
+                match sent {
                     Some(true) => self.counters.answered += 1,
                     Some(false) => self.counters.no_room += 1,
                     None => self.counters.malformed += 1,

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Ticket, Time, Timers, Transport};
 use stun::credential::{Authenticator, AuthenticatorConfig};
+use stun::server::Partner;
 use stun::{Class, Message, Method, Packet};
 
 pub use allocation::AllocationId;
@@ -63,6 +64,7 @@ pub struct Server {
     authenticator: Authenticator,
     accounts: Accounts,
     throttle: Throttle,
+    partner: Option<Partner>,
     usage: Usage,
     /// The ports of each relay address.
     ports: Vec<Ports>,
@@ -97,6 +99,10 @@ impl Server {
         Ok(Self {
             authenticator,
             accounts: Accounts::new(&config.realm, config.auth.clone()),
+            partner: config
+                .alternate
+                .zip(config.partner.clone())
+                .map(|(alternate, secret)| Partner::new(alternate, secret, rng.fork())),
             throttle: Throttle::new(config.quotas.unauthenticated_per_second, &mut rng),
             usage: Usage::default(),
             ports: config.relay_addresses.iter().map(|_| Ports::new(config.ports.clone())).collect(),
@@ -142,8 +148,13 @@ impl Server {
                 Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND,
             ) => self.handle_request(now, from, message, out),
             (Class::Indication, Method::SEND) => self.handle_send(now, from, message, out),
-            // A keep-alive. "Indications never cause responses" (RFC 8489 §6.3.2).
-            (Class::Indication, Method::BINDING) => {}
+            // A keep-alive: "indications never cause responses" (RFC 8489 §6.3.2). Or the other node, which wants somebody
+            // answered.
+            (Class::Indication, Method::BINDING) => {
+                if let Some(partner) = &mut self.partner {
+                    partner.handle(now, message, from, None, out);
+                }
+            }
             _ => self.counters.drop(Drop::Unexpected),
         }
     }

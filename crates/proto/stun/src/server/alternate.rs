@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use sansio::{Outbox, Path, Transport, unmapped};
 
 use super::MAX_SOFTWARE_BYTES;
-use crate::{AttributeKind, ChangeRequest, Class, Message, MessageWriter, WriteError, kind};
+use crate::{
+    AttributeKind, ChangeRequest, Class, MAGIC_COOKIE, Message, MessageWriter, Method, TransactionId,
+    WriteError, kind,
+};
 
 /// What such a server understands beyond RFC 8489.
 const KNOWN: [AttributeKind; 3] = [kind::CHANGE_REQUEST, kind::PADDING, kind::RESPONSE_PORT];
@@ -91,14 +94,16 @@ impl Alternate {
         software: Option<&str>,
         out: &mut dyn Outbox,
     ) -> bool {
-        let Some(reply) = Reply::new(self, request, from, software) else {
-            return out.send(from, super::MAX_ANSWER_BYTES, &mut |buffer| {
-                super::answer_binding(request, from, software, buffer).unwrap_or(0)
-            });
-        };
-        out.send(reply.path, reply.max_bytes(), &mut |buffer| {
-            reply.write(request, software, buffer).unwrap_or(0)
-        })
+        match self.order(request, from, software) {
+            Ok(order) => self.carry_out(&order, software, out),
+            Err(refusal) => out.send(from, super::MAX_ANSWER_BYTES, &mut |buffer| {
+                let written = match refusal {
+                    None => super::answer_binding(request, from, software, buffer),
+                    Some(code) => refuse(request, code, software, buffer),
+                };
+                written.unwrap_or(0)
+            }),
+        }
     }
 
     /// Whether the answer to this request is an error.
@@ -109,11 +114,70 @@ impl Alternate {
         }
     }
 
-    /// From where to answer a request, and which other address to tell of; both as the sockets have them.
-    pub(super) fn route(&self, from: Path, change: ChangeRequest) -> Option<(SocketAddr, SocketAddr)> {
-        let (ip, port) = self.place(from)?;
-        let at = |ip: usize, port: usize| SocketAddr::new(self.ips[ip], self.ports[port]);
-        Some((at(ip ^ usize::from(change.ip), port ^ usize::from(change.port)), at(1 - ip, 1 - port)))
+    /// What a request asks for. Otherwise it is refused with a code, or answered as by a server with one address.
+    pub(super) fn order(
+        &self,
+        request: &Message<'_>,
+        from: Path,
+        software: Option<&str>,
+    ) -> Result<Order, Option<u16>> {
+        let place = self.place(from).ok_or(None)?;
+        if let Some(code) = refusal(request) {
+            return Err(Some(code));
+        }
+        let address = if from.remote.is_ipv4() { 12 } else { 24 };
+        let fingerprint = request.has_fingerprint();
+        let without = 20
+            + 4 * address
+            + if fingerprint { 8 } else { 0 }
+            + software.map_or(0, |text| 4 + text.len().next_multiple_of(4));
+        Ok(Order {
+            id: request.transaction_id(),
+            cookie: MAGIC_COOKIE.to_be_bytes(),
+            client: from.remote,
+            port: request.response_port().unwrap_or(from.remote.port()),
+            padding: request.padding().map(|bytes| {
+                let length = request.bytes().len().saturating_sub(without + 4) / 4 * 4;
+                length.min(bytes).min(MAX_PADDING)
+            }),
+            fingerprint,
+            ..self.plain_order(place, request.change_request().unwrap_or_default())
+        })
+    }
+
+    /// An order that says nothing yet but where the answer leaves from.
+    pub(super) fn plain_order(&self, (ip, port): (usize, usize), change: ChangeRequest) -> Order {
+        let local = self.at(ip ^ usize::from(change.ip), port ^ usize::from(change.port));
+        Order {
+            id: TransactionId([0; 12]),
+            cookie: [0; 4],
+            client: local,
+            port: 0,
+            local,
+            asked: (ip, port),
+            padding: None,
+            fingerprint: false,
+        }
+    }
+
+    /// Sends what was asked for; `false` if there was no room.
+    pub(super) fn carry_out(&self, order: &Order, software: Option<&str>, out: &mut dyn Outbox) -> bool {
+        let (ip, port) = order.asked;
+        let (origin, other) = (self.as_seen(order.local), self.as_seen(self.at(1 - ip, 1 - port)));
+        let path = Path::udp(order.local, SocketAddr::new(order.client.ip(), order.port));
+        out.send(path, order.max_bytes(), &mut |buffer| match order.is_classic() {
+            true => order.write_classic(origin, other, buffer).unwrap_or(0),
+            false => order.write(origin, other, software, buffer).unwrap_or(0),
+        })
+    }
+
+    fn at(&self, ip: usize, port: usize) -> SocketAddr {
+        SocketAddr::new(self.ips[ip], self.ports[port])
+    }
+
+    /// Whether this is one of the first two of our [`Alternate::sockets`], or of the same machine.
+    pub(super) fn is_first(&self, local: SocketAddr) -> bool {
+        local.ip() == self.ips[0]
     }
 
     /// How the world sees one of our four.
@@ -123,7 +187,7 @@ impl Alternate {
     }
 
     /// Which address and which port of ours a request came to.
-    fn place(&self, from: Path) -> Option<(usize, usize)> {
+    pub(super) fn place(&self, from: Path) -> Option<(usize, usize)> {
         if from.transport != Transport::Udp {
             return None;
         }
@@ -133,47 +197,26 @@ impl Alternate {
     }
 }
 
-/// One answer: which way it goes, and what it says.
-struct Reply {
-    path: Path,
-    from: Path,
-    /// The address that it comes from, and the other one, as the world sees them.
-    origin: SocketAddr,
-    other: SocketAddr,
-    padding: Option<usize>,
-    refusal: Option<u16>,
+/// One answer: whose request it is to, which way it goes, and what is in it.
+pub(super) struct Order {
+    pub(super) id: TransactionId,
+    /// What stood in the place of the magic cookie.
+    pub(super) cookie: [u8; 4],
+    /// Where the request came from.
+    pub(super) client: SocketAddr,
+    /// The port of the client that the answer goes to.
+    pub(super) port: u16,
+    /// The address of ours that the answer leaves from.
+    pub(super) local: SocketAddr,
+    /// To which of our addresses and ports the request came.
+    pub(super) asked: (usize, usize),
+    pub(super) padding: Option<usize>,
+    pub(super) fingerprint: bool,
 }
 
-impl Reply {
-    /// `None`: it came to none of the four.
-    fn new(alternate: &Alternate, request: &Message<'_>, from: Path, software: Option<&str>) -> Option<Self> {
-        let refusal = refusal(request);
-        // A refusal goes straight back: what was asked for is not understood.
-        let change = request.change_request().filter(|_| refusal.is_none()).unwrap_or_default();
-        let (local, other) = alternate.route(from, change)?;
-        let address = if from.remote.is_ipv4() { 12 } else { 24 };
-        let fingerprint = if request.has_fingerprint() { 8 } else { 0 };
-        let without =
-            20 + 4 * address + fingerprint + software.map_or(0, |text| 4 + text.len().next_multiple_of(4));
-        let mut remote = from.remote;
-        if let Some(port) = request.response_port().filter(|_| refusal.is_none()) {
-            remote.set_port(port);
-        }
-        Some(Self {
-            path: Path::udp(local, remote),
-            from,
-            origin: alternate.as_seen(local),
-            other: alternate.as_seen(other),
-            padding: request.padding().filter(|_| refusal.is_none()).map(|bytes| {
-                let length = request.bytes().len().saturating_sub(without + 4) / 4 * 4;
-                length.min(bytes).min(MAX_PADDING)
-            }),
-            refusal,
-        })
-    }
-
+impl Order {
     fn max_bytes(&self) -> usize {
-        // Four addresses, PADDING, SOFTWARE and FINGERPRINT; a refusal is shorter.
+        // Four addresses, PADDING, SOFTWARE and FINGERPRINT.
         20 + 4 * 24
             + self.padding.map_or(0, |bytes| 4 + bytes.next_multiple_of(4))
             + 4
@@ -183,40 +226,51 @@ impl Reply {
 
     fn write(
         &self,
-        request: &Message<'_>,
+        origin: SocketAddr,
+        other: SocketAddr,
         software: Option<&str>,
         buffer: &mut [u8],
     ) -> Result<usize, WriteError> {
-        let class = if self.refusal.is_none() { Class::Success } else { Class::Error };
-        let mut writer = MessageWriter::answer(buffer, class, request);
-        match self.refusal {
-            None => {
-                // RFC 5780 §6.1: both, so that a client notices who rewrites addresses in packets.
-                writer.xor_address(kind::XOR_MAPPED_ADDRESS, self.from.remote);
-                writer.address(kind::MAPPED_ADDRESS, self.from.remote);
-                writer.address(kind::RESPONSE_ORIGIN, self.origin);
-                writer.address(kind::OTHER_ADDRESS, self.other);
-                if let Some(bytes) = self.padding {
-                    writer.padding(bytes);
-                }
-            }
-            Some(420) => {
-                writer
-                    .error_code(420, "")
-                    .unknown_attributes(&request.unknown_comprehension_required(&KNOWN));
-            }
-            Some(code) => {
-                writer.error_code(code, "");
-            }
+        let mut writer = MessageWriter::new(buffer, Class::Success, Method::BINDING, self.id);
+        // RFC 5780 §6.1: both, so that a client notices who rewrites addresses in packets.
+        writer.xor_address(kind::XOR_MAPPED_ADDRESS, self.client);
+        writer.address(kind::MAPPED_ADDRESS, self.client);
+        writer.address(kind::RESPONSE_ORIGIN, origin);
+        writer.address(kind::OTHER_ADDRESS, other);
+        if let Some(bytes) = self.padding {
+            writer.padding(bytes);
         }
-        if let Some(software) = software {
-            writer.string(kind::SOFTWARE, software);
-        }
-        if request.has_fingerprint() {
-            writer.fingerprint();
-        }
-        writer.finish()
+        end(&mut writer, software, self.fingerprint)
     }
+}
+
+/// Writes a refusal, which goes straight back: what was asked for is not understood.
+fn refuse(
+    request: &Message<'_>,
+    code: u16,
+    software: Option<&str>,
+    buffer: &mut [u8],
+) -> Result<usize, WriteError> {
+    let mut writer = MessageWriter::answer(buffer, Class::Error, request);
+    writer.error_code(code, "");
+    if code == 420 {
+        writer.unknown_attributes(&request.unknown_comprehension_required(&KNOWN));
+    }
+    end(&mut writer, software, request.has_fingerprint())
+}
+
+fn end(
+    writer: &mut MessageWriter<'_>,
+    software: Option<&str>,
+    fingerprint: bool,
+) -> Result<usize, WriteError> {
+    if let Some(software) = software {
+        writer.string(kind::SOFTWARE, software);
+    }
+    if fingerprint {
+        writer.fingerprint();
+    }
+    writer.finish()
 }
 
 /// Why a request is refused, if it is.

@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use sansio::{Outbox, Path};
 
-use super::alternate::Alternate;
-use crate::{ChangeRequest, HEADER_BYTES, MAGIC_COOKIE};
+use super::alternate::{Alternate, Order};
+use crate::{ChangeRequest, HEADER_BYTES, MAGIC_COOKIE, TransactionId, WriteError};
 
 const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
 const BINDING_RESPONSE: [u8; 2] = [0x01, 0x01];
@@ -25,26 +25,48 @@ impl Alternate {
     /// Answers a Binding request of RFC 3489 that came by `from`. `None`: it is none, or it wants what nobody should.
     /// `Some(false)`: there was no room.
     pub fn answer_classic(&self, bytes: &[u8], from: Path, out: &mut dyn Outbox) -> Option<bool> {
+        let order = self.classic_order(bytes, from)?;
+        Some(self.carry_out(&order, None, out))
+    }
+
+    /// What a request of RFC 3489 asks for.
+    pub(super) fn classic_order(&self, bytes: &[u8], from: Path) -> Option<Order> {
         let change = parse(bytes)?;
-        let (local, other) = self.route(from, change)?;
-        let (IpAddr::V4(_), id) = (from.remote.ip(), &bytes[4..HEADER_BYTES]) else { return None };
-        let addresses = [
-            (MAPPED_ADDRESS, from.remote),
-            (SOURCE_ADDRESS, self.as_seen(local)),
-            (CHANGED_ADDRESS, self.as_seen(other)),
-        ];
-        let path = Path::udp(local, from.remote);
+        let place = self.place(from).filter(|_| from.remote.is_ipv4())?;
+        Some(Order {
+            id: TransactionId(std::array::from_fn(|byte| bytes[8 + byte])),
+            cookie: std::array::from_fn(|byte| bytes[4 + byte]),
+            client: from.remote,
+            port: from.remote.port(),
+            ..self.plain_order(place, change)
+        })
+    }
+}
+
+impl Order {
+    /// Whether its request was one of RFC 3489, which had other bits of its number in the place of the cookie.
+    pub(super) fn is_classic(&self) -> bool {
+        self.cookie != MAGIC_COOKIE.to_be_bytes()
+    }
+
+    pub(super) fn write_classic(
+        &self,
+        origin: SocketAddr,
+        other: SocketAddr,
+        buffer: &mut [u8],
+    ) -> Result<usize, WriteError> {
+        let addresses = [(MAPPED_ADDRESS, self.client), (SOURCE_ADDRESS, origin), (CHANGED_ADDRESS, other)];
         let length = HEADER_BYTES + addresses.len() * ADDRESS_BYTES;
-        Some(out.send(path, length, &mut |buffer| {
-            buffer[..2].copy_from_slice(&BINDING_RESPONSE);
-            buffer[2..4].copy_from_slice(&((length - HEADER_BYTES) as u16).to_be_bytes());
-            buffer[4..HEADER_BYTES].copy_from_slice(id);
-            let places = buffer[HEADER_BYTES..].chunks_exact_mut(ADDRESS_BYTES);
-            for (place, (kind, address)) in places.zip(addresses) {
-                write_address(place, kind, address);
-            }
-            length
-        }))
+        let buffer = buffer.get_mut(..length).ok_or(WriteError::NoRoom)?;
+        buffer[..2].copy_from_slice(&BINDING_RESPONSE);
+        buffer[2..4].copy_from_slice(&((length - HEADER_BYTES) as u16).to_be_bytes());
+        buffer[4..8].copy_from_slice(&self.cookie);
+        buffer[8..HEADER_BYTES].copy_from_slice(&self.id.0);
+        let places = buffer[HEADER_BYTES..].chunks_exact_mut(ADDRESS_BYTES);
+        for (place, (kind, address)) in places.zip(addresses) {
+            write_address(place, kind, address);
+        }
+        Ok(length)
     }
 }
 

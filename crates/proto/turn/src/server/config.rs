@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sansio::Seed;
 use stun::credential::{SharedSecret, WeakSecret};
-use stun::server::Alternate;
+use stun::server::{Alternate, PartnerSecret};
 
 use super::{PeerPolicy, Quotas};
 
@@ -102,6 +102,9 @@ pub struct ServerConfig {
     /// Two addresses and two ports, on all four of which the owner listens, to help clients find out how their NAT
     /// behaves (RFC 5780). Without them the server does not know what they ask for, and says so.
     pub alternate: Option<Alternate>,
+    /// Where the second address of [`ServerConfig::alternate`] is another machine's: what the two share. The owner then
+    /// listens on the first address only.
+    pub partner: Option<PartnerSecret>,
     /// What the random generator starts from: nonces and relayed ports come from it.
     pub seed: Seed,
     /// Unix time at [`Time::ZERO`](sansio::Time::ZERO), which time-limited usernames are held against.
@@ -124,6 +127,7 @@ impl ServerConfig {
             max_lifetime: Duration::from_secs(3600),
             software: None,
             alternate: None,
+            partner: None,
             seed,
             unix_time_at_start: Duration::ZERO,
         }

@@ -42,9 +42,10 @@ impl Server {
         if !self.may_answer(now, from) {
             return;
         }
-        let sent = match &self.config.alternate {
-            Some(alternate) => alternate.answer(request, from, None, out),
-            None => out.send(from, MAX_ANSWER_BYTES, &mut |buffer| {
+        let sent = match (&self.config.alternate, &mut self.partner) {
+            (_, Some(partner)) => partner.answer(now, request, from, None, out),
+            (Some(alternate), None) => alternate.answer(request, from, None, out),
+            (None, None) => out.send(from, MAX_ANSWER_BYTES, &mut |buffer| {
                 answer_binding(request, from, None, buffer).unwrap_or(0)
             }),
         };
@@ -57,7 +58,11 @@ impl Server {
         if !self.may_answer(now, from) {
             return;
         }
-        match alternate.answer_classic(bytes, from, out) {
+        let sent = match &mut self.partner {
+            Some(partner) => partner.answer_classic(now, bytes, from, out),
+            None => alternate.answer_classic(bytes, from, out),
+        };
+        match sent {
             Some(sent) => self.count_answer(sent),
             None => self.counters.drop(Drop::Malformed),
         }
