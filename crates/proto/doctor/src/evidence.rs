@@ -34,7 +34,7 @@ pub struct Evidence {
     pub proxy: Option<String>,
     /// The address of a captive portal that answers in place of others.
     pub captive_portal: Option<String>,
-    /// Packets that we sent, past the TURN server, to our own relayed address, and how many came back through it.
+    /// What became of packets between us and our own relayed address.
     pub relay_echo: Option<Echo>,
     /// What the other side told of its own evidence.
     pub theirs: Option<Box<Summary>>,
@@ -95,13 +95,15 @@ pub struct Clock {
     pub servers: Option<Duration>,
 }
 
-/// Packets sent and packets that came back.
+/// Packets between a socket of ours and our own relayed address, past the server and through it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
-    /// Sent.
+    /// Sent to the relayed address.
     pub sent: u32,
-    /// Came back.
+    /// Of these, came to us through the relay.
     pub received: u32,
+    /// Came the other way: sent through the relay to the socket.
+    pub returned: u32,
 }
 
 impl Clock {

@@ -392,9 +392,15 @@ fn relay_ports_closed() {
     let report = told(&world, report);
     assert!(codes(&report).contains(&"relay-ports-closed"), "{report}");
     // Or alone, by sending to one's own relayed address.
-    let echo = doctor::Echo { sent: 3, received: 0 };
-    let report = Report::new(doctor::Evidence { relay_echo: Some(echo), theirs: None, ..report.evidence });
-    assert_eq!(report.code(), Some(Code::RelayPortsClosed), "{report}");
+    let alone = |sent, received, returned| {
+        let echo = Some(doctor::Echo { sent, received, returned });
+        Report::new(doctor::Evidence { relay_echo: echo, theirs: None, ..report.evidence.clone() })
+    };
+    let closed = alone(3, 0, 3);
+    assert_eq!(closed.code(), Some(Code::RelayPortsClosed), "{closed}");
+    assert!(!codes(&alone(3, 1, 0)).contains(&"relay-ports-closed"), "something arrived");
+    // Nothing either way: it may as well be this network that lets no UDP out to such ports.
+    assert!(!codes(&alone(3, 0, 0)).contains(&"relay-ports-closed"), "{}", alone(3, 0, 0));
 }
 
 #[test]
@@ -462,6 +468,50 @@ fn dtls_stalled() {
     let report = fail(&mut world);
     assert_eq!(codes(&report), ["dtls-stalled"], "{report}");
     assert!(report.to_string().contains("0 received"), "{report}");
+}
+
+#[test]
+fn dtls_refused() {
+    // A box before A answers the handshake with an alert, handshake_failure, and lets nothing of B's through.
+    let mut world = behind([NatBehaviour::full_cone(); 2], [STUN; 2]);
+    let host = world.hosts[A];
+    let alert = vec![21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40];
+    world.net.machine_mut::<Peer>(host).instead = Some(alert);
+    let report = fail(&mut world);
+    assert_eq!(codes(&report), ["dtls-refused"], "{report}");
+    assert!(report.to_string().contains("alert 40"), "{report}");
+}
+
+#[test]
+fn network_changed() {
+    // A's only address goes, and nobody looks for another path.
+    let mut world = behind([NatBehaviour::port_restricted(); 2], [STUN; 2]);
+    connect(&mut world);
+    let link = world.net.access(world.hosts[A], world.nets[A]);
+    world.net.set_link_up(link, false);
+    world.with(A, |connection, now| connection.network_changed(now, Vec::new()));
+    let report = failure(&mut world);
+    assert_eq!(report.evidence.outcome, Outcome::Lost);
+    assert_eq!(codes(&report), ["network-changed"], "{report}");
+}
+
+#[test]
+fn relay_lost() {
+    // The only relay, over TCP, is stopped: its streams end, and with them the path.
+    let relay = std::cell::Cell::new(None);
+    let add = |net: &mut Net| add_server(net, "one.example", |_, host, _| relay.set(Some(host)));
+    let nats = [NatBehaviour::symmetric(); 2];
+    let mut world = with(nats, Signalling::default(), add, |side, _, configuration| {
+        let urls: &[&str] =
+            if side == A { &["turn:one.example?transport=tcp"] } else { &["stun:one.example"] };
+        configuration.ice_servers = servers(urls);
+    });
+    connect(&mut world);
+    assert_eq!(world.kinds(), [PathKind::Relayed; 2]);
+    world.net.stop(relay.get().unwrap());
+    let report = failure(&mut world);
+    assert_eq!(report.evidence.outcome, Outcome::Lost);
+    assert_eq!(codes(&report), ["relay-lost"], "{report}");
 }
 
 #[test]
@@ -534,6 +584,45 @@ fn vpn_or_proxy() {
     let report = fail(&mut world);
     assert!(codes(&report).starts_with(&["vpn-or-proxy", "udp-blocked"]), "{report}");
     assert!(report.to_string().contains("tun0"), "{report}");
+}
+
+#[test]
+fn a_proxy_that_refuses() {
+    const PROXY: &str = "proxy.example:3128";
+    let nats = [NatBehaviour::udp_blocked(), NatBehaviour::full_cone()];
+    let urls: &[&str] = &["stun:one.example", "turn:two.example?transport=tcp", "turns:two.example"];
+    let run = |refuses: bool| {
+        let mut world = with(nats, Signalling::default(), add_servers, |side, _, configuration| {
+            configuration.ice_servers = servers(if side == A { urls } else { STUN });
+            if side == A {
+                configuration.proxy = Some(PROXY.into());
+            }
+        });
+        let host = world.hosts[A];
+        world.net.machine_mut::<Peer>(host).proxy = refuses.then(|| PROXY.into());
+        world
+    };
+    let report = fail(&mut run(true));
+    assert_eq!(report.code(), Some(Code::VpnOrProxy), "{report}");
+    let refusal = &report.verdicts[0].evidence[0];
+    assert!(refusal.contains(PROXY) && refusal.contains("HTTP 403"), "{report}");
+    assert!(report.verdicts[0].advice.contains("CONNECT"), "{report}");
+    // One that connects is in nobody's way.
+    for report in connect(&mut run(false)) {
+        assert!(!codes(&report).contains(&"vpn-or-proxy"), "{report}");
+    }
+}
+
+#[test]
+fn a_captive_portal() {
+    // The network lets nothing out, and its portal answers in place of the server that the doctor visits.
+    let nats = [NatBehaviour::udp_blocked(), NatBehaviour::full_cone()];
+    let report = fail(&mut behind(nats, [STUN, NOTHING]));
+    assert!(!codes(&report).contains(&"vpn-or-proxy"), "nobody has seen a portal\n{report}");
+    let portal = Some("login.cafe.example".to_owned());
+    let report = Report::new(doctor::Evidence { captive_portal: portal, ..report.evidence });
+    assert_eq!(report.code(), Some(Code::VpnOrProxy), "{report}");
+    assert!(report.to_string().contains("login.cafe.example"), "{report}");
 }
 
 #[test]

@@ -57,10 +57,15 @@ pub(super) fn relay_ports(view: View<'_>) -> Option<Verdict> {
     if let Some(echo) = view.evidence.relay_echo
         && let Some((server, relayed)) = relays.first()
     {
-        return (echo.sent > 0 && echo.received == 0).then(|| {
+        // Silence both ways may be the fault of this network, too.
+        return (echo.sent > 0 && echo.received == 0 && echo.returned > 0).then(|| {
             let packets = plural(echo.sent as usize, "packet", "packets");
             verdict(server, *relayed)
                 .shown(format!("{packets} sent there by this machine itself, 0 came back through the relay"))
+                .shown(format!(
+                    "the other way, from there to this machine, {} came",
+                    plural(echo.returned as usize, "packet", "packets")
+                ))
         });
     }
     let theirs = view.evidence.theirs.as_ref()?;

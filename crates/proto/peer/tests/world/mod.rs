@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use netsim::{HostId, Link, NatBehaviour, Net, SegmentId};
-use sansio::{Datagram, Machine, Outbox, Path, SocketOp, SocketReply, Time};
+use sansio::{Datagram, Machine, Outbox, Path, SocketError, SocketOp, SocketReply, Time};
 use sterna_peer::{
     ChannelId, Configuration, Connection, ConnectionState, DataChannelInit, Event, Failure, IceCandidateInit,
     MessageKind, PathKind, SessionDescription, SignalingState,
@@ -78,10 +78,15 @@ impl Default for Signalling {
     }
 }
 
-/// A connection, and whether DTLS reaches it: some firewalls look into packets.
+/// A connection, and what stands right before it.
 pub struct Peer {
     pub connection: Connection,
+    /// A firewall that looks into packets, and lets no DTLS in.
     pub deaf: bool,
+    /// A box that answers for the other side: DTLS comes in as this, whatever it was.
+    pub instead: Option<Vec<u8>>,
+    /// A proxy through which all streams go, and which refuses them.
+    pub proxy: Option<String>,
 }
 
 impl std::ops::Deref for Peer {
@@ -97,8 +102,14 @@ impl Machine for Peer {
     type Event = Event;
 
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
-        if !(self.deaf && matches!(datagram.payload.first(), Some(20..=63))) {
-            self.connection.handle_datagram(now, datagram, out);
+        let dtls = matches!(datagram.payload.first(), Some(20..=63));
+        match self.instead.clone().filter(|_| dtls) {
+            Some(mut other) => {
+                let datagram = Datagram { from: datagram.from, payload: &mut other };
+                self.connection.handle_datagram(now, datagram, out);
+            }
+            None if dtls && self.deaf => {}
+            None => self.connection.handle_datagram(now, datagram, out),
         }
     }
 
@@ -123,6 +134,14 @@ impl Machine for Peer {
     }
 
     fn handle_socket(&mut self, now: Time, reply: SocketReply) {
+        let reply = match (&self.proxy, reply) {
+            (Some(proxy), SocketReply::Connected { ticket, path }) => {
+                // In the words of the driver.
+                let refusal = format!("the proxy {proxy} refuses to connect to {}: HTTP 403", path.remote);
+                SocketReply::Failed { ticket, error: SocketError::Other(refusal) }
+            }
+            (_, reply) => reply,
+        };
         self.connection.handle_socket(now, reply);
     }
 }
@@ -191,7 +210,8 @@ impl World {
             }
             configure(side, &net, &mut configuration);
             let now = net.now();
-            net.start(hosts[side], Peer { connection: Connection::new(now, configuration), deaf: false });
+            let connection = Connection::new(now, configuration);
+            net.start(hosts[side], Peer { connection, deaf: false, instead: None, proxy: None });
         }
         Self { net, hosts, nets, sides: Arc::default(), signalling }
     }
