@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Connects any two machines, through whatever NATs and firewalls stand between them.
 #[derive(Debug, Parser)]
@@ -74,6 +74,21 @@ pub(crate) struct Reach {
     /// sockets; the other side has to want it, too
     #[arg(long, conflicts_with = "relay_only")]
     pub(crate) punch: bool,
+
+    /// Use relays that this network offers, too (RFC 8155): by default only those inside TLS whose certificate
+    /// names them; `any` trusts everybody in the network to be one
+    #[arg(long, value_name = "tls|any", num_args = 0..=1, require_equals = true, default_missing_value = "tls",
+          env = "STERNA_DISCOVER")]
+    pub(crate) discover: Option<Discover>,
+}
+
+/// Which relays that the network offers may be used (RFC 8155 §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Discover {
+    /// Those inside TLS, whose certificate names them
+    Tls,
+    /// All
+    Any,
 }
 
 /// A code or a link.
@@ -107,6 +122,15 @@ pub(crate) struct Serve {
     /// address that others see: 10.0.0.2=198.51.100.8. Takes the port after the one of STUN, too
     #[arg(long, value_name = "IP[=PUBLIC]", env = "STERNA_STUN_ALTERNATE")]
     pub(crate) stun_alternate: Option<String>,
+
+    /// Another Sterna server at this address, for NAT discovery (RFC 5780) by two machines with one address each:
+    /// the same ports, and --stun-partner with this one's address there. Takes the port after the one of STUN, too
+    #[arg(long, value_name = "IP", env = "STERNA_STUN_PARTNER", conflicts_with = "stun_alternate")]
+    pub(crate) stun_partner: Option<IpAddr>,
+
+    /// What the two share; better given by the environment or the file, where other users cannot see it
+    #[arg(long, value_name = "SECRET", env = "STERNA_STUN_PARTNER_SECRET", hide_env_values = true)]
+    pub(crate) stun_partner_secret: Option<String>,
 
     /// The address under which others reach this server, if it is not its own
     #[arg(long, value_name = "IP", env = "STERNA_PUBLIC_IP")]

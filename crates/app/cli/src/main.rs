@@ -6,6 +6,7 @@ mod failure;
 mod forward;
 mod lab;
 mod negotiation;
+mod offered;
 mod output;
 mod pipe;
 mod qr;

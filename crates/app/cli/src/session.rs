@@ -3,16 +3,21 @@
 use std::future::Future;
 use std::time::Duration;
 
+use ::doctor::Code;
 use serde_json::{Value, json};
 use signal::{
     ConnectError, ConnectOptions, Door, ErrorCode, Hello, Host, Invitation, MeetError, SignalError,
 };
-use sterna::{Configuration, DataChannel, DataChannelInit, IceTransportPolicy, PeerConnection, Punch};
+use sterna::{
+    Configuration, DataChannel, DataChannelInit, IceServer, IceTransportPolicy, PeerConnection, Punch,
+};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::args::Reach;
+use crate::doctor::echo;
 use crate::failure::{Failure, Kind};
 use crate::negotiation::{Health, Negotiation, path_json};
+use crate::offered;
 use crate::output::Output;
 use crate::qr;
 use crate::reunion::Reunion;
@@ -198,7 +203,9 @@ pub(crate) async fn connect(
         return Err(Failure::new(Kind::Peer, message));
     }
     output.note("the other side is there, connecting …");
-    let connection = PeerConnection::new(configuration(&session, reach)?).map_err(no_connection)?;
+    let configuration = configuration(&session, reach, output).await?;
+    let servers = configuration.ice_servers.clone();
+    let connection = PeerConnection::new(configuration).map_err(no_connection)?;
     let offers = session.offers();
     // Whoever offers opens the channel: an offer describes what there is.
     let opened = match offers {
@@ -223,10 +230,13 @@ pub(crate) async fn connect(
     );
     let negotiation = tokio::spawn(negotiation.run(offers));
     loop {
-        match &*health.borrow_and_update() {
-            Health::Starting => {}
+        let failure = match &*health.borrow_and_update() {
+            Health::Starting => None,
             Health::Connected => break,
-            Health::Ended(failure) => return Err(failure.clone()),
+            Health::Ended(failure) => Some(failure.clone()),
+        };
+        if let Some(failure) = failure {
+            return Err(with_relay_ports(failure, &connection, &servers).await);
         }
         if health.changed().await.is_err() {
             return Err(Failure::new(Kind::Connection, "the connection ended before it began"));
@@ -252,15 +262,30 @@ pub(crate) async fn connect(
     Ok(Session { connection, channel, incoming: Mutex::new(incoming), health, negotiation })
 }
 
-fn configuration(session: &signal::Session, reach: &Reach) -> Result<Configuration, Failure> {
-    let servers = serde_json::from_value(session.ice_servers().clone()).map_err(|error| {
-        Failure::new(
-            Kind::Server,
-            format!("the server's iceServers make no sense ({error}); is it the right server?"),
-        )
-    })?;
+async fn configuration(
+    session: &signal::Session,
+    reach: &Reach,
+    output: Output,
+) -> Result<Configuration, Failure> {
+    let mut servers: Vec<IceServer> =
+        serde_json::from_value(session.ice_servers().clone()).map_err(|error| {
+            Failure::new(
+                Kind::Server,
+                format!("the server's iceServers make no sense ({error}); is it the right server?"),
+            )
+        })?;
+    let found = match reach.discover {
+        Some(which) => offered::relays(which).await,
+        None => Vec::new(),
+    };
+    for relay in &found {
+        output.note(&format!("this network offers a relay: {}", relay.url()));
+        servers.push(offered::without_credentials(relay));
+    }
     Ok(Configuration {
         ice_servers: servers,
+        certificate_names: found.into_iter().map(|relay| (relay.host, relay.identity)).collect(),
+        servers_ahead: session.server_ahead(),
         ice_transport_policy: if reach.relay_only {
             IceTransportPolicy::Relay
         } else {
@@ -274,6 +299,32 @@ fn configuration(session: &signal::Session, reach: &Reach) -> Result<Configurati
         punch: reach.punch.then(Punch::default),
         ..Configuration::default()
     })
+}
+
+/// A relay was there, and did not help: whether its ports are closed this machine can find out by itself, after the fact.
+async fn with_relay_ports(
+    mut failure: Failure,
+    connection: &PeerConnection,
+    servers: &[IceServer],
+) -> Failure {
+    let known = failure.verdicts.iter().any(|verdict| verdict.code == Code::RelayPortsClosed);
+    let evidence = connection.report().evidence;
+    let relays = evidence.ice.servers.iter().any(|server| {
+        server.request == ice::ServerRequest::Allocate
+            && matches!(server.outcome, ice::ServerOutcome::Succeeded(_))
+    });
+    if failure.kind != Kind::Connection || known || !relays {
+        return failure;
+    }
+    let relay_echo = echo::measure(servers).await;
+    let report = sterna::Report::new(sterna::Evidence { relay_echo, ..evidence });
+    let closed = report.verdicts.into_iter().find(|verdict| verdict.code == Code::RelayPortsClosed);
+    if let Some(closed) = closed {
+        failure.verdicts.retain(|verdict| verdict.code != Code::Inconclusive);
+        failure.verdicts.push(closed);
+        failure.verdicts.sort_by_key(|verdict| verdict.code);
+    }
+    failure
 }
 
 /// Whether a server's URL means this machine.

@@ -2,7 +2,8 @@
 
 mod program;
 
-use std::net::UdpSocket;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use program::{Program, Scratch, Server};
@@ -34,6 +35,8 @@ fn a_healthy_network_is_known_in_three_seconds() {
     assert_eq!((&report["nat"]["preserves_port"], &report["nat"]["fragments"]), (&true.into(), &true.into()));
     assert!(report["path_mtu"].as_u64().is_some_and(|mtu| mtu >= 1500), "{report:#}");
     assert!(report["clock_ahead_s"].as_i64().is_some_and(|ahead| ahead.abs() <= 2), "{report:#}");
+    assert_eq!(report["discovered"], Value::Null, "nobody asked");
+    assert_eq!(report["relay_echo"], Value::Null, "the server relays to no loopback address");
     let relays = report["relays"].as_array().unwrap();
     for transport in ["udp", "tcp"] {
         let works = |relay: &&Value| relay["transport"] == transport && relay["outcome"] == "allocated";
@@ -85,6 +88,27 @@ fn a_server_that_is_not_there_ends_it_at_once() {
 }
 
 #[test]
+fn a_captive_portal_is_seen() {
+    let portal = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", portal.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in portal.incoming().map_while(Result::ok) {
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|length| length > 2) {
+                line.clear();
+            }
+            let answer =
+                "HTTP/1.1 302 Found\r\nLocation: http://login.cafe.example/?x\r\nContent-Length: 0\r\n\r\n";
+            let _ = stream.get_mut().write_all(answer.as_bytes());
+        }
+    });
+    let (report, exit) = examine(&["--server", &url]);
+    assert_eq!((exit, &report["captive_portal"]), (3, &"login.cafe.example".into()), "{report:#}");
+    assert_eq!(codes(&report), ["vpn-or-proxy"], "{report:#}");
+}
+
+#[test]
 fn stun_servers_that_are_silent_are_told_as_such() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
@@ -106,6 +130,15 @@ fn wrong_credentials_are_found() {
     assert!(codes(&report).contains(&"turn-credentials-wrong"), "{report:#}");
     assert_eq!(report["relays"][0]["outcome"], "refused");
     assert!(!report.to_string().contains("alice"), "credentials are in no report");
+}
+
+#[test]
+fn the_ports_of_the_relay_are_tried() {
+    let server = Server::with(&["--allow-peer", "127.0.0.0/8"]);
+    let (report, _) = examine(&["--server", &server.url]);
+    let echo = &report["relay_echo"];
+    assert!(echo["received"].as_u64().is_some_and(|received| received > 0), "{report:#}");
+    assert!(!codes(&report).contains(&"relay-ports-closed"), "{report:#}");
 }
 
 #[test]

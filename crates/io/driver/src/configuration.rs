@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crypto::Certificate;
@@ -47,6 +48,12 @@ pub struct Configuration {
     /// Certificate authorities, or self-signed certificates, of `turns:` servers that are trusted besides those that
     /// the system trusts.
     pub certificate_authorities: Vec<CertificateDer<'static>>,
+    /// Whom the certificates of `turns:` servers have to name where that is not the host of the URL: relays that were found
+    /// in the DNS of a domain are known by that domain (RFC 5928 §5).
+    pub certificate_names: BTreeMap<String, String>,
+    /// By how many seconds the clock of the servers is ahead of ours, if somebody knows: tells expired credentials from a
+    /// clock that is wrong, when a connection has failed.
+    pub servers_ahead: Option<i64>,
     /// Bytes that wait to be sent or acknowledged on one channel before `send` waits.
     pub send_buffer: usize,
     /// Bytes that wait on one channel for `recv` before the other side has to wait. What is on its way then comes on
@@ -88,6 +95,8 @@ impl Default for Configuration {
             mdns: false,
             certificate: None,
             certificate_authorities: Vec::new(),
+            certificate_names: BTreeMap::new(),
+            servers_ahead: None,
             send_buffer: 1 << 20,
             receive_buffer: 1 << 20,
             max_message_size: 262_144,

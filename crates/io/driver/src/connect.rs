@@ -1,5 +1,6 @@
 //! Opens streams to TURN servers: TCP, TLS, and either through a proxy.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,13 +32,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 #[derive(Clone, Debug, Default)]
 pub struct Connector {
     authorities: Arc<[CertificateDer<'static>]>,
+    /// What the certificates of these hosts have to name in place of the host.
+    names: Arc<BTreeMap<String, String>>,
 }
 
 impl Connector {
     /// A connector that trusts `authorities` besides the system's roots. A self-signed certificate of a server is its
     /// own authority.
     pub fn new(authorities: Vec<CertificateDer<'static>>) -> Self {
-        Self { authorities: authorities.into() }
+        Self { authorities: authorities.into(), ..Self::default() }
+    }
+
+    /// The same, where the certificates of these hosts have to name somebody else than the host.
+    pub fn with_names(self, names: BTreeMap<String, String>) -> Self {
+        Self { names: names.into(), ..self }
     }
 
     /// Opens a stream to `remote`, whose certificate, if it is TLS, must name `server_name`.
@@ -70,6 +78,7 @@ impl Connector {
         if transport != Transport::Tls {
             return Ok((path, Box::new(tcp)));
         }
+        let host = self.names.get(&host).cloned().unwrap_or(host);
         let name = ServerName::try_from(host.clone())
             .map_err(|_| SocketError::Tls(format!("{host} is not a name that a certificate can carry")))?;
         let config = tls::client_config(&self.authorities).await;

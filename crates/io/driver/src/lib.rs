@@ -55,5 +55,7 @@ pub use peer::{
     SignalingState, Stats,
 };
 pub use peer_connection::PeerConnection;
+pub use portmap::{PortMappers, port_mappers};
+pub use proxy::configured as proxy;
 pub use rustls_pki_types::CertificateDer;
 pub use turn::discovery::{Found, Relay};

@@ -74,6 +74,7 @@ impl PeerConnection {
             // Somebody waits for the last candidate.
             ice_timings.gathering = ice_timings.gathering_at_once;
         }
+        let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).ok();
         let machine = peer::Configuration {
             ice_timings,
             ice_servers,
@@ -87,7 +88,11 @@ impl PeerConnection {
             mtu: configuration.mtu,
             max_message_size: configuration.max_message_size,
             send_buffer: configuration.send_buffer,
-            unix_time_at_start: SystemTime::now().duration_since(UNIX_EPOCH).ok(),
+            unix_time_at_start: unix_time,
+            server_unix_time_at_start: unix_time.zip(configuration.servers_ahead).map(|(ours, ahead)| {
+                let by = Duration::from_secs(ahead.unsigned_abs());
+                if ahead < 0 { ours.saturating_sub(by) } else { ours + by }
+            }),
             proxy: crate::proxy::configured(),
             expect_mappings: maps && configuration.trickle,
             roam: configuration.roam,
@@ -102,7 +107,9 @@ impl PeerConnection {
             close_timeout: configuration.close_timeout,
         };
         let shared = Shared::new(clock, State::new(Connection::new(clock.now(), machine), settings));
-        let network = Network::new(Connector::new(configuration.certificate_authorities));
+        let network = Network::new(
+            Connector::new(configuration.certificate_authorities).with_names(configuration.certificate_names),
+        );
         let engine = {
             let _inside = runtime.enter();
             Engine::new(shared.clone(), network)

@@ -1,6 +1,8 @@
 //! Asks the router to map a port to each of our sockets: by PCP (RFC 6887), NAT-PMP (RFC 6886) or UPnP-IGD, whichever it
 //! understands. Nobody waits for it; what the router grants becomes a candidate, is renewed, and given back at the end.
 
+mod probe;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -15,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::Shared;
 use crate::state::State;
+pub use probe::{PortMappers, port_mappers};
 
 /// For how long a port is asked for. It is renewed at half time, and ends by itself if we cannot give it back.
 const LEASE: u32 = 3600;

@@ -95,7 +95,7 @@ impl Proxy {
 }
 
 /// The proxy that the environment wants used, as `host:port`, without user and password.
-pub(crate) fn configured() -> Option<String> {
+pub fn configured() -> Option<String> {
     let Proxy { host, port, .. } = Proxy::parse(&environment()?)?;
     Some(format!("{host}:{port}"))
 }

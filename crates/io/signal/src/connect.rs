@@ -1,11 +1,12 @@
 //! Reaching a server: address, proxy, TLS, WebSocket. Each step fails with words of its own.
 
 use crate::SUBPROTOCOL;
+use crate::date::parse_date;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -132,8 +133,16 @@ pub struct Greeting {
     pub secured: Option<Duration>,
     /// From the start until the server had answered.
     pub answered: Duration,
-    /// The server's clock at that moment, as HTTP writes it (RFC 9110 §6.6.1).
-    pub date: Option<String>,
+    /// Our clock and the server's at that moment (RFC 9110 §6.6.1), in Unix time.
+    pub clocks: Option<(Duration, Duration)>,
+}
+
+impl Greeting {
+    /// By how many seconds the server's clock is ahead of ours, if it tells.
+    pub fn server_ahead(&self) -> Option<i64> {
+        let (ours, server) = self.clocks?;
+        Some(server.as_secs() as i64 - ours.as_secs() as i64)
+    }
 }
 
 /// A stream to the server, encrypted or not.
@@ -187,13 +196,14 @@ async fn reach(target: &Target, options: &ConnectOptions) -> Result<(Socket, Gre
                 return Err(not_sterna(format!("its WebSocket does not speak {SUBPROTOCOL}")));
             }
             let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+            let ours = SystemTime::now().duration_since(UNIX_EPOCH).ok();
             let greeting = Greeting {
                 remote,
                 proxy: proxy.map(|proxy| proxy.address()),
                 connected,
                 secured,
                 answered: started.elapsed(),
-                date: date.map(str::to_owned),
+                clocks: ours.zip(date.and_then(parse_date)),
             };
             Ok((socket, greeting))
         }

@@ -45,6 +45,7 @@
 mod client;
 mod code;
 mod connect;
+mod date;
 mod invitation;
 mod limits;
 mod link;

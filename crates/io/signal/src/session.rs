@@ -268,7 +268,8 @@ impl Door {
                 }
                 let Pending { peer, role, .. } = self.pending.take().expect("the caller looked");
                 let ice_servers = self.client.ice_servers();
-                Ok(Some(Session { peer, role, keyed, hello: theirs, ice_servers }))
+                let server_ahead = self.client.greeting().server_ahead();
+                Ok(Some(Session { peer, role, keyed, hello: theirs, ice_servers, server_ahead }))
             }
             Step::Moving => unreachable!("every step ends in another or in an error that clears it"),
         }
@@ -381,6 +382,7 @@ pub struct Session {
     keyed: Keyed,
     hello: Hello,
     ice_servers: Value,
+    server_ahead: Option<i64>,
 }
 
 /// Why a session is over.
@@ -414,6 +416,11 @@ impl Session {
     /// The server's `iceServers`, with fresh credentials, as `RTCPeerConnection` takes them.
     pub fn ice_servers(&self) -> &Value {
         &self.ice_servers
+    }
+
+    /// By how many seconds the server's clock was ahead of ours when we came to it, if it told.
+    pub fn server_ahead(&self) -> Option<i64> {
+        self.server_ahead
     }
 
     /// Where the two ends find each other again when the connection of either to the server breaks: with

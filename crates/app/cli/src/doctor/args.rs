@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::Reach;
+use crate::args::{Discover, Reach};
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
@@ -42,6 +42,12 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "PASSWORD", env = "STERNA_TURN_PASSWORD", hide_env_values = true)]
     pub(crate) turn_password: Option<String>,
 
+    /// Look for relays that this network offers, too (RFC 8155), in its DNS, by multicast DNS and at the anycast
+    /// addresses; with two machines, use those inside TLS, or `any`
+    #[arg(long, value_name = "tls|any", num_args = 0..=1, require_equals = true, default_missing_value = "tls",
+          env = "STERNA_DISCOVER")]
+    pub(crate) discover: Option<Discover>,
+
     /// Find out how long a NAT remembers an idle connection, too; takes that many seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "120",
           value_parser = clap::value_parser!(u64).range(8..=3600))]
@@ -63,6 +69,7 @@ impl Doctor {
             no_trickle: false,
             no_port_mapping: false,
             punch: false,
+            discover: self.discover,
         })
     }
 }

@@ -67,11 +67,12 @@ struct Redactor {
 impl Redactor {
     /// Takes note of the names of servers and interfaces, which are known by where they stand.
     fn learn(&mut self, report: &Value) {
-        let urls = report["relays"].as_array().into_iter().flatten().map(|relay| &relay["url"]);
+        let lists = ["relays", "discovered"].into_iter().filter_map(|key| report[key].as_array());
+        let urls = lists.flatten().flat_map(|relay| [&relay["url"], &relay["certificate_name"]]);
         for url in urls.chain([&report["server"]["url"]]).filter_map(Value::as_str) {
             let bare = url.split(['?', '/']).next().unwrap_or(url);
             let host = host_of(url).or_else(|| {
-                let authority = bare.split_once(':')?.1;
+                let authority = bare.split_once(':').map_or(bare, |(_, rest)| rest);
                 Some(authority.rsplit_once(':').map_or(authority, |(host, _)| host))
             });
             if let Some(host) = host {

@@ -20,6 +20,11 @@ pub(super) struct Findings {
     /// IPv4, IPv6.
     pub(super) nats: [Option<Nat>; 2],
     pub(super) path_mtu: Option<usize>,
+    /// Packets between us and our own relayed address.
+    pub(super) echo: Option<doctor::Echo>,
+    pub(super) port_mappers: Option<driver::PortMappers>,
+    /// Relays that the network offers, if they were looked for.
+    pub(super) discovered: Option<Vec<driver::Relay>>,
     pub(super) ice: ice::Report,
     /// Why nothing was gathered.
     pub(super) ice_error: Option<String>,
@@ -89,6 +94,7 @@ impl Findings {
             clock: doctor::Clock { ours, servers: clocks.map(|(_, theirs)| theirs) },
             proxy: self.proxy.clone(),
             captive_portal: self.portal().map(str::to_owned),
+            relay_echo: self.echo,
             ..Evidence::default()
         }
     }
@@ -110,6 +116,14 @@ impl Findings {
             "nat": nat_json(nat.map_or(&empty, |nat| &nat.report)),
             "stun": self.nats.iter().flatten().flat_map(|nat| &nat.report.servers).map(stun_json).collect::<Vec<_>>(),
             "relays": self.allocations().map(relay_json).collect::<Vec<_>>(),
+            "relay_echo": self.echo.map(|echo| json!({
+                "sent": echo.sent, "received": echo.received, "returned": echo.returned,
+            })),
+            "discovered": self.discovered.as_ref().map(|found| found.iter().map(discovered_json).collect::<Vec<_>>()),
+            "port_mapping": self.port_mappers.map(|router| json!({
+                "gateway": router.gateway.map(|gateway| gateway.to_string()),
+                "pcp": router.pcp, "nat_pmp": router.nat_pmp, "upnp": router.upnp,
+            })),
             "path_mtu": self.path_mtu,
             "clock_ahead_s": self.clock_ahead(),
             "proxy": self.proxy,
@@ -220,6 +234,10 @@ fn relay_json(server: &ServerReport) -> Value {
         "address": server.address.map(|address| address.to_string()),
         "relayed": relayed, "code": code, "took_ms": server.took.map(millis), "text": server.outcome.to_string(),
     })
+}
+
+fn discovered_json(relay: &driver::Relay) -> Value {
+    json!({ "url": relay.url(), "by": relay.found.as_str(), "certificate_name": relay.is_secured().then_some(&relay.identity) })
 }
 
 /// What discovery found, in the words of the verdicts.

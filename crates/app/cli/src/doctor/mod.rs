@@ -6,11 +6,13 @@
 
 mod args;
 mod bundle;
+pub(crate) mod echo;
 mod findings;
 mod mtu;
 mod nat;
 mod paint;
 mod picture;
+mod portal;
 mod relays;
 mod server;
 mod together;
@@ -18,6 +20,7 @@ mod together;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use driver::DiscoverOptions;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signal::ConnectOptions;
 use sterna::IceServer;
@@ -97,6 +100,7 @@ struct Plan {
     stun: Vec<String>,
     turn: Vec<IceServer>,
     lifetime: Option<Duration>,
+    discover: bool,
 }
 
 impl Plan {
@@ -125,7 +129,14 @@ impl Plan {
         let alone = stun.is_empty() && turn.is_empty();
         let server = args.server.clone().or_else(|| alone.then(|| SERVER.to_owned()));
         let options = ConnectOptions { timeout: VISIT, ..trusted(args.ca.as_deref())? };
-        Ok(Self { server, options, stun, turn, lifetime: args.lifetime.map(Duration::from_secs) })
+        Ok(Self {
+            server,
+            options,
+            stun,
+            turn,
+            lifetime: args.lifetime.map(Duration::from_secs),
+            discover: args.discover.is_some(),
+        })
     }
 
     /// The servers of a connection: those that were named here, and those of the server.
@@ -137,13 +148,25 @@ impl Plan {
 
 async fn examine(plan: &Plan, progress: &Progress) -> Findings {
     let started = Instant::now();
-    let mut findings = Findings { interfaces: driver::interfaces(), proxy: proxy(), ..Findings::default() };
+    let mut findings =
+        Findings { interfaces: driver::interfaces(), proxy: driver::proxy(), ..Findings::default() };
     let own = findings.interfaces.iter().find(|one| one.kind != ice::InterfaceKind::Loopback);
     let own = own.or(findings.interfaces.first()).map(|one| one.address);
     let mdns = async {
         match own {
             Some(address) => Some(progress.during("mDNS", driver::hears_itself(address)).await),
             None => None,
+        }
+    };
+    let port_mappers = async {
+        let own = findings.interfaces.iter().filter(|one| one.default_route || one.address.is_ipv4());
+        let own = own.max_by_key(|one| (one.address.is_ipv4(), one.default_route))?.address;
+        progress.during("router", driver::port_mappers(own)).await
+    };
+    let discovered = async {
+        match plan.discover {
+            true => Some(progress.during("relays", driver::discover(DiscoverOptions::default())).await),
+            false => None,
         }
     };
     let servers = async {
@@ -169,16 +192,19 @@ async fn examine(plan: &Plan, progress: &Progress) -> Findings {
             let server = *v4.first().or(v6.first())?;
             mtu::measure(driver::source_for(server)?, server).await
         };
-        let (v4, v6, gathered, path_mtu) = tokio::join!(
+        let (v4, v6, gathered, path_mtu, echo) = tokio::join!(
             progress.during("NAT", discover(v4.clone(), plan.lifetime)),
             progress.during("IPv6", discover(v6.clone(), plan.lifetime)),
             progress.during("relay", gather),
             progress.during("path MTU", path_mtu),
+            progress.during("relay ports", echo::measure(&ice_servers)),
         );
-        (visit, [v4, v6], gathered, path_mtu)
+        (visit, [v4, v6], gathered, path_mtu, echo)
     };
-    let (mdns, (visit, nats, gathered, path_mtu)) = tokio::join!(mdns, servers);
-    (findings.mdns, findings.visit, findings.nats, findings.path_mtu) = (mdns, visit, nats, path_mtu);
+    let (mdns, port_mappers, discovered, servers) = tokio::join!(mdns, port_mappers, discovered, servers);
+    let (visit, nats, gathered, path_mtu, echo) = servers;
+    (findings.mdns, findings.port_mappers, findings.discovered) = (mdns, port_mappers, discovered);
+    (findings.visit, findings.nats, findings.path_mtu, findings.echo) = (visit, nats, path_mtu, echo);
     match gathered {
         Ok(report) => findings.ice = report,
         Err(error) => findings.ice_error = Some(error),
@@ -221,15 +247,6 @@ async fn addresses(servers: &[IceServer]) -> Vec<SocketAddr> {
         }
     }
     found
-}
-
-/// The HTTP proxy of the environment, without its password.
-fn proxy() -> Option<String> {
-    let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-    let proxy = names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
-    let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", &proxy));
-    let authority = rest.rsplit('@').next().unwrap_or(rest);
-    Some(format!("{scheme}://{authority}"))
 }
 
 /// What is being asked, on a terminal.

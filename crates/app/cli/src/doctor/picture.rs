@@ -195,9 +195,35 @@ fn relays(sheet: &mut Sheet, findings: &Findings) {
     for (at, (name, fine, text)) in rows.iter().enumerate() {
         sheet.row(if at == 0 { "Relay" } else { "" }, *fine, &format!("{name:<34} {text}"));
     }
+    if let Some(echo) = &findings.echo {
+        let (fine, text) = match (echo.received, echo.returned) {
+            (1.., _) => (Some(true), "what others send to its relay ports arrives"),
+            (0, 1..) => (Some(false), "what others send to its relay ports does not arrive"),
+            (0, 0) => (None, "nothing passes between this machine and its relay ports, either way"),
+        };
+        sheet.row("", fine, text);
+    }
+    let Some(found) = &findings.discovered else { return };
+    if found.is_empty() {
+        sheet.row("Offered", None, "this network offers no relay (DNS, multicast DNS, anycast)");
+    }
+    for (at, relay) in found.iter().enumerate() {
+        let trust =
+            if relay.is_secured() { "" } else { ", not in TLS: only for those who trust this network" };
+        let text = format!("{} by {}{trust}", without_query(&relay.url()), relay.found.as_str());
+        sheet.row(if at == 0 { "Offered" } else { "" }, Some(true), &text);
+    }
 }
 
 fn machine(sheet: &mut Sheet, findings: &Findings) {
+    if let Some(router) = &findings.port_mappers {
+        let spoken = [("PCP", router.pcp), ("NAT-PMP", router.nat_pmp), ("UPnP", router.upnp)];
+        let spoken: Vec<&str> = spoken.iter().filter(|(_, it)| *it).map(|(name, _)| *name).collect();
+        match spoken.is_empty() {
+            true => sheet.row("Router", None, "maps no ports: it answers neither PCP nor NAT-PMP nor UPnP"),
+            false => sheet.row("Router", Some(true), &format!("maps ports by {}", spoken.join(", "))),
+        }
+    }
     if let Some(ahead) = findings.clock_ahead() {
         let text = match ahead {
             -1..=1 => "agrees with the server's".to_owned(),

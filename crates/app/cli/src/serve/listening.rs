@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use stun::server::Alternate;
+use stun::server::{Alternate, PartnerSecret};
 
 use super::addresses::Addresses;
 use super::settings::{SecondAddress, Settings};
@@ -19,17 +19,22 @@ pub(crate) struct Listening {
     pub(crate) udp: Vec<SocketAddr>,
     /// The two addresses and two ports that help clients to discover their NAT (RFC 5780 §6).
     pub(crate) alternate: Option<Alternate>,
+    /// What is shared with the other machine, if that has the second address.
+    pub(crate) partner: Option<PartnerSecret>,
 }
 
 impl Listening {
     pub(crate) fn choose(settings: &Settings, addresses: &Addresses) -> Result<Self, Failure> {
-        let Some(second) = settings.stun_alternate else {
+        let partner = settings.stun_partner.as_ref();
+        let second =
+            partner.map(|partner| SecondAddress { bind: partner.address, advertised: partner.address });
+        let Some(second) = settings.stun_alternate.or(second) else {
             let stun = match settings.stun {
                 0 => free_port(settings.listen)
                     .map_err(|error| Failure::new(Kind::Server, error.to_string()))?,
                 port => SocketAddr::new(settings.listen, port),
             };
-            return Ok(Self { stun, udp: vec![stun], alternate: None });
+            return Ok(Self { stun, udp: vec![stun], alternate: None, partner: None });
         };
         let (first, advertised) = first_address(settings, addresses, second)?;
         let (one, two) = match settings.stun {
@@ -39,16 +44,23 @@ impl Listening {
             port => (port, port + 1),
         };
         let alternate = Alternate::new(SocketAddr::new(first, one), SocketAddr::new(second.bind, two))
-            .map_err(|error| Failure::new(Kind::Usage, format!("--stun-alternate {}: {error}", second.bind)))?
+            .map_err(|error| {
+                let flag = if partner.is_some() { "--stun-partner" } else { "--stun-alternate" };
+                Failure::new(Kind::Usage, format!("{flag} {}: {error}", second.bind))
+            })?
             .advertised(advertised, second.advertised);
         let stun = SocketAddr::new(settings.listen, one);
         // A wildcard receives for both addresses, and leaves no room for other sockets at its ports.
         let udp = if settings.listen.is_unspecified() {
             vec![stun, SocketAddr::new(settings.listen, two)]
         } else {
-            alternate.sockets().to_vec()
+            let ours = if partner.is_some() { 2 } else { 4 };
+            alternate.sockets()[..ours].to_vec()
         };
-        Ok(Self { stun, udp, alternate: Some(alternate) })
+        let partner = partner.map(|partner| PartnerSecret::new(&partner.secret)).transpose();
+        let partner = partner
+            .map_err(|error| Failure::new(Kind::Usage, format!("the secret of --stun-partner: {error}")))?;
+        Ok(Self { stun, udp, alternate: Some(alternate), partner })
     }
 }
 
@@ -64,7 +76,7 @@ fn first_address(
     let same_family = |relay: &&turn::RelayAddress| relay.bind.is_ipv4() == second.bind.is_ipv4();
     let first = addresses.relay.iter().find(same_family);
     first.map(|relay| (relay.bind, relay.advertised)).ok_or_else(|| {
-        let message = format!("--stun-alternate {}: there is no first address of its family", second.bind);
+        let message = format!("{}: there is no first address of its family", second.bind);
         Failure::new(Kind::Usage, message)
     })
 }

@@ -121,6 +121,7 @@ fn bind_relay(
     server.ports = settings.relay_ports.clone();
     server.policy = policy;
     server.alternate = listening.alternate;
+    server.partner = listening.partner;
     server.unix_time_at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let tls = identity
         .map(|identity| (SocketAddr::new(settings.listen, settings.stun_tls), identity.config.clone()));
@@ -152,6 +153,9 @@ fn announce(
     if let Some(second) = settings.stun_alternate {
         event["stun_alternate"] = second.advertised.to_string().into();
     }
+    if let Some(partner) = &settings.stun_partner {
+        event["stun_partner"] = partner.address.to_string().into();
+    }
     if let Some(fingerprint) = identity.and_then(|identity| identity.fingerprint.as_ref()) {
         event["fingerprint"] = fingerprint.clone().into();
     }
@@ -167,6 +171,9 @@ fn announce(
     lines.push(format!("  STUN     {}", ice_servers.stun()));
     if let Some(second) = settings.stun_alternate {
         lines.push(format!("  NATs     discovered with the help of {}, too", second.advertised));
+    }
+    if let Some(partner) = &settings.stun_partner {
+        lines.push(format!("  NATs     discovered together with the server at {}", partner.address));
     }
     for url in ice_servers.turn() {
         lines.push(format!("  TURN     {url}"));

@@ -20,6 +20,7 @@ pub(crate) struct Settings {
     pub(crate) stun: u16,
     pub(crate) stun_tls: u16,
     pub(crate) stun_alternate: Option<SecondAddress>,
+    pub(crate) stun_partner: Option<StunPartner>,
     pub(crate) public_ip: Option<IpAddr>,
     pub(crate) tls: Option<Tls>,
     pub(crate) allow_peer: Vec<String>,
@@ -35,6 +36,19 @@ pub(crate) struct SecondAddress {
     pub(crate) bind: IpAddr,
     /// The one that others see.
     pub(crate) advertised: IpAddr,
+}
+
+/// Another server, which has the second address for NAT discovery.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct StunPartner {
+    pub(crate) address: IpAddr,
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for StunPartner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StunPartner").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 /// Where the certificate comes from.
@@ -53,6 +67,8 @@ struct File {
     stun: Option<u16>,
     stun_tls: Option<u16>,
     stun_alternate: Option<String>,
+    stun_partner: Option<IpAddr>,
+    stun_partner_secret: Option<String>,
     public_ip: Option<IpAddr>,
     tls: Option<String>,
     #[serde(default)]
@@ -78,6 +94,10 @@ impl Settings {
                 .as_deref()
                 .map(SecondAddress::parse)
                 .transpose()?,
+            stun_partner: StunPartner::gather(
+                args.stun_partner.or(file.stun_partner),
+                args.stun_partner_secret.or(file.stun_partner_secret),
+            )?,
             public_ip: args.public_ip.or(file.public_ip),
             tls: args.tls.or(file.tls).as_deref().map(Tls::parse).transpose()?,
             allow_peer: if args.allow_peer.is_empty() { file.allow_peer } else { args.allow_peer },
@@ -94,7 +114,30 @@ impl Settings {
                 "--public-ip is the address that others use to reach this server, such as 198.51.100.7";
             return Err(Failure::new(Kind::Usage, message));
         }
+        if settings.stun_partner.is_some() && settings.stun_alternate.is_some() {
+            let message =
+                "--stun-partner and --stun-alternate exclude each other: the second address is here or there";
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        if settings.stun_partner.is_some() && settings.stun == 0 {
+            let message = "--stun-partner needs a port that both know: the same --stun here and there";
+            return Err(Failure::new(Kind::Usage, message));
+        }
         Ok(settings)
+    }
+}
+
+impl StunPartner {
+    fn gather(address: Option<IpAddr>, secret: Option<String>) -> Result<Option<Self>, Failure> {
+        match (address, secret) {
+            (None, None) => Ok(None),
+            (Some(address), Some(secret)) => Ok(Some(Self { address, secret })),
+            _ => {
+                let message = "--stun-partner and its secret (STERNA_STUN_PARTNER_SECRET, or stun-partner-secret in the file) \
+                               belong together";
+                Err(Failure::new(Kind::Usage, message))
+            }
+        }
     }
 }
 
@@ -180,6 +223,18 @@ mod tests {
         let path = scratch.write("s.toml", b"htp = 1\n");
         let failure = gather(&["--config", path.to_str().unwrap()]).unwrap_err();
         assert!(failure.message.contains("htp") && failure.message.contains("expected"), "{failure}");
+    }
+
+    #[test]
+    fn a_partner_needs_a_secret_and_a_port_and_no_second_address() {
+        let partner = ["--stun-partner", "198.51.100.8"];
+        let secret = ["--stun-partner-secret", "two servers know this"];
+        let settings = gather(&[partner, secret].concat()).unwrap();
+        assert!(!format!("{settings:?}").contains("two servers"));
+        assert_eq!(settings.stun_partner.unwrap().secret, secret[1]);
+        for more in [vec![], [&secret[..], &["--stun", "0"]].concat()] {
+            assert_eq!(gather(&[&partner[..], &more].concat()).unwrap_err().kind, Kind::Usage, "{more:?}");
+        }
     }
 
     #[test]
