@@ -12,10 +12,10 @@
 //! [`predict`] goes the other way: out of what two machines found about their NATs, which path they will get.
 //!
 //! ```
-//! use sterna_doctor::{Code, Evidence, Nat, Dependence, examine};
+//! use sterna_doctor::{Code, Evidence, Nat, Behaviour, examine};
 //!
 //! // A machine behind a NAT that gives another address for each destination.
-//! let nat = Nat { mapping: Dependence::AddressAndPortDependent, udp: Some(true), ..Nat::default() };
+//! let nat = Nat { mapping: Behaviour::AddressAndPortDependent, udp: Some(true), ..Nat::default() };
 //! let verdicts = examine(&Evidence { nat: Some(nat), ..Evidence::default() });
 //! assert_eq!(verdicts[0].code, Code::MappingDependsOnDestination);
 //! println!("{}", verdicts[0]);
@@ -29,7 +29,6 @@
 mod code;
 mod evidence;
 mod examine;
-mod nat;
 mod predict;
 mod report;
 mod summary;
@@ -39,8 +38,8 @@ mod view;
 pub use code::{Code, UnknownCode};
 pub use evidence::{Clock, Echo, Evidence, Outcome, Secure, Traffic};
 pub use examine::examine;
-pub use nat::{Dependence, Nat};
 pub use predict::{Expected, Place, Prediction, predict};
 pub use report::{Report, because};
+pub use stun::discovery::{Behaviour, Nat};
 pub use summary::{Checked, Summary};
 pub use verdict::Verdict;

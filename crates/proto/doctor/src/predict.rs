@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Dependence, Nat};
+use crate::{Behaviour, Nat};
 
 /// What one machine's doctor found, as far as it decides which path two machines get.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ fn one_sided(fixed: &Place, other: &Place, which: &str, without: &dyn Fn(&str) -
     if !other.nat.mapping.is_dependent() {
         let open = matches!(
             fixed.nat.filtering,
-            Dependence::None | Dependence::EndpointIndependent | Dependence::AddressDependent
+            Behaviour::None | Behaviour::EndpointIndependent | Behaviour::AddressDependent
         );
         return match open {
             true => {
@@ -133,16 +133,16 @@ fn one_sided(fixed: &Place, other: &Place, which: &str, without: &dyn Fn(&str) -
         };
     }
     match fixed.nat.filtering {
-        Dependence::None | Dependence::EndpointIndependent | Dependence::AddressDependent => said(
+        Behaviour::None | Behaviour::EndpointIndependent | Behaviour::AddressDependent => said(
             Expected::Direct,
             format!(
                 "the {which} NAT lets in the address that the other one draws, and sees it (peer-reflexive)"
             ),
         ),
-        Dependence::AddressAndPortDependent => without(&format!(
+        Behaviour::AddressAndPortDependent => without(&format!(
             "one NAT gives another address for each destination, and the {which} lets in only exact addresses"
         )),
-        Dependence::Inconclusive => {
+        Behaviour::Inconclusive => {
             said(Expected::Inconclusive, format!("what the {which} NAT's filter depends on is not known"))
         }
     }
@@ -150,7 +150,7 @@ fn one_sided(fixed: &Place, other: &Place, which: &str, without: &dyn Fn(&str) -
 
 /// Neither can be known beforehand.
 fn both_depend(a: &Place, b: &Place, without: &dyn Fn(&str) -> Prediction) -> Prediction {
-    let closed = |place: &Place| place.nat.filtering == Dependence::AddressAndPortDependent;
+    let closed = |place: &Place| place.nat.filtering == Behaviour::AddressAndPortDependent;
     if closed(a) && closed(b) {
         return without(
             "both NATs give another address for each destination, and let in only exact addresses",
@@ -176,7 +176,7 @@ fn on_one_link(a: IpAddr, b: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn place(mapping: Dependence, filtering: Dependence, mapped: &str, own: &str) -> Place {
+    fn place(mapping: Behaviour, filtering: Behaviour, mapped: &str, own: &str) -> Place {
         let nat = Nat {
             mapping,
             filtering,
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn machines_on_one_network_need_no_nat_and_homes_that_number_alike_are_not_one_network() {
-        use Dependence::AddressAndPortDependent as Port;
+        use Behaviour::AddressAndPortDependent as Port;
         let a = place(Port, Port, "198.51.100.1:5", "192.168.1.10");
         let b = place(Port, Port, "198.51.100.1:6", "192.168.1.11");
         assert_eq!(predict(&a, &b).path, Expected::Direct);
@@ -200,8 +200,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_predicted() {
         let known =
-            place(Dependence::EndpointIndependent, Dependence::Inconclusive, "198.51.100.1:5", "10.0.0.1");
-        let unknown = place(Dependence::Inconclusive, Dependence::Inconclusive, "203.0.113.1:5", "10.0.1.1");
+            place(Behaviour::EndpointIndependent, Behaviour::Inconclusive, "198.51.100.1:5", "10.0.0.1");
+        let unknown = place(Behaviour::Inconclusive, Behaviour::Inconclusive, "203.0.113.1:5", "10.0.1.1");
         assert_eq!(predict(&known, &unknown).path, Expected::Inconclusive);
         assert_eq!(predict(&known, &known.clone()).path, Expected::Direct);
         assert_eq!(predict(&Place::default(), &known).path, Expected::Inconclusive);

@@ -5,7 +5,7 @@ mod world;
 
 use std::time::Duration;
 
-use doctor::{Code, Dependence, Expected, Nat, Outcome, Place, Report};
+use doctor::{Behaviour, Code, Expected, Nat, Outcome, Place, Report};
 use netsim::{Direction, Link, NatBehaviour, Net, PortAssignment};
 use sansio::Transport;
 use sterna_peer::{Configuration, Event, PathKind};
@@ -707,10 +707,10 @@ fn what_does_not_show_is_inconclusive() {
 fn the_predicted_path_is_the_one_that_is_found() {
     use netsim::Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
     let known = |it: Option<netsim::Dependence>| match it {
-        None => Dependence::None,
-        Some(EndpointIndependent) => Dependence::EndpointIndependent,
-        Some(AddressDependent) => Dependence::AddressDependent,
-        Some(AddressAndPortDependent) => Dependence::AddressAndPortDependent,
+        None => Behaviour::None,
+        Some(EndpointIndependent) => Behaviour::EndpointIndependent,
+        Some(AddressDependent) => Behaviour::AddressDependent,
+        Some(AddressAndPortDependent) => Behaviour::AddressAndPortDependent,
     };
     let mut behaviours = vec![NatBehaviour::none(), NatBehaviour::firewall()];
     for mapping in [EndpointIndependent, AddressDependent, AddressAndPortDependent] {

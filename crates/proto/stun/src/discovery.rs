@@ -32,7 +32,7 @@ use crate::{ChangeRequest, Class, Message};
 
 use probe::{Asks, Pace, Probe, Purpose, Silence};
 pub use report::{
-    Aspect, Behaviour, Doubt, Lifetime, NatReport, Observation, ServerOutcome, ServerReport, Why,
+    Aspect, Behaviour, Doubt, Lifetime, Nat, NatReport, Observation, ServerOutcome, ServerReport, Why,
 };
 
 /// Servers that are asked; more are left out.

@@ -111,15 +111,19 @@ fn every_kind_of_mapping_filtering_and_hairpin_is_recognised() {
                     let server = world.server().0;
                     let config = world.config(vec![server]);
                     let (report, took) = world.discover_with(config, Duration::from_secs(3));
-                    assert_eq!(report.udp, Some(true));
-                    assert_eq!(report.mapping, word(mapping), "{nat:?}: {report:#?}");
-                    assert_eq!(report.filtering, word(filtering), "{nat:?}: {report:#?}");
-                    assert_eq!(report.preserves_port, Some(ports == PortAssignment::Preserving), "{nat:?}");
+                    assert_eq!(report.nat.udp, Some(true));
+                    assert_eq!(report.nat.mapping, word(mapping), "{nat:?}: {report:#?}");
+                    assert_eq!(report.nat.filtering, word(filtering), "{nat:?}: {report:#?}");
+                    assert_eq!(
+                        report.nat.preserves_port,
+                        Some(ports == PortAssignment::Preserving),
+                        "{nat:?}"
+                    );
                     assert_eq!(report.rewrites, Some(false));
                     assert!(took < Duration::from_millis(1500), "{took:?}");
                     let seen = mapping == Dependence::EndpointIndependent
                         || filtering == Dependence::EndpointIndependent;
-                    match report.hairpin {
+                    match report.nat.hairpin {
                         Some(found) => assert_eq!(found, hairpin != Hairpin::None, "{nat:?}: {report:#?}"),
                         None => assert!(!seen, "{nat:?}: {report:#?}"),
                     }
@@ -140,9 +144,9 @@ fn without_a_nat_filtering_alone_is_seen() {
         let mut world = World::new(2, NatBehaviour { filtering, ..NatBehaviour::none() });
         let server = world.server().0;
         let report = world.discover(vec![server]);
-        assert_eq!((report.mapping, report.filtering), (Behaviour::None, expected), "{report:#?}");
-        assert_eq!((report.hairpin, report.doubt(Aspect::Hairpin)), (None, Some(&Why::NoNat)));
-        assert_eq!((report.preserves_port, report.translated()), (Some(true), Some(false)));
+        assert_eq!((report.nat.mapping, report.nat.filtering), (Behaviour::None, expected), "{report:#?}");
+        assert_eq!((report.nat.hairpin, report.doubt(Aspect::Hairpin)), (None, Some(&Why::NoNat)));
+        assert_eq!((report.nat.preserves_port, report.translated()), (Some(true), Some(false)));
     }
 }
 
@@ -162,13 +166,13 @@ fn with_loss_it_may_be_slow_or_undecided_and_is_never_wrong() {
                 let mut world = World::new(seed, nat).with_loss(loss);
                 let server = world.server().0;
                 let report = world.discover(vec![server]);
-                let right = [word(mapping), Behaviour::Inconclusive].contains(&report.mapping)
-                    && [word(filtering), Behaviour::Inconclusive].contains(&report.filtering)
-                    && report.hairpin.is_none_or(|found| found == (hairpin != Hairpin::None))
-                    && report.preserves_port != Some(false);
+                let right = [word(mapping), Behaviour::Inconclusive].contains(&report.nat.mapping)
+                    && [word(filtering), Behaviour::Inconclusive].contains(&report.nat.filtering)
+                    && report.nat.hairpin.is_none_or(|found| found == (hairpin != Hairpin::None))
+                    && report.nat.preserves_port != Some(false);
                 assert!(right, "seed {seed}, loss {loss}, {nat:?}: {report:#?}");
                 runs += 1;
-                let doubtful = [report.mapping, report.filtering].contains(&Behaviour::Inconclusive);
+                let doubtful = [report.nat.mapping, report.nat.filtering].contains(&Behaviour::Inconclusive);
                 decided += u32::from(!doubtful);
             }
         }
@@ -183,8 +187,11 @@ fn blocked_udp_is_told_in_less_than_three_seconds() {
     let config = Config { fragments: Some(1500), ..world.config(vec![server]) };
     let (report, took) = world.discover_with(config, Duration::from_secs(3));
     assert!(took < Duration::from_millis(2700), "{took:?}");
-    assert_eq!((report.udp, report.mapped), (Some(false), None));
-    assert_eq!((report.mapping, report.filtering), (Behaviour::Inconclusive, Behaviour::Inconclusive));
+    assert_eq!((report.nat.udp, report.mapped), (Some(false), None));
+    assert_eq!(
+        (report.nat.mapping, report.nat.filtering),
+        (Behaviour::Inconclusive, Behaviour::Inconclusive)
+    );
     assert_eq!(report.servers[0].outcome, ServerOutcome::Silent);
     for aspect in [Aspect::Mapping, Aspect::Filtering, Aspect::Hairpin, Aspect::Fragments] {
         assert_eq!(report.doubt(aspect), Some(&Why::NoAnswer), "{aspect:?}");
@@ -202,23 +209,23 @@ fn ordinary_servers_tell_what_they_can() {
         world.discover(servers)
     };
     let cone = find(NatBehaviour::port_restricted(), true);
-    assert_eq!((cone.mapping, cone.mapping_varies), (Behaviour::EndpointIndependent, Some(false)));
-    assert_eq!(cone.filtering, Behaviour::Inconclusive);
+    assert_eq!((cone.nat.mapping, cone.mapping_varies), (Behaviour::EndpointIndependent, Some(false)));
+    assert_eq!(cone.nat.filtering, Behaviour::Inconclusive);
     assert_eq!(cone.doubt(Aspect::Filtering), Some(&Why::NoSecondAddress));
-    assert_eq!((cone.preserves_port, cone.hairpin), (Some(true), Some(false)));
+    assert_eq!((cone.nat.preserves_port, cone.nat.hairpin), (Some(true), Some(false)));
 
     let symmetric = find(NatBehaviour::symmetric(), true);
-    assert_eq!((symmetric.mapping, symmetric.mapping_varies), (Behaviour::Inconclusive, Some(true)));
+    assert_eq!((symmetric.nat.mapping, symmetric.mapping_varies), (Behaviour::Inconclusive, Some(true)));
     assert_eq!(symmetric.doubt(Aspect::Mapping), Some(&Why::NoSecondPort));
 
     let single = find(NatBehaviour::symmetric(), false);
-    assert_eq!((single.mapping, single.mapping_varies), (Behaviour::Inconclusive, None));
+    assert_eq!((single.nat.mapping, single.mapping_varies), (Behaviour::Inconclusive, None));
     assert_eq!(single.doubt(Aspect::Mapping), Some(&Why::OneAddress));
 
     let open = find(NatBehaviour::none(), true);
-    assert_eq!(open.mapping, Behaviour::None);
+    assert_eq!(open.nat.mapping, Behaviour::None);
     // They refuse RESPONSE-PORT, too.
-    assert_eq!(open.filtering, Behaviour::Inconclusive);
+    assert_eq!(open.nat.filtering, Behaviour::Inconclusive);
 }
 
 #[test]
@@ -228,7 +235,7 @@ fn two_ports_of_one_of_two_servers_tell_the_whole_mapping() {
         let mut world = World::new(5, nat);
         let mut servers = world.ordinary(&[3478]);
         servers.extend(world.ordinary(&[3478, 3479]));
-        assert_eq!(world.discover(servers).mapping, word(mapping));
+        assert_eq!(world.discover(servers).nat.mapping, word(mapping));
     }
 }
 
@@ -239,7 +246,7 @@ fn a_dead_server_beside_a_live_one_takes_nothing_away() {
     let ordinary = world.ordinary(&[3478])[0];
     let (server, _) = world.server();
     let report = world.discover(vec![dead, ordinary, server, server]);
-    assert_eq!(report.filtering, Behaviour::AddressDependent);
+    assert_eq!(report.nat.filtering, Behaviour::AddressDependent);
     assert_eq!(report.server, Some(server));
     let outcomes: Vec<_> = report.servers.iter().map(|server| server.outcome).collect();
     assert!(matches!(
@@ -256,7 +263,7 @@ fn an_other_address_that_is_not_there_is_no_evidence() {
         // What is silent there says nothing about the NAT.
         world.net.set_link_up(link, false);
         let report = world.discover(vec![server]);
-        assert_eq!(report.filtering, Behaviour::Inconclusive, "{report:#?}");
+        assert_eq!(report.nat.filtering, Behaviour::Inconclusive, "{report:#?}");
     }
 }
 
@@ -295,7 +302,7 @@ fn a_server_that_refuses_or_ignores_the_question_is_no_evidence() {
     world.net.start(host, Liar(Server::default(), other));
     let report = world.discover(vec![at]);
     assert_eq!(
-        (report.filtering, report.doubt(Aspect::Filtering)),
+        (report.nat.filtering, report.doubt(Aspect::Filtering)),
         (Behaviour::Inconclusive, Some(&Why::WrongOrigin))
     );
 }
@@ -332,7 +339,7 @@ fn the_lifetime_of_an_idle_mapping_is_found_between_two_bounds() {
         let lifetime = Some(Duration::from_secs(120));
         let config = Config { lifetime, ..world.config(vec![server]) };
         let (report, took) = world.discover_with(config, Duration::from_secs(130));
-        let found = report.lifetime.unwrap_or_else(|| panic!("{report:#?}"));
+        let found = report.nat.lifetime.unwrap_or_else(|| panic!("{report:#?}"));
         assert_eq!(found.alive_after, Duration::from_secs(alive), "timeout {timeout}");
         assert_eq!(found.gone_after, gone.map(Duration::from_secs), "timeout {timeout}");
         assert!(took >= Duration::from_secs(120), "{took:?}");
@@ -345,7 +352,7 @@ fn a_server_without_response_port_leaves_the_lifetime_open_and_costs_no_time() {
     let servers = world.ordinary(&[3478]);
     let config = Config { lifetime: Some(Duration::from_secs(600)), ..world.config(servers) };
     let (report, _) = world.discover_with(config, Duration::from_secs(5));
-    assert_eq!((report.lifetime, report.doubt(Aspect::Lifetime)), (None, Some(&Why::Refused(420))));
+    assert_eq!((report.nat.lifetime, report.doubt(Aspect::Lifetime)), (None, Some(&Why::Refused(420))));
 }
 
 #[test]
@@ -355,8 +362,8 @@ fn two_nats_in_a_row_are_as_strict_as_the_stricter() {
     world.client = world.net.add_host("laptop", &[inner]);
     let server = world.server().0;
     let report = world.discover(vec![server]);
-    assert_eq!(report.mapping, Behaviour::AddressAndPortDependent);
-    assert_eq!(report.filtering, Behaviour::AddressAndPortDependent);
+    assert_eq!(report.nat.mapping, Behaviour::AddressAndPortDependent);
+    assert_eq!(report.nat.filtering, Behaviour::AddressAndPortDependent);
 }
 
 #[test]
@@ -375,7 +382,7 @@ fn without_servers_or_sockets_it_ends_at_once() {
     let config = |local: &str| Config::new(local.parse().unwrap(), vec![], Seed::from(1));
     let mut discovery = Discovery::new(Time::ZERO, config("10.0.0.1"));
     let Some(Event::Finished(report)) = sansio::Machine::poll_event(&mut discovery) else { panic!() };
-    assert_eq!((report.udp, report.mapping), (None, Behaviour::Inconclusive));
+    assert_eq!((report.nat.udp, report.nat.mapping), (None, Behaviour::Inconclusive));
 
     let mut world = World::new(13, NatBehaviour::full_cone());
     let servers = world.ordinary(&[3478]);

@@ -209,7 +209,7 @@ fn discovery_works_with_two_nodes() {
         (NatBehaviour::port_restricted(), Behaviour::EndpointIndependent, Behaviour::AddressAndPortDependent),
     ] {
         let report = discover(behaviour);
-        assert_eq!((report.mapping, report.filtering), (mapping, filtering), "{report:#?}");
+        assert_eq!((report.nat.mapping, report.nat.filtering), (mapping, filtering), "{report:#?}");
         assert!(report.server.is_some());
     }
 }

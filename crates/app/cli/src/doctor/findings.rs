@@ -1,12 +1,11 @@
 //! All that one machine found out, and its JSON (docs/json.md).
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use doctor::{Dependence, Evidence, Verdict};
+use doctor::{Evidence, Verdict};
 use ice::{InterfaceKind, ServerOutcome, ServerReport, ServerRequest};
 use serde_json::{Value, json};
-use stun::discovery::{self, Behaviour, NatReport};
+use stun::discovery::{self, NatReport};
 
 use super::nat::Nat;
 use super::server::Visit;
@@ -36,13 +35,13 @@ pub(super) struct Findings {
 impl Findings {
     /// The NAT that matters: that of IPv4, unless nothing is known of it.
     pub(super) fn nat(&self) -> Option<&Nat> {
-        let known = |nat: &&Nat| nat.report.udp == Some(true);
+        let known = |nat: &&Nat| nat.report.nat.udp == Some(true);
         self.nats.iter().flatten().find(known).or_else(|| self.nats.iter().flatten().next())
     }
 
     /// Whether UDP gets out and back. `None`: nobody was asked.
     pub(super) fn udp(&self) -> Option<bool> {
-        let mut told = self.nats.iter().flatten().filter_map(|nat| nat.report.udp);
+        let mut told = self.nats.iter().flatten().filter_map(|nat| nat.report.nat.udp);
         let first = told.next()?;
         Some(first || told.any(|udp| udp))
     }
@@ -76,7 +75,7 @@ impl Findings {
         let asked = self.allocations().next().is_some();
         let own = self.interfaces.iter().filter(|one| one.kind != InterfaceKind::Loopback);
         doctor::Place {
-            nat: self.nat().map(|nat| evidence(&nat.report)).unwrap_or_default(),
+            nat: self.nat().map(|nat| nat.report.nat.clone()).unwrap_or_default(),
             relay: asked.then(|| self.has_relay()),
             addresses: own.map(|one| one.address).collect(),
         }
@@ -89,7 +88,7 @@ impl Findings {
         Evidence {
             ice: self.ice.clone(),
             path_mtu: self.path_mtu,
-            nat: self.nat().map(|nat| evidence(&nat.report)),
+            nat: self.nat().map(|nat| nat.report.nat.clone()),
             interfaces: self.interfaces.clone(),
             clock: doctor::Clock { ours, servers: clocks.map(|(_, theirs)| theirs) },
             proxy: self.proxy.clone(),
@@ -175,24 +174,24 @@ fn family_json(nat: &Nat) -> Value {
     json!({
         "local": nat.local.to_string(),
         "mapped": nat.report.mapped.map(|mapped| mapped.to_string()),
-        "udp": nat.report.udp,
-        "mapping": nat.report.mapping.as_str(),
-        "filtering": nat.report.filtering.as_str(),
+        "udp": nat.report.nat.udp,
+        "mapping": nat.report.nat.mapping.as_str(),
+        "filtering": nat.report.nat.filtering.as_str(),
     })
 }
 
 fn nat_json(report: &NatReport) -> Value {
     json!({
-        "mapping": report.mapping.as_str(),
-        "filtering": report.filtering.as_str(),
-        "preserves_port": report.preserves_port,
-        "hairpin": report.hairpin,
+        "mapping": report.nat.mapping.as_str(),
+        "filtering": report.nat.filtering.as_str(),
+        "preserves_port": report.nat.preserves_port,
+        "hairpin": report.nat.hairpin,
         "mapping_varies": report.mapping_varies,
         "mapped": report.mapped.map(|mapped| mapped.to_string()),
         "server": report.server.map(|server| server.to_string()),
         "fragments": report.fragments,
         "rewrites": report.rewrites,
-        "lifetime": report.lifetime.map(|lifetime| json!({
+        "lifetime": report.nat.lifetime.map(|lifetime| json!({
             "alive_after_s": lifetime.alive_after.as_secs_f64(),
             "gone_after_s": lifetime.gone_after.map(|gone| gone.as_secs_f64()),
         })),
@@ -238,27 +237,4 @@ fn relay_json(server: &ServerReport) -> Value {
 
 fn discovered_json(relay: &driver::Relay) -> Value {
     json!({ "url": relay.url(), "by": relay.found.as_str(), "certificate_name": relay.is_secured().then_some(&relay.identity) })
-}
-
-/// What discovery found, in the words of the verdicts.
-fn evidence(report: &NatReport) -> doctor::Nat {
-    let dependence = |behaviour| match behaviour {
-        Behaviour::None => Dependence::None,
-        Behaviour::EndpointIndependent => Dependence::EndpointIndependent,
-        Behaviour::AddressDependent => Dependence::AddressDependent,
-        Behaviour::AddressAndPortDependent => Dependence::AddressAndPortDependent,
-        Behaviour::Inconclusive => Dependence::Inconclusive,
-    };
-    let mut mapped: Vec<SocketAddr> = report.observations.iter().map(|seen| seen.mapped).collect();
-    mapped.sort();
-    mapped.dedup();
-    doctor::Nat {
-        mapping: dependence(report.mapping),
-        filtering: dependence(report.filtering),
-        preserves_port: report.preserves_port,
-        hairpin: report.hairpin,
-        binding_lifetime: report.lifetime.map(|lifetime| lifetime.alive_after),
-        mapped,
-        udp: report.udp,
-    }
 }

@@ -25,15 +25,15 @@ pub(super) fn draw(findings: &Findings, paint: Paint) -> String {
     network(&mut sheet, findings);
     server(&mut sheet, findings);
     udp(&mut sheet, findings);
-    if let Some(nat) = findings.nat().filter(|nat| nat.report.udp == Some(true)) {
+    if let Some(nat) = findings.nat().filter(|nat| nat.report.nat.udp == Some(true)) {
         behaviour(&mut sheet, nat, findings.path_mtu);
     }
     if let [Some(first), Some(second)] = &findings.nats
-        && first.report.udp == Some(true)
-        && second.report.udp == Some(true)
+        && first.report.nat.udp == Some(true)
+        && second.report.nat.udp == Some(true)
     {
         let mapped = second.report.mapped.map_or_else(String::new, |mapped| format!(", seen as {mapped}"));
-        sheet.row("IPv6", Some(true), &format!("filtering {}{mapped}", second.report.filtering));
+        sheet.row("IPv6", Some(true), &format!("filtering {}{mapped}", second.report.nat.filtering));
     }
     relays(&mut sheet, findings);
     machine(&mut sheet, findings);
@@ -126,7 +126,7 @@ fn udp(sheet: &mut Sheet, findings: &Findings) {
 fn behaviour(sheet: &mut Sheet, nat: &Nat, path_mtu: Option<usize>) {
     let report = &nat.report;
     let mapped = report.mapped.map_or_else(String::new, |mapped| mapped.ip().to_string());
-    let text = match report.mapping {
+    let text = match report.nat.mapping {
         Behaviour::None => format!("none: {} is what others see, too", nat.local),
         _ => format!("{} is seen as {mapped}", nat.local),
     };
@@ -134,30 +134,30 @@ fn behaviour(sheet: &mut Sheet, nat: &Nat, path_mtu: Option<usize>) {
     let doubt = |about| report.doubt(about).map_or_else(String::new, |why| why.to_string());
     sheet.detail(
         "mapping",
-        report.mapping.as_str(),
+        report.nat.mapping.as_str(),
         &mapping_remark(report).unwrap_or_else(|| doubt(Aspect::Mapping)),
     );
     let filtering =
-        filtering_remark(report.filtering).map_or_else(|| doubt(Aspect::Filtering), str::to_owned);
-    sheet.detail("filtering", report.filtering.as_str(), &filtering);
-    let translated = report.mapping != Behaviour::None;
+        filtering_remark(report.nat.filtering).map_or_else(|| doubt(Aspect::Filtering), str::to_owned);
+    sheet.detail("filtering", report.nat.filtering.as_str(), &filtering);
+    let translated = report.nat.mapping != Behaviour::None;
     if translated {
         let example = report
             .observations
             .first()
             .map_or_else(String::new, |seen| format!("{} became {}", seen.local.port(), seen.mapped.port()));
-        sheet.detail("ports", word(report.preserves_port, "preserved", "changed"), &example);
-        let remark = match report.hairpin {
+        sheet.detail("ports", word(report.nat.preserves_port, "preserved", "changed"), &example);
+        let remark = match report.nat.hairpin {
             Some(true) => "two behind this NAT reach each other through it".to_owned(),
             Some(false) => "two behind this NAT must be in one network, or use a relay".to_owned(),
             None => doubt(Aspect::Hairpin),
         };
-        sheet.detail("hairpin", word(report.hairpin, "yes", "no"), &remark);
+        sheet.detail("hairpin", word(report.nat.hairpin, "yes", "no"), &remark);
     }
     let mtu = path_mtu.map_or_else(String::new, |mtu| format!("packets of {mtu} bytes pass unfragmented"));
     let remark = if mtu.is_empty() { doubt(Aspect::Fragments) } else { mtu };
     sheet.detail("fragments", word(report.fragments, "pass", "are dropped"), &remark);
-    if let Some(lifetime) = report.lifetime {
+    if let Some(lifetime) = report.nat.lifetime {
         let text = match lifetime.gone_after {
             Some(gone) => format!("{} to {}", seconds(lifetime.alive_after), seconds(gone)),
             None => format!("more than {}", seconds(lifetime.alive_after)),
@@ -279,7 +279,7 @@ fn outlook(findings: &Findings) -> &'static str {
         return "Nothing is in the way inside this machine. Ask a server outside: --server, --stun.";
     }
     let report = findings.nat().map(|nat| &nat.report);
-    match report.map(|report| (report.mapping, report.filtering)) {
+    match report.map(|report| (report.nat.mapping, report.nat.filtering)) {
         Some((Behaviour::None, Behaviour::None)) => {
             "Nothing is in the way: anybody can connect to this machine directly."
         }
@@ -291,7 +291,7 @@ fn outlook(findings: &Findings) -> &'static str {
 }
 
 fn mapping_is_fine(report: &NatReport) -> Option<bool> {
-    match report.mapping {
+    match report.nat.mapping {
         Behaviour::None | Behaviour::EndpointIndependent => Some(true),
         Behaviour::Inconclusive if report.mapping_varies != Some(true) => None,
         _ => Some(false),
@@ -299,7 +299,7 @@ fn mapping_is_fine(report: &NatReport) -> Option<bool> {
 }
 
 fn mapping_remark(report: &NatReport) -> Option<String> {
-    Some(match report.mapping {
+    Some(match report.nat.mapping {
         Behaviour::None => "no translation".to_owned(),
         Behaviour::EndpointIndependent => "the same address for all destinations".to_owned(),
         Behaviour::AddressDependent => "another port for each destination".to_owned(),

@@ -145,7 +145,7 @@ async fn our_client_asks_our_server() {
     let report = discover(server.first, Some(Duration::from_secs(2))).await;
     assert_open(&report, server.first);
     assert_eq!(report.fragments, Some(true), "{report:#?}");
-    let lifetime = report.lifetime.expect("the server knows RESPONSE-PORT");
+    let lifetime = report.nat.lifetime.expect("the server knows RESPONSE-PORT");
     assert_eq!((lifetime.alive_after, lifetime.gone_after), (Duration::from_secs(2), None));
 }
 
@@ -169,8 +169,8 @@ async fn our_client_asks_coturn() {
 /// No NAT, and everybody gets in.
 #[track_caller]
 fn assert_open(report: &NatReport, server: SocketAddr) {
-    assert_eq!((report.udp, report.server), (Some(true), Some(server)), "{report:#?}");
-    assert_eq!((report.mapping, report.preserves_port), (Behaviour::None, Some(true)), "{report:#?}");
-    assert_eq!(report.filtering, Behaviour::None, "{report:#?}");
+    assert_eq!((report.nat.udp, report.server), (Some(true), Some(server)), "{report:#?}");
+    assert_eq!((report.nat.mapping, report.nat.preserves_port), (Behaviour::None, Some(true)), "{report:#?}");
+    assert_eq!(report.nat.filtering, Behaviour::None, "{report:#?}");
     assert!(report.doubt(Aspect::Hairpin).is_some() && report.rewrites == Some(false), "{report:#?}");
 }

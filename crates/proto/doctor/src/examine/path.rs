@@ -117,7 +117,7 @@ pub(super) fn lost(view: View<'_>) -> Vec<Verdict> {
         }
         _ => None,
     });
-    let lifetime = view.evidence.nat.as_ref().and_then(|nat| nat.binding_lifetime);
+    let lifetime = view.evidence.nat.as_ref().and_then(|nat| nat.lifetime);
     if let Some((server, earlier, now)) = changed {
         let mut verdict = Verdict::new(
             Code::BindingExpired,
@@ -129,7 +129,8 @@ pub(super) fn lost(view: View<'_>) -> Vec<Verdict> {
             |address| address.to_string()
         )));
         if let Some(lifetime) = lifetime {
-            verdict = verdict.shown(format!("the NAT forgets a mapping after {} s", lifetime.as_secs()));
+            verdict = verdict
+                .shown(format!("the NAT forgets a mapping after {} s", lifetime.alive_after.as_secs()));
         }
         verdicts.push(verdict.shown(consent(view)));
     }

@@ -26,7 +26,7 @@ impl Discovery {
         report.server = self.pair.map(|(server, _)| server);
         report.mapped = self.contact.and_then(|contact| self.mapped_by(contact));
         let answered = self.probes.iter().any(|probe| probe.answer.is_some());
-        report.udp = (!self.probes.is_empty()).then_some(answered);
+        report.nat.udp = (!self.probes.is_empty()).then_some(answered);
         self.conclude_mapping(&mut report);
         self.conclude_filtering(&mut report);
         self.conclude_preservation(&mut report);
@@ -35,6 +35,9 @@ impl Discovery {
         self.conclude_lifetime(&mut report);
         let mut agreements = self.probes.iter().filter_map(|probe| probe.answer.as_ref()?.agree).peekable();
         report.rewrites = agreements.peek().is_some().then(|| agreements.any(|agree| !agree));
+        report.nat.mapped = report.observations.iter().map(|seen| seen.mapped).collect();
+        report.nat.mapped.sort();
+        report.nat.mapped.dedup();
         report
     }
 
@@ -83,7 +86,7 @@ impl Discovery {
             None => Why::NoAnswer,
             Some(local) => match mapping(local, &places) {
                 Ok(mapping) => {
-                    report.mapping = mapping;
+                    report.nat.mapping = mapping;
                     return;
                 }
                 Err(Why::OneAddress) => match self.pair {
@@ -97,8 +100,8 @@ impl Discovery {
     }
 
     fn conclude_filtering(&self, report: &mut NatReport) {
-        match self.filtering(report.mapping) {
-            Ok(filtering) => report.filtering = filtering,
+        match self.filtering(report.nat.mapping) {
+            Ok(filtering) => report.nat.filtering = filtering,
             Err(why) => report.doubts.push(Doubt { about: Aspect::Filtering, why }),
         }
     }
@@ -165,7 +168,7 @@ impl Discovery {
             })
             .collect();
         // A port that is taken is not preserved by those who preserve ports; one that is kept is no chance.
-        report.preserves_port = (!ports.is_empty()).then(|| ports.contains(&true));
+        report.nat.preserves_port = (!ports.is_empty()).then(|| ports.contains(&true));
         if ports.is_empty() {
             report.doubts.push(Doubt { about: Aspect::PortPreservation, why: Why::NoAnswer });
         }
@@ -177,9 +180,9 @@ impl Discovery {
         }
         let tests = [Purpose::Hairpin(0), Purpose::Hairpin(1)];
         let why = if tests.iter().any(|test| self.heard(*test)) {
-            report.hairpin = Some(true);
+            report.nat.hairpin = Some(true);
             return;
-        } else if report.mapping == Behaviour::None {
+        } else if report.nat.mapping == Behaviour::None {
             Why::NoNat
         } else if self.contact.is_none() {
             Why::NoAnswer
@@ -188,10 +191,10 @@ impl Discovery {
             .any(|test| self.silence(*test, Purpose::Introduce).is_none_or(|it| it != Silence::Certain))
         {
             Why::Loss
-        } else if report.mapping == Behaviour::EndpointIndependent
-            || report.filtering == Behaviour::EndpointIndependent
+        } else if report.nat.mapping == Behaviour::EndpointIndependent
+            || report.nat.filtering == Behaviour::EndpointIndependent
         {
-            report.hairpin = Some(false);
+            report.nat.hairpin = Some(false);
             return;
         } else {
             // The outer address towards the other socket is another one, which nobody tells us and none may send to.
@@ -230,7 +233,7 @@ impl Discovery {
             return;
         }
         match self.lifetime() {
-            Ok(lifetime) => report.lifetime = Some(lifetime),
+            Ok(lifetime) => report.nat.lifetime = Some(lifetime),
             Err(why) => report.doubts.push(Doubt { about: Aspect::Lifetime, why }),
         }
     }

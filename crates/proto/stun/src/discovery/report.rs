@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sansio::SocketError;
+use serde::{Deserialize, Serialize};
 
 /// What a NAT's mapping or filtering depends on (RFC 4787 §4.1 and §5), as far as it is known.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Behaviour {
     /// There is none: addresses are not translated, packets not filtered.
     None,
@@ -33,12 +35,43 @@ impl Behaviour {
             Self::Inconclusive => "inconclusive",
         }
     }
+
+    /// Whether it is known to be the same for all destinations.
+    pub fn is_independent(self) -> bool {
+        matches!(self, Self::None | Self::EndpointIndependent)
+    }
+
+    /// Whether it is known to differ between destinations.
+    pub fn is_dependent(self) -> bool {
+        matches!(self, Self::AddressDependent | Self::AddressAndPortDependent)
+    }
 }
 
 impl fmt::Display for Behaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What matters of the NATs in front of a machine when it is to connect with another one, for one family of addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nat {
+    /// Whether UDP gets out and back: whether any server answered. `None` if none could be asked.
+    pub udp: Option<bool>,
+    /// What our outer address and port depend on.
+    pub mapping: Behaviour,
+    /// Who may send to that address and port.
+    pub filtering: Behaviour,
+    /// Whether the outer port is the inner one, where that is free.
+    pub preserves_port: Option<bool>,
+    /// Whether two sockets behind the NAT reach each other by their outer addresses (RFC 4787 §6). `None` also
+    /// where there is no NAT.
+    pub hairpin: Option<bool>,
+    /// How long an idle mapping lives that was used for one question and its answer. Some NATs, Linux among them,
+    /// remember one longer that carried more.
+    pub lifetime: Option<Lifetime>,
+    /// The outer addresses that were seen.
+    pub mapped: Vec<SocketAddr>,
 }
 
 /// How the NATs and firewalls between one address of ours and some servers behave, as far as could be told.
@@ -48,29 +81,17 @@ impl fmt::Display for Behaviour {
 /// [`NatReport::doubts`]; nothing is guessed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NatReport {
-    /// Whether any server answered by UDP; `None` if none could be asked.
-    pub udp: Option<bool>,
+    /// What matters for connections.
+    pub nat: Nat,
     /// Our address as the first server that answered sees it.
     pub mapped: Option<SocketAddr>,
-    /// What our outer address and port depend on.
-    pub mapping: Behaviour,
     /// Whether servers at different addresses or ports saw us as different ones. With several ordinary servers this
-    /// can be known where `mapping` cannot: on the address alone, or on the port too?
+    /// can be known where [`Nat::mapping`] cannot: on the address alone, or on the port too?
     pub mapping_varies: Option<bool>,
-    /// Who may send to that address and port.
-    pub filtering: Behaviour,
-    /// Whether the outer port is the inner one, where that is free.
-    pub preserves_port: Option<bool>,
-    /// Whether two sockets behind the NAT reach each other by their outer addresses (RFC 4787 §6). `None` also
-    /// where there is no NAT.
-    pub hairpin: Option<bool>,
     /// Whether datagrams come through, both ways, that are too long for one packet.
     pub fragments: Option<bool>,
     /// Whether somebody rewrites addresses inside packets (RFC 5780 §3.6).
     pub rewrites: Option<bool>,
-    /// How long an idle mapping lives that was used for one question and its answer. Some NATs, Linux among them,
-    /// remember one longer that carried more.
-    pub lifetime: Option<Lifetime>,
     /// The server with two addresses that was asked to answer from both.
     pub server: Option<SocketAddr>,
     /// Each server that was asked, in the order of the configuration.
@@ -86,7 +107,7 @@ pub struct NatReport {
 impl NatReport {
     /// Whether our address is translated, if that is known.
     pub fn translated(&self) -> Option<bool> {
-        match self.mapping {
+        match self.nat.mapping {
             Behaviour::None => Some(false),
             _ => self.mapped.map(|_| true),
         }
@@ -99,7 +120,7 @@ impl NatReport {
 }
 
 /// How long an idle mapping lives, as far as was waited.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Lifetime {
     /// After so much silence it was still there.
     pub alive_after: Duration,
@@ -149,17 +170,17 @@ pub struct Observation {
 /// Something that can be in doubt.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Aspect {
-    /// [`NatReport::mapping`]
+    /// [`Nat::mapping`]
     Mapping,
-    /// [`NatReport::filtering`]
+    /// [`Nat::filtering`]
     Filtering,
-    /// [`NatReport::preserves_port`]
+    /// [`Nat::preserves_port`]
     PortPreservation,
-    /// [`NatReport::hairpin`]
+    /// [`Nat::hairpin`]
     Hairpin,
     /// [`NatReport::fragments`]
     Fragments,
-    /// [`NatReport::lifetime`]
+    /// [`Nat::lifetime`]
     Lifetime,
 }
 
