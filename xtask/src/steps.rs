@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::install::{self, python_environment, root, run};
+use crate::links;
 
 type Step = (&'static str, fn() -> Result<(), String>);
 
@@ -18,6 +19,8 @@ const ALL: &[Step] = &[
     ("deny", || cargo(&["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])),
     CLIPPY,
     ("documentation", documentation),
+    ("links", links::check),
+    ("book", book),
     ("build", build),
     ("tests", || tests(&["--workspace"])),
     ("examples in documentation", || cargo(&["test", "--workspace", "--doc", "--quiet"])),
@@ -68,6 +71,12 @@ fn documentation() -> Result<(), String> {
     let mut command = Command::new("cargo");
     command.args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
     run(command.current_dir(root()))
+}
+
+/// The book as people read it: `docs/book/book/index.html`, from where its links to files of ours lead to them.
+fn book() -> Result<(), String> {
+    let mut command = Command::new(python_environment().join("bin/mdbook"));
+    run(command.args(["build", "docs/book"]).current_dir(root()))
 }
 
 fn build() -> Result<(), String> {
