@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use netsim::{Content, Hairpin, Nat, Refusal, Translator};
+use netsim::{Content, Nat, Translator};
 use rustix::event::{PollFd, PollFlags, poll};
 use sansio::{Path, Time};
 use tun_rs::{DeviceBuilder, SyncDevice};
@@ -132,7 +132,7 @@ impl Passage {
         let (path, content, whole) = (packet.path(), packet.content(), packet.whole());
         let turns = matches!(path.remote.ip(), IpAddr::V4(to) if self.external.contains(&to));
         let translated = if turns {
-            turn(&mut self.nat, now, path, content)
+            self.nat.turn_round(now, path, content)
         } else {
             self.nat.outbound(now, path, content)
         };
@@ -183,15 +183,4 @@ impl Passage {
             Side::Outer => self.outer.send(bytes),
         };
     }
-}
-
-/// A packet from inside to the box's own outer address: out and in again (RFC 4787 §6).
-fn turn(nat: &mut Translator, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
-    let mode = nat.hairpin();
-    if mode == Hairpin::None {
-        return Err(Refusal::NoHairpin);
-    }
-    let outer = nat.outbound(now, path, content)?;
-    let inner = nat.inbound(now, outer.reversed(), content)?.reversed();
-    Ok(if mode == Hairpin::Internal { Path { local: path.local, ..inner } } else { inner })
 }

@@ -35,6 +35,18 @@ pub trait Nat: Send {
         Hairpin::None
     }
 
+    /// A packet from inside to the box's own outer address: out and in again, as [`Nat::hairpin`] says (RFC 4787 §6).
+    /// Returned with the path by which it comes back inside.
+    fn turn_round(&mut self, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
+        let mode = self.hairpin();
+        if mode == Hairpin::None {
+            return Err(Refusal::NoHairpin);
+        }
+        let outer = self.outbound(now, path, content)?;
+        let inner = self.inbound(now, outer.reversed(), content)?.reversed();
+        Ok(if mode == Hairpin::Internal { Path { local: path.local, ..inner } } else { inner })
+    }
+
     /// Whether a stream that may not pass is refused with a reset, and not in silence.
     fn resets(&self) -> bool {
         false

@@ -1,13 +1,12 @@
 use std::time::Duration;
 
-use sansio::{Path, Time, Transport};
+use sansio::{Path, Transport};
 
 use super::{Happening, HostId, Net, Packet, SegmentId, Stop};
 use crate::content::{Content, Icmp};
 use crate::digest::hash;
 use crate::host::Node;
 use crate::link::Direction;
-use crate::nat::{Hairpin, Nat, Refusal};
 use crate::record::{Cause, Fate, Place};
 use crate::segment::{Attached, Hop};
 
@@ -169,7 +168,7 @@ impl Net {
         let (place, uplink, outside) = (gateway.place, gateway.uplink, gateway.outside);
         let turns = gateway.owns(packet.path.remote.ip());
         let translated = if turns {
-            hairpin(&mut *gateway.nat, now, packet.path, content)
+            gateway.nat.turn_round(now, packet.path, content)
         } else {
             gateway.nat.outbound(now, packet.path, content)
         };
@@ -276,17 +275,6 @@ impl Net {
             self.tell_error(place, Stop::Segment(segment), error);
         }
     }
-}
-
-/// A packet from inside to the box's own outer address: out and in again (RFC 4787 §6).
-fn hairpin(nat: &mut dyn Nat, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
-    let mode = nat.hairpin();
-    if mode == Hairpin::None {
-        return Err(Refusal::NoHairpin);
-    }
-    let outer = nat.outbound(now, path, content)?;
-    let inner = nat.inbound(now, outer.reversed(), content)?.reversed();
-    Ok(if mode == Hairpin::Internal { Path { local: path.local, ..inner } } else { inner })
 }
 
 /// Bytes of IP and UDP or TCP headers.

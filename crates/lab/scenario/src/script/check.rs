@@ -20,7 +20,7 @@ pub(crate) fn order(names: &Names<'_>, networks: &[Network]) -> Result<Vec<usize
                 circle.push(&networks[outside].name);
                 let what =
                     format!("these networks are behind each other in a circle: {}", circle.join(" → "));
-                return Err(names.mistake(&networks[start].span, what, "a way to the internet"));
+                return Err(names.source.mistake(&networks[start].span, what, "a way to the internet"));
             }
             way.push(outside);
         }
@@ -48,25 +48,33 @@ pub(crate) fn addresses(names: &Names<'_>, networks: &[Network], hosts: &[Host])
         let private = is_private(inside.value.base());
         if translates(network) && !private {
             let what = format!("{} is public, and the box translates", inside.value);
-            return Err(names.mistake(&inside.span, what, "a private range such as \"192.168.0.0/24\""));
+            return Err(names.source.mistake(
+                &inside.span,
+                what,
+                "a private range such as \"192.168.0.0/24\"",
+            ));
         }
         if !translates(network) && !is_public(inside.value.base()) {
             let what = format!("{} is not public, and the box does not translate", inside.value);
-            return Err(names.mistake(&inside.span, what, "a public range such as \"5.200.0.0/24\""));
+            return Err(names.source.mistake(&inside.span, what, "a public range such as \"5.200.0.0/24\""));
         }
         let outside = network.behind.and_then(|outside| networks[outside].inside.as_ref());
         if let Some(outside) = outside
             && overlap(inside.value, outside.value)
         {
             let what = format!("{} is also outside of this network's box", inside.value);
-            return Err(names.mistake(&inside.span, what, "a range of its own"));
+            return Err(names.source.mistake(&inside.span, what, "a range of its own"));
         }
     }
     for (at, host) in hosts.iter().enumerate() {
         let Some(address) = &host.address else { continue };
         if host.networks.len() != 1 {
             let what = format!("`{}` is on {} networks", host.name, host.networks.len());
-            return Err(names.mistake(&address.span, what, "an address only for a host on one network"));
+            return Err(names.source.mistake(
+                &address.span,
+                what,
+                "an address only for a host on one network",
+            ));
         }
         address_fits(names, networks, host.networks[0], address)?;
         let same = |other: &&Host| {
@@ -75,7 +83,7 @@ pub(crate) fn addresses(names: &Names<'_>, networks: &[Network], hosts: &[Host])
         };
         if let Some(other) = hosts[..at].iter().find(same) {
             let what = format!("`{}` has {} already", other.name, address.value);
-            return Err(names.mistake(&address.span, what, "an address that nobody has"));
+            return Err(names.source.mistake(&address.span, what, "an address that nobody has"));
         }
     }
     Ok(())
@@ -88,7 +96,7 @@ pub(crate) fn address_fits(
     network: Option<usize>,
     address: &Spot<IpAddr>,
 ) -> Result<(), Mistake> {
-    let wrong = |what: String, expected: &str| Err(names.mistake(&address.span, what, expected));
+    let wrong = |what: String, expected: &str| Err(names.source.mistake(&address.span, what, expected));
     let IpAddr::V4(v4) = address.value else {
         return wrong(
             "this is an IPv6 address".into(),
@@ -158,7 +166,11 @@ pub(crate) fn room(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
         };
         if !there {
             let what = format!("`{}` has no room for {hosts} hosts and {boxes} boxes", network.name);
-            return Err(names.mistake(&network.span, what, "fewer of them, or a larger range `inside`"));
+            return Err(names.source.mistake(
+                &network.span,
+                what,
+                "fewer of them, or a larger range `inside`",
+            ));
         }
     }
     Ok(())
@@ -182,7 +194,7 @@ pub(crate) fn forwards(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
             let host = &plan.hosts[forward.host];
             if !translates(network) {
                 let what = format!("the box of `{}` does not translate", network.name);
-                return Err(names.mistake(
+                return Err(names.source.mistake(
                     &forward.span,
                     what,
                     "no `forward` here: its hosts can be reached anyway",
@@ -190,11 +202,11 @@ pub(crate) fn forwards(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
             }
             if !host.networks.contains(&Some(at)) {
                 let what = format!("`{}` is not on `{}`", host.name, network.name);
-                return Err(names.mistake(&forward.span, what, "a host that is"));
+                return Err(names.source.mistake(&forward.span, what, "a host that is"));
             }
             if network.forwards[..number].iter().any(|other| other.outer == forward.outer) {
                 let what = format!("port {} is forwarded twice", forward.outer);
-                return Err(names.mistake(&forward.span, what, "each outer port once"));
+                return Err(names.source.mistake(&forward.span, what, "each outer port once"));
             }
         }
     }
@@ -204,7 +216,7 @@ pub(crate) fn forwards(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
 /// Who is called must not be in another call, and whoever sends has somebody to send to.
 pub(crate) fn events(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
     if let Some(late) = plan.events.iter().find(|event| event.at > plan.limit) {
-        return Err(names.mistake(
+        return Err(names.source.mistake(
             &late.span,
             "by then it is over",
             "a time before the `limit`, or a longer `limit`",
@@ -215,12 +227,12 @@ pub(crate) fn events(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
         let Deed::Call { from, to } = event.deed else { continue };
         if from == to {
             let what = format!("`{}` calls itself", plan.hosts[from].name);
-            return Err(names.mistake(&event.span, what, "another peer"));
+            return Err(names.source.mistake(&event.span, what, "another peer"));
         }
         for (one, other) in [(from, to), (to, from)] {
             if partner[one].is_some_and(|before| before != other) {
                 let what = format!("`{}` is in another call already", plan.hosts[one].name);
-                return Err(names.mistake(&event.span, what, "a host for each end of each call"));
+                return Err(names.source.mistake(&event.span, what, "a host for each end of each call"));
             }
             partner[one] = Some(other);
         }
@@ -233,7 +245,7 @@ pub(crate) fn events(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
         };
         if let Some(host) = lonely.filter(|host| partner[*host].is_none()) {
             let what = format!("`{}` is in no call", plan.hosts[host].name);
-            return Err(names.mistake(&event.span, what, "an event `call` for it"));
+            return Err(names.source.mistake(&event.span, what, "an event `call` for it"));
         }
     }
     Ok(())

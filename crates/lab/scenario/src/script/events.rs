@@ -92,7 +92,7 @@ impl Reader<'_, '_> {
         let text = item.text("the text of the message")?;
         if text.value.is_empty() || text.value.len() > LONGEST {
             let what = format!("a message of {} bytes", text.value.len());
-            return Err(self.names.mistake(&text.span, what, format!("1 to {LONGEST}")));
+            return Err(self.names.source.mistake(&text.span, what, format!("1 to {LONGEST}")));
         }
         let name = section.need("from", HOST)?.text(HOST)?;
         let from = self.names.host(&name)?;
@@ -106,7 +106,7 @@ impl Reader<'_, '_> {
             }
             Role::Relay => {
                 let what = format!("`{}` is a relay and sends nothing of its own", name.value);
-                Err(self.names.mistake(&name.span, what, "a host that runs a `peer`, or is `plain`"))
+                Err(self.names.source.mistake(&name.span, what, "a host that runs a `peer`, or is `plain`"))
             }
         }
     }
@@ -128,7 +128,7 @@ impl Reader<'_, '_> {
             [network] => Ok(network),
             _ => {
                 let what = format!("`{}` is on several networks", name.value);
-                Err(self.names.mistake(
+                Err(self.names.source.mistake(
                     &name.span,
                     what,
                     "a host on one network, or `from = NETWORK` beside it",
@@ -144,7 +144,7 @@ impl Reader<'_, '_> {
             && !self.plan.hosts[host].networks.contains(&network)
         {
             let what = format!("`{}` has no link there", self.plan.hosts[host].name);
-            return Err(self.names.mistake(&name.span, what, "one of the networks that it is on"));
+            return Err(self.names.source.mistake(&name.span, what, "one of the networks that it is on"));
         }
         Ok(wire)
     }
@@ -183,7 +183,7 @@ impl Reader<'_, '_> {
             true => format!("a host that does; there is none (`runs = \"{runs}\"`)"),
             false => super::mistake::either(fitting),
         };
-        Err(self.names.mistake(&name.span, what, expected))
+        Err(self.names.source.mistake(&name.span, what, expected))
     }
 }
 
@@ -198,7 +198,7 @@ pub(crate) fn target(names: &Names<'_>, plan: &Plan, written: &Spot<String>) -> 
     {
         let what =
             format!("`{}` is not `plain`: it has no socket that could be written to", plan.hosts[host].name);
-        return Err(names.mistake(&written.span, what, "a host with `runs = \"plain\"`"));
+        return Err(names.source.mistake(&written.span, what, "a host with `runs = \"plain\"`"));
     }
     Ok(target)
 }

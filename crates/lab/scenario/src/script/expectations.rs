@@ -28,7 +28,7 @@ pub(crate) fn expectation(names: &Names<'_>, plan: &Plan, item: Item<'_>) -> Res
     let mut section = item.section("an expectation")?;
     let span = section.span.clone();
     let (verb, item) = section.take_verb(&VERBS)?;
-    let line = names.mistake(&span, "", "").line;
+    let line = names.source.mistake(&span, "", "").line;
     let claim = match verb {
         "connected" => connected(names, plan, &mut section, item)?,
         "received" => Claim::Received {
@@ -67,7 +67,7 @@ fn connected(
         item.list(EXPECTED)?.into_iter().map(|item| item.text(HOST)).collect::<Result<Vec<_>, _>>()?;
     let hosts = written.iter().map(|name| peer(names, plan, name)).collect::<Result<Vec<_>, _>>()?;
     let &[a, b] = hosts.as_slice() else {
-        return Err(names.mistake(&span, format!("these are {}", hosts.len()), EXPECTED));
+        return Err(names.source.mistake(&span, format!("these are {}", hosts.len()), EXPECTED));
     };
     let within = section.take("within").map(Item::duration).transpose()?;
     let at = section.take("at").map(Item::duration).transpose()?;
@@ -89,7 +89,7 @@ fn lost(names: &Names<'_>, section: &mut Section<'_>, item: Item<'_>) -> Result<
             let word = item.text("why it is lost")?;
             let known = CAUSES.iter().find(|known| **known == word.value);
             Some(*known.ok_or_else(|| {
-                names.mistake(
+                names.source.mistake(
                     &word.span,
                     format!("there is no cause `{}`", word.value),
                     instead(&word.value, &CAUSES),
@@ -110,14 +110,14 @@ fn failure(names: &Names<'_>, item: Item<'_>) -> Result<String, Mistake> {
         return Ok(word.value);
     }
     let what = format!("there is no failure or verdict `{}`", word.value);
-    Err(names.mistake(&word.span, what, instead(&word.value, &codes)))
+    Err(names.source.mistake(&word.span, what, instead(&word.value, &codes)))
 }
 
 fn peer(names: &Names<'_>, plan: &Plan, name: &Spot<String>) -> Result<usize, Mistake> {
     let host = names.host(name)?;
     match plan.hosts[host].role {
         Role::Peer(_) => Ok(host),
-        _ => Err(names.mistake(
+        _ => Err(names.source.mistake(
             &name.span,
             format!("`{}` is no peer", name.value),
             "a host with `runs = \"peer\"`",
@@ -129,7 +129,7 @@ fn plain(names: &Names<'_>, plan: &Plan, name: &Spot<String>) -> Result<usize, M
     let host = names.host(name)?;
     match plan.hosts[host].role {
         Role::Plain { .. } => Ok(host),
-        _ => Err(names.mistake(
+        _ => Err(names.source.mistake(
             &name.span,
             format!("`{}` is not plain", name.value),
             "a host with `runs = \"plain\"`",

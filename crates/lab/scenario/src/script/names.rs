@@ -1,7 +1,5 @@
 //! The names that a file gives to networks and hosts, and what may be said with them.
 
-use std::ops::Range;
-
 use super::mistake::{Mistake, Source, either, nearest};
 use super::plan::{Target, Wire};
 use super::tree::Spot;
@@ -31,15 +29,15 @@ impl<'t> Names<'t> {
             let letters = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if name.value.is_empty() || !name.value.chars().all(letters) {
                 let what = format!("`{}` cannot be a name", name.value);
-                return Err(self.mistake(&name.span, what, "letters, digits, `-` and `_`"));
+                return Err(self.source.mistake(&name.span, what, "letters, digits, `-` and `_`"));
             }
             if name.value == INTERNET {
                 let what = format!("`{INTERNET}` is there already");
-                return Err(self.mistake(&name.span, what, "another name"));
+                return Err(self.source.mistake(&name.span, what, "another name"));
             }
             if all[..at].iter().any(|other| other.value == name.value) {
                 let what = format!("`{}` is a network already", name.value);
-                return Err(self.mistake(
+                return Err(self.source.mistake(
                     &name.span,
                     what,
                     "a name of its own for each network and each host",
@@ -47,15 +45,6 @@ impl<'t> Names<'t> {
             }
         }
         Ok(())
-    }
-
-    pub(crate) fn mistake(
-        &self,
-        span: &Range<usize>,
-        what: impl Into<String>,
-        expected: impl Into<String>,
-    ) -> Mistake {
-        self.source.mistake(span, what, expected)
     }
 
     pub(crate) fn network(&self, name: &Spot<String>) -> Result<Option<usize>, Mistake> {
@@ -72,8 +61,9 @@ impl<'t> Names<'t> {
 
     /// A network that has a box.
     pub(crate) fn boxed(&self, name: &Spot<String>) -> Result<usize, Mistake> {
-        self.network(name)?
-            .ok_or_else(|| self.mistake(&name.span, "the internet is behind no box", "the name of a network"))
+        self.network(name)?.ok_or_else(|| {
+            self.source.mistake(&name.span, "the internet is behind no box", "the name of a network")
+        })
     }
 
     pub(crate) fn host(&self, name: &Spot<String>) -> Result<usize, Mistake> {
@@ -101,7 +91,7 @@ impl<'t> Names<'t> {
             (None, []) => format!("a {kind} that the file describes; it describes none"),
             (None, _) => format!("{}, or a section that describes it", either(known.iter().copied())),
         };
-        self.mistake(&name.span, format!("there is no {kind} `{}`", name.value), expected)
+        self.source.mistake(&name.span, format!("there is no {kind} `{}`", name.value), expected)
     }
 
     /// `home` (a network's uplink), `alice` (a host's link), `alice@wifi` (one of its links).
@@ -118,7 +108,7 @@ impl<'t> Names<'t> {
                     _ => {
                         let what = format!("`{}` has several links", name.value);
                         let expected = format!("`{}@NETWORK`", name.value);
-                        Err(self.mistake(&name.span, what, expected))
+                        Err(self.source.mistake(&name.span, what, expected))
                     }
                 },
             };
@@ -135,7 +125,7 @@ impl<'t> Names<'t> {
         }
         if let Some((network, port)) = name.value.split_once(':') {
             let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-                self.mistake(
+                self.source.mistake(
                     &name.span,
                     format!("`{port}` is no port"),
                     "a port from 1 to 65535 behind the colon",
@@ -151,7 +141,7 @@ impl<'t> Names<'t> {
                 _ => {
                     let what = format!("a host has no `{word}`");
                     let expected = "`mapped` (what STUN told it) or `seen` (where it was last heard from)";
-                    Err(self.mistake(&name.span, what, expected))
+                    Err(self.source.mistake(&name.span, what, expected))
                 }
             };
         }

@@ -83,7 +83,7 @@ fn limit(file: &mut Section<'_>) -> Result<Duration, Mistake> {
     let span = item.span.clone();
     let limit = item.duration()?;
     if limit > LONGEST {
-        return Err(file.at(&span, "this is very long", "at most \"7days\""));
+        return Err(file.source.mistake(&span, "this is very long", "at most \"7days\""));
     }
     Ok(limit)
 }
@@ -95,7 +95,9 @@ fn entries<'t>(file: &mut Section<'t>, key: &'static str) -> Result<Vec<(Spot<St
     let entries = section.into_entries();
     match entries.len() {
         0..=MANY => Ok(entries),
-        many => Err(file.at(&span, format!("{many} {key} are too many"), format!("at most {MANY}"))),
+        many => {
+            Err(file.source.mistake(&span, format!("{many} {key} are too many"), format!("at most {MANY}")))
+        }
     }
 }
 
@@ -105,7 +107,9 @@ fn list<'t>(file: &mut Section<'t>, key: &'static str, expected: &str) -> Result
     let list = item.list(expected)?;
     match list.len() {
         0..=MANY => Ok(list),
-        many => Err(file.at(&span, format!("{many} of them are too many"), format!("at most {MANY}"))),
+        many => {
+            Err(file.source.mistake(&span, format!("{many} of them are too many"), format!("at most {MANY}")))
+        }
     }
 }
 
@@ -116,11 +120,19 @@ fn network(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Netw
     let nat = match section.take("nat") {
         Some(item) => item.text("the name of a preset")?,
         None => {
-            return Err(section.at(&name.span, "the network lacks `nat`", super::mistake::either(presets)));
+            return Err(section.source.mistake(
+                &name.span,
+                "the network lacks `nat`",
+                super::mistake::either(presets),
+            ));
         }
     };
     let preset: Preset = nat.value.parse().map_err(|_| {
-        names.mistake(&nat.span, format!("there is no preset `{}`", nat.value), instead(&nat.value, &presets))
+        names.source.mistake(
+            &nat.span,
+            format!("there is no preset `{}`", nat.value),
+            instead(&nat.value, &presets),
+        )
     })?;
     let behind = match section.take("behind") {
         Some(item) => names.network(&item.text("the name of a network")?)?,
@@ -139,7 +151,11 @@ fn network(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Netw
     let ipv6_only = preset == Preset::Nat64 && changed.is_none_or(|behaviour| behaviour.nat64);
     if ipv6_only && (inside.is_some() || !ports.is_empty() || !forwards.is_empty()) {
         let expected = "neither `inside` nor a list of `ports` nor `forward` for it";
-        return Err(section.at(&nat.span, format!("a network behind `{preset}` has no IPv4"), expected));
+        return Err(section.source.mistake(
+            &nat.span,
+            format!("a network behind `{preset}` has no IPv4"),
+            expected,
+        ));
     }
     section.finish()?;
     Ok(Network {
@@ -202,7 +218,11 @@ fn changes(
     }
     if behaviour != original && boxes.len() > 1 {
         let what = format!("`{preset}` is {} boxes, which cannot be changed here", boxes.len());
-        return Err(section.at(&nat.span, what, "a preset of one box, or a network for each box (`behind`)"));
+        return Err(section.source.mistake(
+            &nat.span,
+            what,
+            "a preset of one box, or a network for each box (`behind`)",
+        ));
     }
     Ok(((behaviour != original).then_some(behaviour), ports))
 }
@@ -234,7 +254,7 @@ fn host(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Host, M
         }
         None => {
             let expected = format!("`{INTERNET}`, or one of the networks");
-            return Err(section.at(&name.span, "the host lacks `network`", expected));
+            return Err(section.source.mistake(&name.span, "the host lacks `network`", expected));
         }
     };
     let address = section.take("address").map(Item::address).transpose()?;
@@ -244,7 +264,7 @@ fn host(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Host, M
         Some(item) => item.one_of(&RUNS)?,
         None => {
             let expected = super::mistake::either(RUNS.map(|(name, _)| name));
-            return Err(section.at(&name.span, "the host lacks `runs`", expected));
+            return Err(section.source.mistake(&name.span, "the host lacks `runs`", expected));
         }
     };
     let mut role = runs();
@@ -284,13 +304,23 @@ fn read_peer(names: &Names<'_>, section: &mut Section<'_>, peer: &mut Peer) -> R
 fn server(names: &Names<'_>, written: &Spot<String>) -> Result<Server, Mistake> {
     let expected = "`stun:HOST`, `turn:HOST` or `turn-tcp:HOST`";
     let Some((scheme, host)) = written.value.split_once(':') else {
-        return Err(names.mistake(&written.span, format!("`{}` is no server", written.value), expected));
+        return Err(names.source.mistake(
+            &written.span,
+            format!("`{}` is no server", written.value),
+            expected,
+        ));
     };
     let (turn, tcp) = match scheme {
         "stun" => (false, false),
         "turn" => (true, false),
         "turn-tcp" => (true, true),
-        _ => return Err(names.mistake(&written.span, format!("there are no `{scheme}` servers"), expected)),
+        _ => {
+            return Err(names.source.mistake(
+                &written.span,
+                format!("there are no `{scheme}` servers"),
+                expected,
+            ));
+        }
     };
     let host = names.host(&Spot { value: host.to_owned(), span: written.span.clone() })?;
     Ok(Server { turn, tcp, host })

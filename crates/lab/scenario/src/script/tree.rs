@@ -20,7 +20,7 @@ pub(crate) struct Spot<T> {
 
 /// A table whose keys are taken one by one; those that are left are mistakes.
 pub(crate) struct Section<'t> {
-    source: &'t Source<'t>,
+    pub(crate) source: &'t Source<'t>,
     /// What it describes, for people: `a network`.
     what: &'static str,
     pub(crate) span: Range<usize>,
@@ -116,16 +116,7 @@ impl<'t> Section<'t> {
     }
 
     pub(crate) fn wrong(&self, what: impl Into<String>, expected: impl Into<String>) -> Mistake {
-        self.at(&self.span, what, expected)
-    }
-
-    pub(crate) fn at(
-        &self,
-        span: &Range<usize>,
-        what: impl Into<String>,
-        expected: impl Into<String>,
-    ) -> Mistake {
-        self.source.mistake(span, what, expected)
+        self.source.mistake(&self.span, what, expected)
     }
 }
 
