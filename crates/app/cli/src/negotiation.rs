@@ -56,6 +56,8 @@ pub(crate) struct Negotiation {
     offered: Option<Instant>,
     /// The offer of the other side that was answered last.
     answered: Option<SessionDescription>,
+    /// When the two found each other again.
+    met: Option<Instant>,
     /// The path that was told last.
     told: Option<Value>,
     /// Since when there is no path.
@@ -90,6 +92,7 @@ impl Negotiation {
             pulse: Pulse::default(),
             offered: None,
             answered: None,
+            met: None,
             told: None,
             lost: None,
             told_evidence: false,
@@ -308,11 +311,24 @@ impl Negotiation {
             self.lines.remove(0);
         }
         self.lines.push(session);
-        // It may have got lost with the line that it was said on.
-        match self.connection.signaling_state() {
-            SignalingState::HaveLocalOffer => self.say_description(),
-            _ => Ok(()),
+        let again = self.has_just_met();
+        self.met = Some(Instant::now());
+        if self.connection.signaling_state() != SignalingState::HaveLocalOffer {
+            return Ok(());
         }
+        if self.is_connected() || again {
+            // It may have got lost with the line that it was said on.
+            return self.say_description();
+        }
+        // It rests on servers that may be gone, as the line is. These are there.
+        let rollback = Some(SessionDescription::rollback());
+        self.connection.set_local_description(rollback).await.map_err(no_connection)?;
+        self.connection.restart_ice();
+        self.describe().await
+    }
+
+    fn has_just_met(&self) -> bool {
+        self.met.is_some_and(|at| at.elapsed() < ANSWER)
     }
 
     async fn observe(&mut self, event: PeerEvent) -> Result<(), Failure> {
@@ -326,7 +342,7 @@ impl Negotiation {
                 let _ = self.channels.try_send(channel);
             }
             PeerEvent::NegotiationNeeded if self.was_connected() => {
-                if !self.is_connected() {
+                if !self.is_connected() && !self.has_just_met() {
                     // What broke the path may have broken the signalling as well: it is not waited for.
                     self.reunion.knock();
                 }

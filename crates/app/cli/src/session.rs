@@ -63,7 +63,7 @@ pub(crate) async fn host(
         let mut host = Host::open(&reach.server, &reach.server, &options).await.map_err(not_met)?;
         announce(&host, command, reach, output);
         let session = host.meet(&Hello::new(purpose.app, "")).await.map_err(not_met)?;
-        let reunion = Reunion::new(&reach.server, options, Hello::new(purpose.app, ""));
+        let reunion = Reunion::new(&reach.server, options, Hello::new(purpose.app, ""), session.offers());
         connect(Box::new(host), session, reunion, purpose, reach, output).await
     })
     .await
@@ -83,7 +83,7 @@ pub(crate) async fn join(
         let session = door.meet(&Hello::new(purpose.app, "")).await.map_err(not_met)?;
         // A link names its own server.
         let server = door.link().map_or(reach.server.as_str(), |link| link.server()).to_owned();
-        let reunion = Reunion::new(&server, options, Hello::new(purpose.app, ""));
+        let reunion = Reunion::new(&server, options, Hello::new(purpose.app, ""), session.offers());
         connect(Box::new(door), session, reunion, purpose, reach, output).await
     })
     .await
@@ -196,12 +196,7 @@ pub(crate) async fn connect(
     reach: &Reach,
     output: Output,
 ) -> Result<Session, Failure> {
-    let theirs = &session.hello().app;
-    if theirs != purpose.app && theirs != "page" {
-        let message =
-            format!("the other side is there for {theirs:?}, not {:?}; use the same command", purpose.app);
-        return Err(Failure::new(Kind::Peer, message));
-    }
+    let session = same_purpose(session, purpose).await?;
     output.note("the other side is there, connecting …");
     let configuration = configuration(&session, reach, output).await?;
     let servers = configuration.ice_servers.clone();
@@ -260,6 +255,31 @@ pub(crate) async fn connect(
         }
     };
     Ok(Session { connection, channel, incoming: Mutex::new(incoming), health, negotiation })
+}
+
+/// Whether the other one is there for the same; if not, both sides say so.
+pub(crate) async fn same_purpose(
+    session: signal::Session,
+    purpose: Purpose,
+) -> Result<signal::Session, Failure> {
+    let theirs = session.hello().app.as_str();
+    if theirs == purpose.app || (theirs == "page" && purpose.app != "doctor") {
+        return Ok(session);
+    }
+    // It has to hear who we are before we end, or it would take its code for wrong.
+    session.flush().await;
+    let command = |app: &str| match app {
+        "transfer" => "`sterna send` or `receive`".to_owned(),
+        "doctor" | "pipe" | "forward" => format!("`sterna {app}`"),
+        "page" => "the page in a browser".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let message = format!(
+        "the other side is {}, and this is {}: use the same command on both",
+        command(theirs),
+        command(purpose.app)
+    );
+    Err(Failure::new(Kind::Peer, message))
 }
 
 async fn configuration(

@@ -30,17 +30,36 @@ fn two_machines_look_at_each_other() {
     }
 }
 
+/// Both sides end with the same word on what is the matter.
+#[track_caller]
+fn both_say(sides: [Program; 2], theirs: [&str; 2]) {
+    for (side, theirs) in sides.into_iter().zip(theirs) {
+        let (failed, exit) = side.failure();
+        assert_eq!((failed["code"].as_str(), exit), (Some("peer"), 6), "{failed}");
+        let message = failed["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("the other side is {theirs}, and this is ")), "{message}");
+        assert!(message.contains("use the same command"), "{message}");
+    }
+}
+
 #[test]
-fn a_doctor_that_meets_somebody_else_says_so() {
+fn a_doctor_that_comes_to_a_transfer_says_what_is_the_matter_and_so_does_the_transfer() {
     let server = Server::start();
     let folder = Scratch::new("stranger");
     let file = folder.noise("file", 10);
     let sender = Program::json(&["send", &file, "--server", &server.url]);
     let (code, _) = sender.code();
     let doctor = Program::json(&["doctor", &code, "--server", &server.url]);
-    let (failed, exit) = sender.failure();
-    assert_eq!((failed["code"].as_str(), exit), (Some("peer"), 6), "{failed}");
-    // The host may have left before the guest knew whom it had met.
-    let (failed, exit) = doctor.failure();
-    assert!([4, 6].contains(&exit), "{failed}");
+    both_say([sender, doctor], ["`sterna doctor`", "`sterna send` or `receive`"]);
+}
+
+#[test]
+fn a_receiver_that_comes_to_a_doctor_says_what_is_the_matter_and_so_does_the_doctor() {
+    let server = Server::start();
+    let folder = Scratch::new("stranger-too");
+    let doctor = Program::json(&["doctor", "--invite", "--server", &server.url]);
+    let (code, _) = doctor.code();
+    let receiver =
+        Program::json(&["receive", &code, "--yes", "--out", &folder.text("out"), "--server", &server.url]);
+    both_say([doctor, receiver], ["`sterna send` or `receive`", "`sterna doctor`"]);
 }

@@ -135,10 +135,7 @@ impl Client {
 
     /// Returns when all that was said before is on its way to the server, or cannot be.
     pub async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.out.try_send(Order::Flush(done)).is_ok() {
-            let _ = tokio::time::timeout(Duration::from_secs(2), flushed).await;
-        }
+        flush(&self.out).await;
     }
 
     /// Asks for `iceServers` with fresh credentials; [`Client::ice_servers`] has them when they have come.
@@ -251,6 +248,11 @@ impl Peer {
         send(&self.out, FromClient::Send { to: self.id.clone(), data: data.into() })
     }
 
+    /// Returns when all that was said before is on its way to the server, or cannot be.
+    pub async fn flush(&self) {
+        flush(&self.out).await;
+    }
+
     /// What it says next. Cancel-safe.
     pub async fn next(&mut self) -> Result<String, Gone> {
         match self.inbox.recv().await {
@@ -265,6 +267,13 @@ fn send(out: &mpsc::Sender<Order>, message: FromClient) -> Result<(), SignalErro
         mpsc::error::TrySendError::Full(_) => SignalError::Stuck,
         mpsc::error::TrySendError::Closed(_) => SignalError::ServerLost,
     })
+}
+
+async fn flush(out: &mpsc::Sender<Order>) {
+    let (done, flushed) = oneshot::channel();
+    if out.try_send(Order::Flush(done)).is_ok() {
+        let _ = tokio::time::timeout(Duration::from_secs(2), flushed).await;
+    }
 }
 
 /// What the handles tell the pump.

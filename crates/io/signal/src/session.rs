@@ -435,6 +435,12 @@ impl Session {
         Ok(self.peer.send(self.keyed.seal(&plaintext))?)
     }
 
+    /// Returns when all that was said before is on its way, for a program that is about to end: the host's hello, too,
+    /// without which the other side would take its code for wrong.
+    pub async fn flush(&self) {
+        self.peer.flush().await;
+    }
+
     /// What the other says next; what a later version may say is left out. Cancel-safe.
     pub async fn next(&mut self) -> Result<Payload, SessionError> {
         loop {

@@ -51,7 +51,8 @@ pub(crate) async fn invite(reach: &Reach, output: Output) -> Result<Date, Failur
     session::announce(&host, "sterna doctor", reach, output);
     Ok(tokio::spawn(async move {
         let session = host.meet(&Hello::new(PURPOSE.app, "")).await.map_err(session::not_met)?;
-        Meeting { session, place: Box::new(host), host: true }.checked()
+        let session = session::same_purpose(session, PURPOSE).await?;
+        Ok(Meeting { session, place: Box::new(host), host: true })
     }))
 }
 
@@ -62,21 +63,12 @@ pub(crate) async fn join(code: &str, reach: &Reach) -> Result<Date, Failure> {
     let mut door = Door::knock(&invitation, &reach.server, &options).await.map_err(session::not_met)?;
     Ok(tokio::spawn(async move {
         let session = door.meet(&Hello::new(PURPOSE.app, "")).await.map_err(session::not_met)?;
-        Meeting { session, place: Box::new(door), host: false }.checked()
+        let session = session::same_purpose(session, PURPOSE).await?;
+        Ok(Meeting { session, place: Box::new(door), host: false })
     }))
 }
 
 impl Meeting {
-    /// Whether the other one is a doctor, too.
-    fn checked(self) -> Result<Self, Failure> {
-        let app = &self.session.hello().app;
-        if app == PURPOSE.app {
-            return Ok(self);
-        }
-        let message = format!("the other side is there for {app:?}; run `sterna doctor --invite` there");
-        Err(Failure::new(Kind::Peer, message))
-    }
-
     /// Exchanges what both found, predicts, connects, and compares.
     pub(crate) async fn compare(self, ours: Examined, reach: &Reach, output: Output) -> Result<(), Failure> {
         let Self { mut session, place, host } = self;
@@ -126,7 +118,8 @@ async fn attempt(
     reach: &Reach,
     output: Output,
 ) -> Result<PathInfo, Failure> {
-    let reunion = Reunion::new(&reach.server, session::options(reach)?, Hello::new(PURPOSE.app, ""));
+    let hello = Hello::new(PURPOSE.app, "");
+    let reunion = Reunion::new(&reach.server, session::options(reach)?, hello, session.offers());
     let session = session::connect(place, session, reunion, PURPOSE, reach, output).await?;
     let began = Instant::now();
     let mut path = session.connection.path();
