@@ -227,7 +227,7 @@ function meet(member) {
   const { session: theirs } = member.hello;
   for (const peer of peers) {
     // The same page again, which had lost the server for a while: what runs between us goes on.
-    if (theirs && peer.connection.member.hello.session === theirs && peer.connection.connected) {
+    if (theirs && peer.connection.member.hello.session === theirs && peer.connection.established) {
       peer.connection.adopt(member);
       return;
     }
@@ -267,8 +267,8 @@ function part(peer) {
 
 /** The room cannot be entered, or is over. @param {Error} error */
 function ended(error) {
-  // The other side may hang up on the server once we are connected to it.
-  if ([...peers].some(({ connection }) => connection.connected)) return;
+  // The other side may hang up on the server once we are connected to it, and we find it again without this room.
+  if ([...peers].some(({ connection }) => connection.established)) return;
   const transfersSeen = byId("file-list", HTMLElement).childElementCount > 0;
   if (transfersSeen) return toast(error.message);
   leave();
@@ -432,7 +432,10 @@ function drawStatus() {
     const line = `ICE ${stages.ice} · DTLS ${stages.dtls} · channel ${stages.channel}`;
     return several ? `${name}: ${line}` : line;
   });
-  const server = `signalling ${signalling === "lost" ? "lost, trying again" : signalling}`;
+  // A command line and we find each other again elsewhere than in the room.
+  const elsewhere = [...peers].filter(({ connection }) => !connection.isPage && connection.established);
+  const state = elsewhere.length ? (elsewhere.every(({ connection }) => connection.signalled) ? "connected" : "lost") : signalling;
+  const server = `signalling ${state === "lost" ? "lost, trying again" : state}`;
   const none = lastPath ? `the other side has left (it was ${lastPath})` : "not connected yet";
   setText("path", path.join("\n") || none);
   setText("state", several ? [server, ...stages].join("\n") : [server, ...stages].join(" · "));

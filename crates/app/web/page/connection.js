@@ -1,6 +1,7 @@
 // One RTCPeerConnection to one member of the room: offers and answers, channels, media, and what became of it.
 
 import { describePath, readPath } from "./path.js";
+import { Reunion } from "./reunion.js";
 import { describeVerdicts, examine } from "./verdict.js";
 
 /**
@@ -19,6 +20,10 @@ import { describeVerdicts, examine } from "./verdict.js";
 /** @typedef {{ audio: MediaStreamTrack | null, video: MediaStreamTrack | null }} Tracks */
 
 const CHECK_EVERY = 1000;
+/** After so long without a path it is said what is known to be in the way, although ICE goes on: browsers do so for ever. */
+const IMPATIENT = 12_000;
+/** How long a connection may be without a path and without the other side at the server. */
+const GIVE_UP = 60_000;
 
 export class Connection {
   /** The channels there are to be, when they open. @type {(channel: RTCDataChannel) => void} */
@@ -37,6 +42,10 @@ export class Connection {
   /** @type {import("./path.js").Path | null} */
   path = null;
   closed = false;
+  /** Whether there was a connection: it may be looking for another path now. */
+  established = false;
+  /** Whether the other side is heard by signalling. */
+  signalled = true;
 
   /** @type {RTCPeerConnection} */
   #pc;
@@ -47,8 +56,14 @@ export class Connection {
   #media;
   /** @type {Tracks} */
   #tracks;
+  /** Whether our offer gives way when both make one at once; and who restarts ICE. As it was when the two met first. */
+  #polite;
+  /** Finds a command line again. A page comes back to the room by itself. @type {Reunion | null} */
+  #reunion = null;
   #makingOffer = false;
   #ignoreOffer = false;
+  /** The offer that was answered last. @type {string | undefined} */
+  #answered;
   #restarts = 0;
   /** @type {RTCIceCandidateInit[]} */
   #early = [];
@@ -60,6 +75,9 @@ export class Connection {
   verdicts = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #end;
+  #begun = Date.now();
   #queue = Promise.resolve();
 
   /** @param {Room} room @param {Member} member @param {Tracks} tracks @param {Options} options */
@@ -70,14 +88,17 @@ export class Connection {
     this.#options = options;
     // A file transfer on a command line has no ears; media is for pages.
     this.#media = member.hello.app === "page";
+    this.#polite = !member.offers;
+    if (!this.#media && member.wayBack) this.#seek(new Reunion(room, member.offers));
     this.#pc = new RTCPeerConnection({
       iceServers: room.iceServers,
       iceTransportPolicy: options.relayOnly ? "relay" : "all",
       bundlePolicy: "max-bundle",
     });
     this.#listen();
-    this.adopt(member);
+    this.#follow(member);
     if (member.offers) this.#begin();
+    this.#watch();
   }
 
   /** The largest message the other takes. */
@@ -94,17 +115,63 @@ export class Connection {
     return this.#media;
   }
 
-  /** Goes on with the same member under another id: it, or we, had lost the server for a while. @param {Member} member */
-  adopt(member) {
+  /**
+   * Goes on with the same other end, which was met again: it, or we, had lost the server for a while.
+   * @param {Member} member @param {Room} [room] where
+   */
+  adopt(member, room = this.#room) {
+    this.#room = room;
+    this.#follow(member);
+    this.signalled = true;
+    clearTimeout(this.#end);
+    const pc = this.#pc;
+    pc.setConfiguration({ ...pc.getConfiguration(), iceServers: room.iceServers });
+    this.#queue = this.#queue.then(() => this.#resume()).catch((error) => this.#complain(error));
+    this.onchange();
+  }
+
+  /** What was said may have got lost with the line that it was said on, and what it said may be true no more. */
+  async #resume() {
+    const pc = this.#pc;
+    const pending = pc.signalingState === "have-local-offer";
+    if (pending && this.connected) return this.#sendDescription();
+    if (pending) await pc.setLocalDescription({ type: "rollback" });
+    if (pending || (!this.connected && !this.#polite)) pc.restartIce();
+  }
+
+  /** @param {Member} member */
+  #follow(member) {
     this.member = member;
     member.onpayload = (payload) => {
       this.#queue = this.#queue.then(() => this.#take(payload)).catch((error) => this.#complain(error));
     };
     member.ongone = (reason) => {
-      if (this.member !== member) return;
-      // Who has lost the server may still be there, and a command line hangs up on it once connected.
-      if (!this.connected || (reason === "left" && this.isPage)) this.close();
+      if (this.member === member) this.#unheard(reason);
     };
+  }
+
+  /** Signalling brings nothing from the other side any more. @param {"left" | "lost"} reason */
+  #unheard(reason) {
+    // Who has lost the server may still be there, and a command line hangs up on it once connected.
+    if (!this.established || (reason === "left" && (this.isPage || !this.connected))) return this.close();
+    if (reason === "left") return;
+    this.signalled = false;
+    this.#reunion?.knock();
+    this.#mind();
+    this.onchange();
+  }
+
+  /** @param {Reunion} reunion */
+  #seek(reunion) {
+    this.#reunion = reunion;
+    reunion.onfound = (member, room) => this.adopt(member, room);
+  }
+
+  /** Without a path and without signalling it is over after a while. */
+  #mind() {
+    clearTimeout(this.#end);
+    if (this.connected || this.signalled) return;
+    this.#end = setTimeout(() => !this.connected && !this.signalled && this.close(), GIVE_UP);
   }
 
   /** Sends other tracks from now on; needs no new offer. @param {Tracks} tracks */
@@ -121,6 +188,8 @@ export class Connection {
     if (this.closed) return;
     this.closed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#end);
+    this.#reunion?.close();
     this.#pc.close();
     this.onclosed();
   }
@@ -199,13 +268,17 @@ export class Connection {
     const pc = this.#pc;
     if (this.closed) return;
     if (description) {
-      const polite = !this.member.offers;
-      const collision = description.type === "offer" && (this.#makingOffer || pc.signalingState !== "stable");
-      this.#ignoreOffer = !polite && collision;
+      const offer = description.type === "offer";
+      // What was said on a line that broke is said again on the next.
+      if (offer && description.sdp === this.#answered && pc.signalingState === "stable") return this.#sendDescription();
+      if (!offer && pc.signalingState !== "have-local-offer") return;
+      const collision = offer && (this.#makingOffer || pc.signalingState !== "stable");
+      this.#ignoreOffer = !this.#polite && collision;
       if (this.#ignoreOffer) return;
       await pc.setRemoteDescription(description);
       for (const early of this.#early.splice(0)) await this.#addCandidate(early);
-      if (description.type === "offer") {
+      if (offer) {
+        this.#answered = description.sdp;
         this.#accept();
         await pc.setLocalDescription();
         await this.#sendDescription();
@@ -240,9 +313,22 @@ export class Connection {
     if (this.closed) return;
     this.stages.ice = pc.iceConnectionState === "completed" ? "connected" : pc.iceConnectionState;
     this.stages.dtls = this.#dtls();
-    if (pc.iceConnectionState === "failed" || pc.connectionState === "failed") void this.#failed();
+    if (this.connected && !this.established) this.#establish();
+    if (pc.iceConnectionState === "disconnected") this.#lost();
+    if (pc.iceConnectionState === "failed" || pc.connectionState === "failed") void this.#restart();
+    this.#mind();
     this.onchange();
     this.#watch();
+  }
+
+  #establish() {
+    this.established = true;
+    if (this.member.wayBack) this.#reunion?.wait(this.member.wayBack);
+  }
+
+  /** What broke the path may have broken the signalling as well: it is not waited for. */
+  #lost() {
+    if (this.established) this.#reunion?.knock();
   }
 
   #dtls() {
@@ -251,11 +337,9 @@ export class Connection {
   }
 
   /** A path that is gone may come back elsewhere: one side asks for a restart, a few times. */
-  async #failed() {
-    this.verdicts = examine([...(await this.#pc.getStats()).values()], this.#seen());
-    this.pathLine = `no connection\n${describeVerdicts(this.verdicts)}`;
-    this.onchange();
-    if (!this.member.offers || this.#restarts >= 3 || this.#room.state !== "connected") return;
+  async #restart() {
+    this.#lost();
+    if (this.#polite || this.#restarts >= 3 || this.#room.state !== "connected") return;
     this.#restarts++;
     const iceServers = await this.#room.refreshIceServers();
     if (this.closed) return;
@@ -263,12 +347,26 @@ export class Connection {
     this.#pc.restartIce();
   }
 
+  /** Says what is in the way, as soon as that is sure. @param {any[]} stats @param {boolean} failed */
+  #explain(stats, failed) {
+    const pairs = stats.some(({ type }) => type === "candidate-pair");
+    // Nothing that could still be tried: browsers wait then, and say nothing.
+    const exhausted = this.#ended && this.#pc.iceGatheringState === "complete" && !pairs;
+    const over = failed || exhausted;
+    if (!over && Date.now() - this.#begun < IMPATIENT) return;
+    const found = examine(stats, { ...this.#seen(), early: !over });
+    this.verdicts = over ? found : found.filter(({ code }) => code !== "inconclusive");
+    this.pathLine = [over ? "no connection" : "no connection yet, still trying …", describeVerdicts(this.verdicts)]
+      .filter(Boolean)
+      .join("\n");
+  }
+
   /** What is known besides the statistics. @returns {import("./verdict.js").Seen} */
   #seen() {
     const servers = this.#pc.getConfiguration().iceServers ?? [];
     const ended = this.#ended || (this.#pc.remoteDescription?.sdp.includes("a=end-of-candidates") ?? false);
     const { relayOnly } = this.#options;
-    return { errors: [...this.#complaints.values()], servers, relayOnly, connected: false, ended };
+    return { errors: [...this.#complaints.values()], servers, relayOnly, connected: false, ended, early: false };
   }
 
   /** Keeps the path line true while there is a connection. */
@@ -277,13 +375,18 @@ export class Connection {
     const look = async () => {
       if (this.closed) return;
       const report = await this.#pc.getStats();
-      const path = this.#pc.iceConnectionState === "failed" ? null : readPath(report, this.#seen());
+      const failed = this.#pc.iceConnectionState === "failed";
+      const path = failed ? null : readPath(report, this.#seen());
       this.stages.dtls = this.#dtls();
-      if (path) {
+      if (this.#pc.iceConnectionState === "disconnected") {
+        this.pathLine = "the path is silent, looking for another …";
+      } else if (path) {
         this.verdicts = [];
         this.path = path;
         this.pathLine = describePath(path);
         this.#restarts = 0;
+      } else if (failed || !this.established) {
+        this.#explain([...report.values()], failed);
       }
       this.onchange();
       clearTimeout(this.#timer);

@@ -13,6 +13,12 @@ import { Spake2 } from "./spake2.js";
  * @typedef {{ kind: "code", nameplate: string, words: string }} CodeSecret
  */
 
+/**
+ * Where the two ends find each other again when signalling breaks: each opens a door with its own secret, and knocks at
+ * the other's.
+ * @typedef {{ own: Uint8Array, other: Uint8Array }} WayBack
+ */
+
 /** The messages of this meeting do not open: wrong code, another link, or a meddling server. */
 export class SealError extends Error {
   /** @param {"wrong-key" | "tampered" | "stranger"} kind @param {string} message */
@@ -23,6 +29,7 @@ export class SealError extends Error {
 }
 
 const SALT_BYTES = 16;
+const SECRET_BYTES = 16;
 
 export class Waiting {
   /** What to send to the other end, at once. @type {string} */
@@ -59,19 +66,26 @@ export class Waiting {
     const salt = this.#role === "host" ? concat(this.#mine, theirs) : concat(theirs, this.#mine);
     const toGuest = hkdf(key, salt, utf8("sterna seal v1 host to guest"), 32);
     const toHost = hkdf(key, salt, utf8("sterna seal v1 guest to host"), 32);
-    return this.#role === "host" ? new Keyed(toGuest, toHost) : new Keyed(toHost, toGuest);
+    const host = hkdf(key, salt, utf8("sterna return v1 host"), SECRET_BYTES);
+    const guest = hkdf(key, salt, utf8("sterna return v1 guest"), SECRET_BYTES);
+    return this.#role === "host"
+      ? new Keyed(toGuest, toHost, { own: host, other: guest })
+      : new Keyed(toHost, toGuest, { own: guest, other: host });
   }
 }
 
 export class Keyed {
+  /** @type {WayBack} */
+  wayBack;
   #sending;
   #receiving;
   #sent = 0n;
   #received = 0n;
   #dead = false;
 
-  /** @param {Uint8Array} sending @param {Uint8Array} receiving */
-  constructor(sending, receiving) {
+  /** @param {Uint8Array} sending @param {Uint8Array} receiving @param {WayBack} wayBack */
+  constructor(sending, receiving, wayBack) {
+    this.wayBack = wayBack;
     this.#sending = aes256gcm(sending);
     this.#receiving = aes256gcm(receiving);
   }

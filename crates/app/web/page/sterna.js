@@ -118,6 +118,16 @@ export class Room {
     this.#limit = limit;
   }
 
+  /** What we say of ourselves. */
+  get hello() {
+    return this.#hello;
+  }
+
+  /** The server's address. */
+  get server() {
+    return this.#server;
+  }
+
   /** Enters the room, and again whenever the connection to the server was lost. */
   open() {
     const socket = new WebSocket(this.#server, SUBPROTOCOL);
@@ -327,6 +337,11 @@ export class Member {
   /** Whether we make the offer: who was there first does. */
   get offers() {
     return this.#role === "host";
+  }
+
+  /** Where the two of us find each other again; null in a plain room, in which there is no secret. */
+  get wayBack() {
+    return this.#keyed?.wayBack ?? null;
   }
 
   /** Whether nobody but the two of us can read what we say. */

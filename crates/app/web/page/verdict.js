@@ -16,6 +16,7 @@
  * @property {boolean} relayOnly
  * @property {boolean} connected whether there is a path, or was one
  * @property {boolean} ended whether the other side said that it has no more candidates
+ * @property {boolean} [early] whether more may still come: what is not there yet proves nothing
  */
 
 /** By weight: what has to be mended first comes first. @type {[string, string][]} */
@@ -84,7 +85,7 @@ function meeting(stats, seen, say) {
   if (!stats.local.length && !seen.relayOnly) {
     say("no-network", "connect this machine to a network", "0 candidates");
   }
-  if (!stats.signalled.length && !seen.ended) {
+  if (!stats.signalled.length && !seen.ended && !seen.early) {
     say(
       "signalling-lost-candidates",
       "look at what carries the candidates: each has to be given to the other side's addIceCandidate",
@@ -93,7 +94,7 @@ function meeting(stats, seen, say) {
   }
   const ours = families(stats.local);
   const theirs = families(stats.signalled);
-  if (ours && theirs && ours !== theirs && ours !== "both" && theirs !== "both") {
+  if (!seen.early && ours && theirs && ours !== theirs && ours !== "both" && theirs !== "both") {
     say(
       "family-mismatch",
       "use a TURN server that has both IPv4 and IPv6, and that both sides know",
@@ -151,7 +152,7 @@ function servers(stats, seen, say) {
     );
   }
   const theirs = stats.signalled.some(({ candidateType }) => candidateType === "relay");
-  if (!configured.some(({ turn }) => turn) && !theirs && stats.sent(stats.direct)) {
+  if (!seen.early && !configured.some(({ turn }) => turn) && !theirs && stats.sent(stats.direct)) {
     say(
       "no-relay",
       "add a TURN server to the iceServers of at least one side (`sterna serve` is one)",

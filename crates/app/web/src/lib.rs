@@ -50,6 +50,7 @@ static ASSETS: &[Asset] = assets![
     "/part.js" "text/javascript; charset=utf-8" "part.js",
     "/path.js" "text/javascript; charset=utf-8" "path.js",
     "/qr.js" "text/javascript; charset=utf-8" "qr.js",
+    "/reunion.js" "text/javascript; charset=utf-8" "reunion.js",
     "/seal.js" "text/javascript; charset=utf-8" "seal.js",
     "/sha256.js" "text/javascript; charset=utf-8" "sha256.js",
     "/spake2.js" "text/javascript; charset=utf-8" "spake2.js",

@@ -360,6 +360,9 @@ mod tests {
         let salt = |other: &str| format!("{{\"salt\":\"{}\"}}", text(other));
         let mut host = end(Role::Host, "/handshake/host").receive(&salt("/handshake/guest")).unwrap();
         let mut guest = end(Role::Guest, "/handshake/guest").receive(&salt("/handshake/host")).unwrap();
+        let secret = |end: &str| URL_SAFE_NO_PAD.decode(text(end)).unwrap();
+        assert_eq!(host.way_back().own.to_vec(), secret("/wayBack/host"));
+        assert_eq!(guest.way_back().own.to_vec(), secret("/wayBack/guest"));
         for (i, message) in vectors["messages"].as_array().unwrap().iter().enumerate() {
             let plaintext = text(&format!("/messages/{i}/plaintext"));
             let (from, to) =

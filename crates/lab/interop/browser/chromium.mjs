@@ -54,8 +54,7 @@ export async function page(where, options = {}) {
   opened.on("pageerror", (error) => complaints.push(`${name}: ${error.stack}`));
   opened.on("request", (request) => {
     const url = new URL(request.url());
-    const own = [new URL(SERVER).host, new URL(INSECURE).host];
-    if (!["blob:", "data:"].includes(url.protocol) && !own.includes(url.host)) {
+    if (!["blob:", "data:"].includes(url.protocol) && !known.has(url.host)) {
       complaints.push(`${name} asks ${request.url()}`);
     }
   });
@@ -63,6 +62,8 @@ export async function page(where, options = {}) {
 }
 let pages = 0;
 const complaints = [];
+/** The servers that pages may ask. */
+const known = new Set([SERVER, INSECURE].filter(Boolean).map((url) => new URL(url).host));
 
 /** @param {import("playwright-core").Page} there @param {string} id */
 export const at = (there, id) => there.getByTestId(id);
@@ -172,6 +173,29 @@ export function sterna(...args) {
     /** Its exit code. */
     ended: () => ended,
   };
+}
+
+/** A server of the scenario's own, which can be killed and started again where it was. @param {...string} flags */
+export async function server(...flags) {
+  let [http, stun] = ["0", "0"];
+  let program;
+  const own = {
+    url: "",
+    async start() {
+      program = sterna("serve", "--http", http, "--stun", stun, "--stun-tls", "0", "--allow-peer", "127.0.0.0/8", ...flags);
+      const listening = await program.event("listening");
+      http = new URL(listening.http).port;
+      stun = /:(\d+)$/.exec(listening.stun)[1];
+      own.url = `http://127.0.0.1:${http}`;
+      known.add(new URL(own.url).host);
+    },
+    async kill() {
+      program.child.kill("SIGKILL");
+      await program.ended();
+    },
+  };
+  await own.start();
+  return own;
 }
 
 /** Runs a scenario; what is open is closed after it, however it ends. @param {() => Promise<void>} scenario */

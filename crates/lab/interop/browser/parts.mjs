@@ -8,7 +8,7 @@ import { readFile } from "node:fs/promises";
 const PAGE = "../../../app/web/page/";
 const { Sha256, hkdf, sha256 } = await import(`${PAGE}sha256.js`);
 const { aes256gcm, plain } = await import(`${PAGE}aead.js`);
-const { hex } = await import(`${PAGE}bytes.js`);
+const { hex, toBase64url } = await import(`${PAGE}bytes.js`);
 const { Spake2 } = await import(`${PAGE}spake2.js`);
 const { Waiting } = await import(`${PAGE}seal.js`);
 const { fromAddress, fragment, newLink, read, roomName } = await import(`${PAGE}invitation.js`);
@@ -65,6 +65,10 @@ const withSalt = (encoded, role) => {
 const waiting = { host: withSalt(vectors.handshake.host, "host"), guest: withSalt(vectors.handshake.guest, "guest") };
 globalThis.crypto.getRandomValues = real;
 const keyed = { host: waiting.host.receive(waiting.guest.message), guest: waiting.guest.receive(waiting.host.message) };
+for (const [one, other] of [["host", "guest"], ["guest", "host"]]) {
+  const { own, other: theirs } = keyed[one].wayBack;
+  assert.deepEqual([own, theirs].map(toBase64url), [vectors.wayBack[one], vectors.wayBack[other]]);
+}
 for (const { from, plaintext, sealed } of vectors.messages) {
   const message = await keyed[from].seal(plaintext);
   assert.equal(message, JSON.stringify({ sealed }));
@@ -140,6 +144,9 @@ const stun = { servers: [{ urls: "stun:a.example" }] };
 const silent = (...urls) => urls.map((url) => ({ url, code: 701, text: "timed out" }));
 assert.deepEqual(codes([], {}), ["no-network"]);
 assert.deepEqual(codes([own], { ended: false }), ["signalling-lost-candidates"]);
+// While more may come, what is missing proves nothing.
+assert.deepEqual(codes([own], { ended: false, early: true }), ["inconclusive"]);
+assert.deepEqual(codes(tried, { ...stun, early: true }), ["inconclusive"]);
 assert.deepEqual(codes([own, theirs("host", "2001:db8::1", 6)], {}), ["family-mismatch"]);
 assert.deepEqual(codes(tried, stun), ["no-relay"]);
 assert.deepEqual(codes([own, outer, host, theirs("srflx", "198.51.100.1", 9), pair(own, theirs("srflx", "198.51.100.1", 9))], stun), ["no-hairpin", "no-relay"]);

@@ -81,6 +81,16 @@ fn calls_and_files_through_our_relay() {
 }
 
 #[test]
+fn a_connection_that_does_not_come_about_says_why() {
+    scenario("failing");
+}
+
+#[test]
+fn what_is_connected_outlives_the_server() {
+    scenario("reunion");
+}
+
+#[test]
 fn the_labs_grid_as_a_page() {
     scenario("grid");
 }
