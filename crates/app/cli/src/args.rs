@@ -156,6 +156,16 @@ pub(crate) struct Serve {
     #[arg(long, env = "STERNA_BUSY_POLL")]
     pub(crate) busy_poll: bool,
 
+    /// The TURN URL of another relay that clients get as well, the preferred one first; this server's own
+    /// stands by. It has to share --secret-file
+    #[arg(long = "relay", value_name = "URL", env = "STERNA_RELAYS", value_delimiter = ',')]
+    pub(crate) relays: Vec<String>,
+
+    /// A file with the secret that TURN credentials are made of, for relays that share it (another `sterna
+    /// serve`, or coturn's static-auth-secret) [default: a new one at each start]
+    #[arg(long, value_name = "FILE", env = "STERNA_SECRET_FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+
     /// A file of these settings, in TOML
     #[arg(long, value_name = "FILE", env = "STERNA_CONFIG")]
     pub(crate) config: Option<PathBuf>,

@@ -2,7 +2,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -127,6 +127,21 @@ impl Program {
     /// # Errors
     /// As [`Program::event`].
     pub fn end(mut self, patience: Duration) -> Result<(), LabError> {
+        match self.exit(patience)? {
+            status if status.success() => Ok(()),
+            status => Err(self.failure(&format!("it ended with {status}"))),
+        }
+    }
+
+    /// Waits for its end, good or bad, and tells the exit code; -1 if a signal ended it.
+    ///
+    /// # Errors
+    /// As [`Program::event`].
+    pub fn exit_code(mut self, patience: Duration) -> Result<i32, LabError> {
+        self.exit(patience).map(|status| status.code().unwrap_or(-1))
+    }
+
+    fn exit(&mut self, patience: Duration) -> Result<ExitStatus, LabError> {
         let deadline = Instant::now() + patience;
         loop {
             match self.line(deadline)? {
@@ -138,10 +153,12 @@ impl Program {
             }
         }
         let failed = |source| LabError::Io { what: format!("waiting for {}", self.name), source };
-        match self.child.wait().map_err(failed)? {
-            status if status.success() => Ok(()),
-            status => Err(self.failure(&format!("it ended with {status}"))),
-        }
+        self.child.wait().map_err(failed)
+    }
+
+    /// Kills it, as by `kill -9`: nothing is said to anybody.
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// The next line that it prints.

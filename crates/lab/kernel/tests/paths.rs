@@ -5,16 +5,12 @@
 mod lab;
 mod sterna;
 
-use std::fs;
-use std::time::Duration;
-
 use lab::lab;
 use netsim::Preset;
 use serde_json::Value;
-use sterna_kernel::{Host, Lab, Program, Stop};
+use sterna::{Server, event};
+use sterna_kernel::{Host, Lab};
 
-/// How long one event may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 const BYTES: usize = 3_000_001;
 
 /// The `path` that each side told in its `connected` event.
@@ -26,50 +22,15 @@ struct Paths {
 /// Sends a file from one host to another by way of a server on the public segment.
 #[track_caller]
 fn transfer(lab: &mut Lab, from: &Host, to: &Host) -> Option<Paths> {
-    let sterna = sterna::program()?;
-    let server = lab.add_server("server", 1).unwrap();
-    let folder = lab.folder();
-    let start = |host: &Host, arguments: &[&str]| {
-        Program::start(&sterna, host, folder, arguments, &Stop::default()).unwrap()
-    };
-    let event = |program: &mut Program, name: &str| match program.event(name, PATIENCE) {
-        Ok(event) => event,
-        Err(error) => panic!("{error}"),
-    };
-    let public = server.address().to_string();
-    let mut serve = start(&server, &["serve", "--listen", "0.0.0.0", "--public-ip", &public]);
-    event(&mut serve, "listening");
-    let url = format!("http://{public}:8080");
-
-    // Not a pattern that would look the same after a block got lost or came twice.
-    let mut state = 1u32;
-    let bytes: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    })
-    .take(BYTES)
-    .collect();
-    let file = folder.join("cargo.bin");
-    fs::write(&file, &bytes).unwrap();
-
-    let mut sender = start(from, &["send", file.to_str().unwrap(), "--server", &url]);
-    let code = event(&mut sender, "code")["code"].as_str().expect("a code is a text").to_owned();
-    let out = folder.join("out");
-    fs::create_dir(&out).unwrap();
-    let mut receiver =
-        start(to, &["receive", &code, "--server", &url, "--yes", "--out", out.to_str().unwrap()]);
-
+    let server = Server::start(lab, "server", &[])?;
+    let mut transfer = server.transfer(from, to, BYTES, &[]);
     let paths = Paths {
-        receiver: event(&mut receiver, "connected")["path"].clone(),
-        sender: event(&mut sender, "connected")["path"].clone(),
+        receiver: event(&mut transfer.receiver, "connected")["path"].clone(),
+        sender: event(&mut transfer.sender, "connected")["path"].clone(),
     };
-    let (sent, got) = (event(&mut sender, "done"), event(&mut receiver, "done"));
-    assert_eq!((&sent["bytes"], &got["bytes"]), (&BYTES.into(), &BYTES.into()));
-    assert_eq!(sent["sha256"], got["sha256"]);
-    assert_eq!(sent["sha256"].as_str().map(str::len), Some(64), "{sent}");
-    sender.end(PATIENCE).unwrap();
-    receiver.end(PATIENCE).unwrap();
-    assert!(fs::read(out.join("cargo.bin")).unwrap() == bytes, "the file arrived intact");
+    for done in transfer.done() {
+        assert_eq!(done["bytes"], BYTES);
+    }
     Some(paths)
 }
 

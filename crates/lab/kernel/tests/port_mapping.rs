@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 
 use lab::lab;
 use netsim::Preset;
-use sterna_kernel::{Host, Program, Stop};
+use sterna::{PATIENCE, Server, event};
+use sterna_kernel::Host;
 
 const DAEMON: &str = "/usr/sbin/miniupnpd";
-/// How long one event may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The chains that it writes its rules into; those of the lab's own table stay as they are.
 const CHAINS: &str = "table inet filter {
@@ -88,43 +87,22 @@ fn mappings(router: &Host) -> String {
 
 /// A symmetric NAT and a port-restricted one: without a mapped port only the relay helps.
 fn hard_case(more: &str, arguments: &[&str], kind: &str) {
-    let (Some(sterna), Some(mut lab)) = (sterna::program(), lab()) else { return };
+    let Some(mut lab) = lab() else { return };
     let mut home = lab.add_site("home", Preset::Symmetric).unwrap();
     let mut far = lab.add_site("far", Preset::PortRestricted).unwrap();
     let alice = lab.add_host(&mut home, "alice").unwrap();
     let bob = lab.add_host(&mut far, "bob").unwrap();
-    let server = lab.add_server("server", 1).unwrap();
-    let folder = lab.folder().to_owned();
     let router = lab.router(&home);
-    let Some(_daemon) = Daemon::start(&router, &folder, more) else { return };
-    let start = |host: &Host, arguments: &[&str]| {
-        Program::start(&sterna, host, &folder, arguments, &Stop::default()).unwrap()
-    };
-    let event = |program: &mut Program, name: &str| match program.event(name, PATIENCE) {
-        Ok(event) => event,
-        Err(error) => panic!("{error}"),
-    };
-    let public = server.address().to_string();
-    let mut serve = start(&server, &["serve", "--listen", "0.0.0.0", "--public-ip", &public]);
-    event(&mut serve, "listening");
-    let url = format!("http://{public}:8080");
-    let file = folder.join("cargo.bin");
-    fs::write(&file, vec![7; 300_000]).unwrap();
-    let mut sender =
-        start(&alice, &[&["send", file.to_str().unwrap(), "--server", &url], arguments].concat());
-    let code = event(&mut sender, "code")["code"].as_str().unwrap().to_owned();
-    let out = folder.join("out");
-    fs::create_dir(&out).unwrap();
-    let receive = ["receive", &code, "--server", &url, "--yes", "--out", out.to_str().unwrap()];
-    let mut receiver = start(&bob, &receive);
-    event(&mut sender, "connected");
+    let Some(_daemon) = Daemon::start(&router, lab.folder(), more) else { return };
+    let Some(server) = Server::start(&mut lab, "server", &[]) else { return };
+    let mut transfer = server.transfer(&alice, &bob, 300_000, arguments);
+    event(&mut transfer.sender, "connected");
     let granted = mappings(&router);
-    event(&mut sender, "done");
-    event(&mut receiver, "done");
-    let last = sender.path().cloned().expect("it told its path");
-    assert_eq!(last["kind"], kind, "{last}; {granted}");
-    sender.end(PATIENCE).unwrap();
-    receiver.end(PATIENCE).unwrap();
+    for side in [&mut transfer.sender, &mut transfer.receiver] {
+        assert_eq!(event(side, "done")["via"]["kind"], kind, "{granted}");
+    }
+    transfer.sender.end(PATIENCE).unwrap();
+    transfer.receiver.end(PATIENCE).unwrap();
     if kind == "direct" {
         assert!(granted.contains("dnat"), "nothing was mapped");
     }

@@ -3,34 +3,28 @@
 mod lab;
 mod sterna;
 
-use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lab::lab;
 use netsim::Preset;
-use serde_json::Value;
-use sterna_kernel::{Host, Lab, Program, Site, Stop};
+use sterna::{PATIENCE, Server, Transfer, event};
+use sterna_kernel::{Host, Lab, Site};
 
-/// How long one event may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// With the throttle below a transfer of a few seconds.
 const BYTES: usize = 12_000_000;
 
 /// A transfer from alice to bob that is on its way.
-struct Transfer {
+struct Voyage {
     lab: Lab,
     home: Site,
     alice: Host,
-    sender: Program,
-    receiver: Program,
-    _serve: Program,
-    sent: PathBuf,
-    received: PathBuf,
-    /// Where the receiver saw the sender at first.
-    seen: Value,
+    transfer: Transfer,
+    /// What the two met at, and relays besides.
+    servers: Vec<Server>,
+    /// The kind of its path, before and after.
+    kind: &'static str,
 }
 
 #[track_caller]
@@ -40,102 +34,80 @@ fn run(host: &Host, line: &str) {
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-#[track_caller]
-fn event(program: &mut Program, name: &str) -> Value {
-    match program.event(name, PATIENCE) {
-        Ok(event) => event,
-        Err(error) => panic!("{error}"),
-    }
-}
-
 /// What the system calls the namespace of a host.
 fn namespace(host: &Host) -> String {
     let output = host.command("ip").args(["netns", "identify"]).output().expect("ip runs");
     String::from_utf8(output.stdout).expect("names are ASCII").trim().to_owned()
 }
 
-impl Transfer {
+impl Voyage {
     /// Two homes behind NATs, and a link that makes the transfer last.
     fn start() -> Option<Self> {
-        let sterna = sterna::program()?;
+        Self::between(Preset::PortRestricted, "direct", &[])
+    }
+
+    /// Two networks behind such NATs; `relays` are names of relays that are preferred to the server's own.
+    fn between(preset: Preset, kind: &'static str, relays: &[&str]) -> Option<Self> {
         let mut lab = lab()?;
-        let mut home = lab.add_site("home", Preset::PortRestricted).unwrap();
-        let mut far = lab.add_site("far", Preset::PortRestricted).unwrap();
+        let mut home = lab.add_site("home", preset).unwrap();
+        let mut far = lab.add_site("far", preset).unwrap();
         let alice = lab.add_host(&mut home, "alice").unwrap();
         let bob = lab.add_host(&mut far, "bob").unwrap();
-        let server = lab.add_server("server", 1).unwrap();
         let throttle = "add table ip slow; add chain ip slow forward { type filter hook forward priority -50; }; \
                         add rule ip slow forward limit rate over 3 mbytes/second burst 300 kbytes drop";
         let throttled = lab.router(&far).command("nft").arg(throttle).status().unwrap();
         assert!(throttled.success());
-        let folder = lab.folder().to_owned();
-        let start = |host: &Host, arguments: &[&str]| {
-            Program::start(&sterna, host, &folder, arguments, &Stop::default()).unwrap()
-        };
-        let public = server.address().to_string();
-        let mut serve = start(&server, &["serve", "--listen", "0.0.0.0", "--public-ip", &public]);
-        event(&mut serve, "listening");
-        let url = format!("http://{public}:8080");
-        let sent = folder.join("cargo.bin");
-        let bytes: Vec<u8> = (0..BYTES).map(|at| (at * at / 7 + at / 251) as u8).collect();
-        fs::write(&sent, bytes).unwrap();
-        let mut sender = start(&alice, &["send", sent.to_str().unwrap(), "--server", &url]);
-        let code = event(&mut sender, "code")["code"].as_str().expect("a code is a text").to_owned();
-        let out = folder.join("out");
-        fs::create_dir(&out).unwrap();
-        let arguments = ["receive", &code, "--server", &url, "--yes", "--out", out.to_str().unwrap()];
-        let mut receiver = start(&bob, &arguments);
-        assert_eq!(event(&mut sender, "connected")["path"]["kind"], "direct");
+        let secret = lab.folder().join("secret");
+        std::fs::write(&secret, "of this lab alone, 8d1f2a90b35c").unwrap();
+        let shared = ["--secret-file", secret.to_str().unwrap()];
+        let mut servers = Vec::new();
+        for relay in relays {
+            servers.push(Server::start(&mut lab, relay, &shared)?);
+        }
+        let url = |server: &Server| format!("turn:{}:3478", server.host.address());
+        let others = servers.iter().flat_map(|server| ["--relay".to_owned(), url(server)]);
+        let others: Vec<String> = others.chain(shared.map(str::to_owned)).collect();
+        let arguments: Vec<&str> = others.iter().map(String::as_str).collect();
+        let server = Server::start(&mut lab, "server", &arguments)?;
+        let mut transfer = server.transfer(&alice, &bob, BYTES, &[]);
+        servers.push(server);
+        assert_eq!(event(&mut transfer.sender, "connected")["path"]["kind"], kind);
         // Some of it has arrived, and both sides have their ways back.
         for _ in 0..4 {
-            event(&mut receiver, "progress");
+            event(&mut transfer.receiver, "progress");
         }
-        let seen = receiver.path().expect("it is connected")["remote_address"].clone();
-        let received = out.join("cargo.bin");
-        Some(Self { lab, home, alice, sender, receiver, _serve: serve, sent, received, seen })
+        Some(Self { lab, home, alice, transfer, servers, kind })
     }
 
-    /// Both sides tell that they have a path again, and the file arrives. Tells for how long the sender had none. The
-    /// other side may not have noticed that (what it hears of the search comes before its own patience ends), but it
-    /// sees that the sender is elsewhere.
+    /// The sender tells that it has a path again, and the file arrives. Tells for how long it had none, and by which
+    /// relay it goes on. The other side may not have noticed: what it hears of the search comes before its own patience
+    /// ends.
     #[track_caller]
-    fn goes_on(mut self, what: &str) -> f64 {
+    fn goes_on(mut self, what: &str) -> (f64, Option<String>) {
         let begun = Instant::now();
         let outage = loop {
-            let path = event(&mut self.sender, "path");
+            let path = event(&mut self.transfer.sender, "path");
             // Before it, one side may tell that nomination has settled on another pair.
             if let Some(outage) = path["outage_ms"].as_f64() {
-                assert_eq!(path["path"]["kind"], "direct", "{path}");
+                assert_eq!(path["path"]["kind"], self.kind, "{path}");
                 break outage / 1000.0;
             }
         };
-        loop {
-            let path = event(&mut self.receiver, "path");
-            assert_eq!(path["path"]["kind"], "direct", "{path}");
-            if path["path"]["remote_address"] != self.seen {
-                break;
-            }
-        }
         let all = begun.elapsed().as_secs_f64();
         println!("{what}: path again after {all:.2} s (the sender was without one for {outage:.2} s)");
-        for side in [&mut self.sender, &mut self.receiver] {
-            assert_eq!(event(side, "done")["via"]["kind"], "direct");
+        let [sent, received] = self.transfer.done();
+        for done in [&sent, &received] {
+            assert_eq!(done["via"]["kind"], self.kind, "{done}");
         }
-        self.sender.end(PATIENCE).unwrap();
-        self.receiver.end(PATIENCE).unwrap();
-        assert!(
-            fs::read(&self.received).unwrap() == fs::read(&self.sent).unwrap(),
-            "the file arrived intact"
-        );
-        outage
+        (outage, sent["via"]["relay"].as_str().map(str::to_owned))
     }
 }
 
 #[test]
 fn a_transfer_survives_the_move_to_another_uplink() {
-    let Some(mut transfer) = Transfer::start() else { return };
-    let mobile = transfer.lab.add_site("mobile", Preset::PortRestricted).unwrap();
-    let (router, alice) = (transfer.lab.router(&mobile), &transfer.alice);
+    let Some(mut voyage) = Voyage::start() else { return };
+    let mobile = voyage.lab.add_site("mobile", Preset::PortRestricted).unwrap();
+    let (router, alice) = (voyage.lab.router(&mobile), &voyage.alice);
     run(&router, &format!("ip link add phone type veth peer name wwan0 netns {}", namespace(alice)));
     run(&router, "ip link set phone master lan up");
     // Out of the reach of one, into that of the other.
@@ -145,17 +117,17 @@ fn a_transfer_survives_the_move_to_another_uplink() {
     run(alice, "ip link set wwan0 up");
     run(alice, &format!("ip addr add {}/24 dev wwan0", Ipv4Addr::new(a, b, c, 77)));
     run(alice, &format!("ip route add default via {}", router.address()));
-    let outage = transfer.goes_on("another uplink");
+    let (outage, _) = voyage.goes_on("another uplink");
     assert!(outage < 10.0, "{outage}");
 }
 
 #[test]
 fn a_transfer_survives_a_router_that_reboots() {
-    let Some(mut transfer) = Transfer::start() else { return };
-    let internet = namespace(&transfer.alice).replace("alice", "internet");
-    let router = transfer.lab.router(&transfer.home);
-    let old = transfer.home.external_address();
-    let spare = transfer.lab.add_site("spare", Preset::PortRestricted).unwrap().external_address();
+    let Some(mut voyage) = Voyage::start() else { return };
+    let internet = namespace(&voyage.alice).replace("alice", "internet");
+    let router = voyage.lab.router(&voyage.home);
+    let old = voyage.home.external_address();
+    let spare = voyage.lab.add_site("spare", Preset::PortRestricted).unwrap().external_address();
     let [a, b, c, d] = spare.octets();
     let new = Ipv4Addr::new(a, b, c, d + 50);
     let ip = |arguments: &str| {
@@ -170,15 +142,14 @@ fn a_transfer_survives_a_router_that_reboots() {
     ip(&format!("route del {old}/32 dev {port}"));
     run(&router, &format!("ip addr add {new}/32 dev wan"));
     run(&router, &format!("ip addr del {old}/32 dev wan"));
-    let outage = transfer.goes_on("router reboot, new outer address");
+    let (outage, _) = voyage.goes_on("router reboot, new outer address");
     assert!(outage < 15.0, "{outage}");
 }
 
 #[test]
 fn a_transfer_survives_a_nap() {
-    let Some(transfer) = Transfer::start() else { return };
-    let pids =
-        Command::new("ip").args(["netns", "pids", &namespace(&transfer.alice)]).output().unwrap().stdout;
+    let Some(voyage) = Voyage::start() else { return };
+    let pids = Command::new("ip").args(["netns", "pids", &namespace(&voyage.alice)]).output().unwrap().stdout;
     let pids = String::from_utf8(pids).unwrap();
     let tell = |signal: &str| {
         let status = Command::new("kill").arg(signal).args(pids.split_whitespace()).status().unwrap();
@@ -188,10 +159,26 @@ fn a_transfer_survives_a_nap() {
     // Long enough for the server to take it for lost.
     std::thread::sleep(Duration::from_secs(13));
     tell("-CONT");
-    let mut transfer = transfer;
+    let mut transfer = voyage.transfer;
     let path = event(&mut transfer.receiver, "path");
     println!("a nap of 13 s: the other side was without a path for {} ms", path["outage_ms"]);
-    event(&mut transfer.sender, "done");
-    event(&mut transfer.receiver, "done");
-    assert!(fs::read(&transfer.received).unwrap() == fs::read(&transfer.sent).unwrap());
+    transfer.done();
+}
+
+#[test]
+fn a_transfer_survives_the_end_of_its_relay() {
+    let Some(mut voyage) = Voyage::between(Preset::Symmetric, "relayed", &["relay"]) else { return };
+    let relay = voyage.servers.remove(0);
+    let url = format!("turn:{}:3478", relay.host.address());
+    // Nomination has settled on it, the one that is preferred, on both sides.
+    for side in [&mut voyage.transfer.sender, &mut voyage.transfer.receiver] {
+        event(side, "progress");
+        let path = side.path().expect("it told its path");
+        assert_eq!(path["relay"], url.as_str(), "{path}");
+    }
+    relay.serve.kill();
+    let stand_in = format!("turn:{}:3478?transport=udp", voyage.servers[0].host.address());
+    let (outage, used) = voyage.goes_on("the relay ends, another stands by");
+    assert!(outage < 10.0, "{outage}");
+    assert_eq!(used, Some(stand_in));
 }

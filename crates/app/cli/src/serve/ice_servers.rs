@@ -12,6 +12,8 @@ const LIFETIME: u64 = 4 * 3600;
 
 pub(crate) struct IceServers {
     secret: String,
+    /// TURN URLs of other relays that share the secret.
+    others: Vec<String>,
     /// The address that clients are told; `None`: whatever they reached the page by.
     host: Option<String>,
     /// For people: the first address.
@@ -36,6 +38,7 @@ impl IceServers {
         let trusted = matches!(settings.tls, Some(Tls::Files { .. }));
         Self {
             secret,
+            others: settings.relays.clone(),
             host: told.then(|| primary.clone()),
             primary,
             stun: port(Transport::Udp).unwrap_or(settings.stun),
@@ -53,11 +56,12 @@ impl IceServers {
         self.turn_on(&self.primary)
     }
 
+    /// Other relays first: who names them wants them used, and this server's own stands by.
     fn turn_on(&self, host: &str) -> Vec<String> {
-        let mut urls = vec![
-            format!("turn:{host}:{}?transport=udp", self.stun),
-            format!("turn:{host}:{}?transport=tcp", self.stun),
-        ];
+        let mut urls = self.others.clone();
+        urls.extend(
+            ["udp", "tcp"].map(|transport| format!("turn:{host}:{}?transport={transport}", self.stun)),
+        );
         urls.extend(self.turns.map(|port| format!("turns:{host}:{port}?transport=tcp")));
         urls
     }

@@ -25,7 +25,6 @@ use crate::args::Serve;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::session::interrupt;
-use crate::transfer::protocol::hex;
 
 /// How long `--busy-poll` looks for more.
 const BUSY_POLL: Duration = Duration::from_millis(1);
@@ -36,8 +35,7 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let identity = settings.tls.as_ref().map(|tls| Identity::load(tls, &addresses.names)).transpose()?;
     let listener = bind_http(&settings).await?;
     let http = listener.local_addr().map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
-    // Made anew at each start: nobody outside this process ever needs it.
-    let secret = hex(&crypto::seed());
+    let secret = settings.secret()?;
     let relay = bind_relay(&settings, &addresses, identity.as_ref(), &secret)?;
     let ice_servers = IceServers::new(&settings, &addresses, &relay, secret);
 
@@ -113,8 +111,10 @@ fn bind_relay(
         })?;
         policy = policy.allow(cidr);
     }
-    let auth =
-        turn::Auth::shared_secret(secret).map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
+    let auth = turn::Auth::shared_secret(secret).map_err(|error| {
+        let message = format!("--secret-file: {error}; `openssl rand -hex 32 > FILE` makes a good one");
+        Failure::new(Kind::Usage, message)
+    })?;
     let seed = sansio::Seed(crypto::seed());
     let mut server = turn::ServerConfig::new("sterna", addresses.relay[0], auth, seed);
     server.relay_addresses = addresses.relay.clone();

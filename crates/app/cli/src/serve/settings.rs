@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::args::Serve;
 use crate::failure::{Failure, Kind};
+use crate::transfer::protocol::hex;
 
 /// More threads than any machine needs for this.
 const MAX_THREADS: usize = 256;
@@ -27,6 +28,9 @@ pub(crate) struct Settings {
     pub(crate) relay_ports: RangeInclusive<u16>,
     pub(crate) relay_threads: usize,
     pub(crate) busy_poll: bool,
+    /// TURN URLs of other relays, which share the secret.
+    pub(crate) relays: Vec<String>,
+    pub(crate) secret_file: Option<PathBuf>,
 }
 
 /// A second address of this machine, for NAT discovery.
@@ -77,6 +81,9 @@ struct File {
     relay_threads: Option<usize>,
     #[serde(default)]
     busy_poll: bool,
+    #[serde(default)]
+    relays: Vec<String>,
+    secret_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -104,11 +111,14 @@ impl Settings {
             relay_ports: relay_ports.as_deref().map_or(Ok(49152..=65535), port_range)?,
             relay_threads: args.relay_threads.or(file.relay_threads).unwrap_or(1),
             busy_poll: args.busy_poll || file.busy_poll,
+            relays: if args.relays.is_empty() { file.relays } else { args.relays },
+            secret_file: args.secret_file.or(file.secret_file),
         };
         if !(1..=MAX_THREADS).contains(&settings.relay_threads) {
             let message = format!("--relay-threads is a number from 1 to {MAX_THREADS}");
             return Err(Failure::new(Kind::Usage, message));
         }
+        settings.check_relays()?;
         if settings.public_ip.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
             let message =
                 "--public-ip is the address that others use to reach this server, such as 198.51.100.7";
@@ -124,6 +134,31 @@ impl Settings {
             return Err(Failure::new(Kind::Usage, message));
         }
         Ok(settings)
+    }
+
+    /// Other relays must be relays, and know whom we send.
+    fn check_relays(&self) -> Result<(), Failure> {
+        for url in &self.relays {
+            let is_turn = url.parse::<ice::ServerUrl>().is_ok_and(|url| url.is_turn());
+            if !is_turn {
+                let message = format!("--relay {url} is no TURN server, such as turn:relay.example.org:3478");
+                return Err(Failure::new(Kind::Usage, message));
+            }
+        }
+        if !self.relays.is_empty() && self.secret_file.is_none() {
+            let message = "--relay needs --secret-file, the same on both servers: by it the other one knows \
+                           whom this one sends; `openssl rand -hex 32 > FILE` makes a secret";
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Ok(())
+    }
+
+    /// What TURN credentials are made of: a secret that other relays share, or one that nobody outside this process
+    /// ever needs.
+    pub(crate) fn secret(&self) -> Result<String, Failure> {
+        let Some(path) = &self.secret_file else { return Ok(hex(&crypto::seed())) };
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+        Ok(text.trim().to_owned())
     }
 }
 
@@ -238,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn relays_that_share_a_secret_are_taken_from_the_file_too() {
+        let scratch = crate::transfer::scratch::Scratch::new("relays");
+        let secret = scratch.write("secret", b" 6f1d0b1c8f6e4f5b9c7a\n");
+        let text = format!("relays = [\"turn:a.example\"]\nsecret-file = {:?}\n", secret.to_str().unwrap());
+        let file = scratch.write("s.toml", text.as_bytes());
+        let settings = gather(&["--config", file.to_str().unwrap()]).unwrap();
+        assert_eq!(settings.relays, ["turn:a.example"]);
+        assert_eq!(settings.secret().unwrap(), "6f1d0b1c8f6e4f5b9c7a");
+        let settings = gather(&["--relay", "turn:b.example", "--config", file.to_str().unwrap()]).unwrap();
+        assert_eq!(settings.relays, ["turn:b.example"]);
+        let settings = gather(&["--secret-file", "/nowhere/at/all"]).unwrap();
+        assert_eq!(settings.secret().unwrap_err().kind, Kind::File);
+    }
+
+    #[test]
     fn nonsense_is_refused_with_an_example() {
         for arguments in [
             ["--tls", "x"],
@@ -246,6 +296,8 @@ mod tests {
             ["--relay-ports", "80-90"],
             ["--public-ip", "0.0.0.0"],
             ["--relay-threads", "0"],
+            ["--relay", "stun:relay.example.org"],
+            ["--relay", "turn:relay.example.org"],
         ] {
             assert_eq!(gather(&arguments).unwrap_err().kind, Kind::Usage, "{arguments:?}");
         }
