@@ -14,9 +14,11 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("candidate", parsers::candidate),
     ("description", machines::description),
+    ("discovery", machines::discovery),
     ("dtls", machines::dtls),
     ("framing", parsers::framing),
     ("scenario", scenario::association),
+    ("script", parsers::script),
     ("sctp", machines::sctp),
     ("sdp", parsers::sdp),
     ("server-url", parsers::server_url),

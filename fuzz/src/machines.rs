@@ -46,6 +46,44 @@ pub(crate) fn turn_server(data: &[u8]) {
     assert_eq!(server.allocations(), 0, "nobody has the secret");
 }
 
+/// NAT discovery whose servers say anything, if only as answers to what they were asked: it comes to an end.
+pub(crate) fn discovery(data: &[u8]) {
+    let servers = [5, 6].map(|last| SocketAddr::from(([5, 5, 5, last], 3478))).to_vec();
+    let config = stun::discovery::Config::new([10, 0, 0, 2].into(), servers, Seed::from(1));
+    let mut discovery = stun::discovery::Discovery::new(Time::ZERO, config);
+    let lies: Vec<_> = datagrams(data).collect();
+    let mut lies = lies.iter().cycle();
+    let (mut now, mut port) = (Time::ZERO, 40_000);
+    for _ in 0..3000 {
+        while let Some(op) = discovery.poll_socket() {
+            let SocketOp::Bind { ticket, local } = op else { continue };
+            port += 1;
+            discovery.handle_socket(now, SocketReply::Bound { ticket, local: (local.ip(), port).into() });
+        }
+        let mut out = Batches::new(1 << 20);
+        discovery.poll_transmit(now, &mut out);
+        while let Some(batch) = out.pop() {
+            for request in batch.datagrams() {
+                let Some(mut lie) = lies.next().cloned() else { continue };
+                if let (Some(id), Some(asked)) = (lie.get_mut(4..20), request.get(4..20)) {
+                    id.copy_from_slice(asked);
+                }
+                let datagram = Datagram { from: batch.path, payload: &mut lie };
+                discovery.handle_datagram(now, datagram, &mut Batches::new(1 << 20));
+            }
+        }
+        while discovery.poll_event().is_some() {}
+        if discovery.is_finished() {
+            let _ = discovery.report();
+            return;
+        }
+        let Some(next) = discovery.poll_timeout() else { continue };
+        now = next.max(now);
+        discovery.handle_timeout(now);
+    }
+    panic!("it does not come to an end");
+}
+
 /// An SCTP association that is set up, and then hears anything.
 pub(crate) fn sctp(data: &[u8]) {
     let mut association = sctp::Association::new(Time::ZERO, sctp::Config::new(sctp::Role::Server, Seed::from(1)));

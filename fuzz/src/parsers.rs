@@ -27,6 +27,15 @@ pub(crate) fn sdp(data: &[u8]) {
     }
 }
 
+/// A scenario file: whatever is wrong with it is told with a line of the file.
+pub(crate) fn script(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Err(mistake) = scenario::script::Script::parse("fuzz.toml", text) {
+        assert!((1..=text.lines().count() + 1).contains(&mistake.line), "{mistake}");
+        assert!(mistake.to_string().starts_with("fuzz.toml:"), "{mistake}");
+    }
+}
+
 /// Everything that can be read from a STUN message.
 pub(crate) fn stun(data: &[u8]) {
     stun::classify(data);

@@ -152,9 +152,10 @@ export class Connection {
 
   /** Signalling brings nothing from the other side any more. @param {"left" | "lost"} reason */
   #unheard(reason) {
-    // Who has lost the server may still be there, and a command line hangs up on it once connected.
-    if (!this.established || (reason === "left" && (this.isPage || !this.connected))) return this.close();
-    if (reason === "left") return;
+    if (!this.established || (reason === "left" && this.isPage)) return this.close();
+    // Who has lost the server may still be there. A command line leaves one line for another, and may hang up once connected;
+    // when it ends, its channel does.
+    if (reason === "left" && this.connected) return;
     this.signalled = false;
     this.#reunion?.knock();
     this.#mind();
