@@ -142,8 +142,7 @@ impl Negotiation {
         }
         let Some(error) = &self.gone else { return Ok(()) };
         if !self.was_connected() {
-            let message = format!("the other side or the server left before there was a connection: {error}");
-            return Err(Failure::new(Kind::Peer, message));
+            return Err(self.abandoned(error));
         }
         // One that was cut off may come back; one that has ended does not.
         let left = matches!(error, SessionError::Gone(Gone::Left | Gone::Lost));
@@ -151,6 +150,20 @@ impl Negotiation {
             return Err(crate::transfer::wire::vanished());
         }
         Ok(())
+    }
+
+    /// Why nothing came of it, when the other side goes before there was a connection. One that has told what it knows
+    /// has given up, so we have nobody left to try with: that is a connection that failed here as well.
+    fn abandoned(&self, error: &SessionError) -> Failure {
+        let mut evidence = self.connection.report().evidence;
+        if evidence.theirs.is_none() {
+            let message = format!("the other side or the server left before there was a connection: {error}");
+            return Failure::new(Kind::Peer, message);
+        }
+        evidence.outcome = doctor::Outcome::Failed;
+        let verdicts = sterna::Report::from(evidence).verdicts;
+        let message = "no path to the other side, which has given up looking for one";
+        Failure { verdicts, ..Failure::new(Kind::Connection, message) }
     }
 
     fn was_connected(&self) -> bool {

@@ -40,7 +40,7 @@ await run(async () => {
 
   // The relay dies with the server, and the credentials with the relay: a new path is found by the way back.
   const folder = await scratch();
-  const big = noise(150_000_000);
+  const big = noise(30_000_000);
   await writeFile(join(folder, "big.bin"), big);
   for (const way of ["link", "code"]) {
     console.log(`a file goes on from the command line to a page that came by ${way}`);

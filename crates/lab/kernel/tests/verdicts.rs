@@ -13,8 +13,13 @@ use sterna::{PATIENCE, Server, event};
 use sterna_kernel::{Host, Lab, Program};
 
 /// Relays that answer over UDP only, and where nothing arrives for those to whom they relay.
-const CLOSED: &str = "table inet closed { chain input { type filter hook input priority 0;
-    tcp dport 3478 reject with tcp reset; udp dport 49152-65535 drop; } }";
+const CLOSED: &str = "table inet closed {
+    chain input {
+        type filter hook input priority 0
+        tcp dport 3478 reject with tcp reset
+        udp dport 49152-65535 drop
+    }
+}";
 /// The exit code of two machines that found no path to each other.
 const NO_CONNECTION: i32 = 5;
 
