@@ -28,7 +28,7 @@ fn transfer(lab: &mut Lab, from: &Host, to: &Host) -> Option<Paths> {
         receiver: event(&mut transfer.receiver, "connected")["path"].clone(),
         sender: event(&mut transfer.sender, "connected")["path"].clone(),
     };
-    for done in transfer.done() {
+    for (done, _) in transfer.done() {
         assert_eq!(done["bytes"], BYTES);
     }
     Some(paths)

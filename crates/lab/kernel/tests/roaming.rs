@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lab::lab;
 use netsim::Preset;
 use serde_json::Value;
-use sterna::{PATIENCE, Server, Transfer, event};
+use sterna::{Server, Transfer, event};
 use sterna_kernel::{Host, Lab, Site};
 
 /// With the throttle below a transfer of a few seconds.
@@ -96,11 +96,11 @@ impl Voyage {
         };
         let all = begun.elapsed().as_secs_f64();
         println!("{what}: path again after {all:.2} s (the sender was without one for {outage:.2} s)");
-        let [sent, received] = self.transfer.done();
-        for done in [&sent, &received] {
-            assert_eq!(done["via"]["kind"], self.kind, "{done}");
+        let [(_, from), (_, to)] = self.transfer.done();
+        for path in [&from, &to] {
+            assert_eq!(path["kind"], self.kind, "{path}");
         }
-        (outage, relays(&[&sent["via"], &received["via"]]))
+        (outage, relays(&[&from, &to]))
     }
 }
 
@@ -178,7 +178,7 @@ fn a_transfer_survives_a_nap() {
 fn a_transfer_survives_the_end_of_its_relay() {
     let Some(mut voyage) = Voyage::between(Preset::Symmetric, "relayed", &["relay"]) else { return };
     let relay = voyage.servers.remove(0);
-    let url = format!("turn:{}:3478", relay.host.address());
+    let url = format!("turn:{}:3478?transport=udp", relay.host.address());
     // Nomination has settled on the one that is preferred.
     let sides = [&mut voyage.transfer.sender, &mut voyage.transfer.receiver].map(|side| {
         event(side, "progress");

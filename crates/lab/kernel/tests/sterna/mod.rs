@@ -91,10 +91,12 @@ impl Server {
 }
 
 impl Transfer {
-    /// Both sides say that it is done, it is, and both end well. What they said: the sender first.
+    /// Both sides say that it is done, it is, and both end well. What they said then, and the path that they told last:
+    /// the sender first.
     #[track_caller]
-    pub(crate) fn done(mut self) -> [Value; 2] {
+    pub(crate) fn done(mut self) -> [(Value, Value); 2] {
         let done = [&mut self.sender, &mut self.receiver].map(|side| event(side, "done"));
+        let paths = [&self.sender, &self.receiver].map(|side| side.path().expect("it told one").clone());
         assert_eq!(done[0]["sha256"], done[1]["sha256"]);
         assert_eq!(done[0]["sha256"].as_str().map(str::len), Some(64), "{}", done[0]);
         self.sender.end(PATIENCE).unwrap();
@@ -103,7 +105,8 @@ impl Transfer {
             fs::read(&self.received).unwrap() == fs::read(&self.sent).unwrap(),
             "the file arrived intact"
         );
-        done
+        let ([sent, received], [from, to]) = (done, paths);
+        [(sent, from), (received, to)]
     }
 }
 
