@@ -26,6 +26,8 @@ struct Voyage {
     servers: Vec<Server>,
     /// The kind of its path, before and after.
     kind: &'static str,
+    /// Where the receiver saw the sender at first.
+    seen: Value,
 }
 
 #[track_caller]
@@ -77,12 +79,13 @@ impl Voyage {
         for _ in 0..4 {
             event(&mut transfer.receiver, "progress");
         }
-        Some(Self { lab, home, alice, transfer, servers, kind })
+        let seen = transfer.receiver.path().expect("it is connected")["remote_address"].clone();
+        Some(Self { lab, home, alice, transfer, servers, kind, seen })
     }
 
-    /// The sender tells that it has a path again, and the file arrives. Tells for how long it had none, and by which
-    /// relays it goes on. The other side may not have noticed: what it hears of the search comes before its own patience
-    /// ends.
+    /// Both sides tell that they have a path again, and the file arrives. Tells for how long the sender had none, and by
+    /// which relays it goes on. The other side may not have noticed that (what it hears of the search comes before its own
+    /// patience ends), but it sees that the sender is elsewhere.
     #[track_caller]
     fn goes_on(mut self, what: &str) -> (f64, Vec<Value>) {
         let begun = Instant::now();
@@ -94,6 +97,13 @@ impl Voyage {
                 break outage / 1000.0;
             }
         };
+        loop {
+            let path = event(&mut self.transfer.receiver, "path");
+            assert_eq!(path["path"]["kind"], self.kind, "{path}");
+            if path["path"]["remote_address"] != self.seen {
+                break;
+            }
+        }
         let all = begun.elapsed().as_secs_f64();
         println!("{what}: path again after {all:.2} s (the sender was without one for {outage:.2} s)");
         let [(_, from), (_, to)] = self.transfer.done();
