@@ -1,9 +1,10 @@
 //! The command line.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::relay::args::Options;
 
 /// Connects any two machines, through whatever NATs and firewalls stand between them.
 #[derive(Debug, Parser)]
@@ -27,7 +28,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server: web page, signalling, STUN and TURN in one process
-    Serve(Serve),
+    Serve(Box<Serve>),
+    /// Run the STUN and TURN server alone, without page and signalling
+    Relay(Box<crate::relay::args::Relay>),
+    /// Make credentials for clients of a TURN server
+    Credentials(Box<crate::credentials::Credentials>),
     /// Send files and folders to whoever has the code
     Send(Send),
     /// Receive what somebody sends
@@ -102,73 +107,16 @@ pub(crate) struct CodeArg {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The address to listen on [default: 127.0.0.1]
-    #[arg(long, value_name = "ADDR", env = "STERNA_LISTEN")]
-    pub(crate) listen: Option<IpAddr>,
+    /// The port of the page and of signalling
+    #[arg(long, value_name = "PORT", env = "STERNA_HTTP", default_value_t = 8080)]
+    pub(crate) http: u16,
 
-    /// The port of the page and of signalling [default: 8080]
-    #[arg(long, value_name = "PORT", env = "STERNA_HTTP")]
-    pub(crate) http: Option<u16>,
+    #[command(flatten)]
+    pub(crate) options: Options,
 
-    /// The port of STUN and TURN, on UDP and TCP [default: 3478]
-    #[arg(long, value_name = "PORT", env = "STERNA_STUN")]
-    pub(crate) stun: Option<u16>,
-
-    /// The port of TURN over TLS, where there is a certificate [default: 5349]
-    #[arg(long, value_name = "PORT", env = "STERNA_STUN_TLS")]
-    pub(crate) stun_tls: Option<u16>,
-
-    /// A second address of this machine, for NAT discovery (RFC 5780); behind a one-to-one NAT with the
-    /// address that others see: 10.0.0.2=198.51.100.8. Takes the port after the one of STUN, too
-    #[arg(long, value_name = "IP[=PUBLIC]", env = "STERNA_STUN_ALTERNATE")]
-    pub(crate) stun_alternate: Option<String>,
-
-    /// Another Sterna server at this address, for NAT discovery (RFC 5780) by two machines with one address each:
-    /// the same ports, and --stun-partner with this one's address there. Takes the port after the one of STUN, too
-    #[arg(long, value_name = "IP", env = "STERNA_STUN_PARTNER", conflicts_with = "stun_alternate")]
-    pub(crate) stun_partner: Option<IpAddr>,
-
-    /// What the two share; better given by the environment or the file, where other users cannot see it
-    #[arg(long, value_name = "SECRET", env = "STERNA_STUN_PARTNER_SECRET", hide_env_values = true)]
-    pub(crate) stun_partner_secret: Option<String>,
-
-    /// The address under which others reach this server, if it is not its own
-    #[arg(long, value_name = "IP", env = "STERNA_PUBLIC_IP")]
-    pub(crate) public_ip: Option<IpAddr>,
-
-    /// Use TLS: a certificate chain and its key in PEM files, or `self-signed`
-    #[arg(long, value_name = "CERT,KEY|self-signed", env = "STERNA_TLS")]
-    pub(crate) tls: Option<String>,
-
-    /// Relay to these addresses although they are private (for tests)
-    #[arg(long, value_name = "CIDR", env = "STERNA_ALLOW_PEER", value_delimiter = ',')]
-    pub(crate) allow_peer: Vec<String>,
-
-    /// The ports that relayed addresses get [default: 49152-65535]
-    #[arg(long, value_name = "MIN-MAX", env = "STERNA_RELAY_PORTS")]
-    pub(crate) relay_ports: Option<String>,
-
-    /// Threads that relay, best as many as there are cores to spare [default: 1]
-    #[arg(long, value_name = "N", env = "STERNA_RELAY_THREADS")]
-    pub(crate) relay_threads: Option<usize>,
-
-    /// Keep looking for datagrams for a millisecond after each instead of sleeping: less delay, for a core
-    #[arg(long, env = "STERNA_BUSY_POLL")]
-    pub(crate) busy_poll: bool,
-
-    /// The TURN URL of another relay that clients get as well, the preferred one first; this server's own
-    /// stands by. It has to share --secret-file
-    #[arg(long = "relay", value_name = "URL", env = "STERNA_RELAYS", value_delimiter = ',')]
-    pub(crate) relays: Vec<String>,
-
-    /// A file with the secret that TURN credentials are made of, for relays that share it (another `sterna
-    /// serve`, or coturn's static-auth-secret) [default: a new one at each start]
-    #[arg(long, value_name = "FILE", env = "STERNA_SECRET_FILE")]
-    pub(crate) secret_file: Option<PathBuf>,
-
-    /// A file of these settings, in TOML
-    #[arg(long, value_name = "FILE", env = "STERNA_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
+    /// Check addresses, ports, keys and reachability, say what clients will be told, and end
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[derive(Debug, Args)]

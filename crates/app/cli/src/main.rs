@@ -1,6 +1,8 @@
 //! The `sterna` command: connects any two machines.
 
 mod args;
+mod command_line;
+mod credentials;
 mod doctor;
 mod failure;
 mod forward;
@@ -11,6 +13,7 @@ mod output;
 mod pipe;
 mod qr;
 mod receive;
+mod relay;
 mod reunion;
 mod send;
 mod serve;
@@ -19,21 +22,26 @@ mod transfer;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command};
+use crate::args::Command;
+use crate::command_line::Unread;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
+use crate::relay::settings::Format;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match command_line::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(Unread::Usage(error)) => return usage(&error),
+        Err(Unread::File(failure)) => {
+            Output::new(asks_for_json(), false).failed(&failure);
+            return failure.exit_code();
+        }
     };
     let output = Output::new(cli.json, cli.quiet);
-    log();
+    log(&mut cli.command);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -44,7 +52,9 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => serve::run(args, output).await,
+            Command::Serve(args) => serve::run(*args, output).await,
+            Command::Relay(args) => relay::run(*args, output).await,
+            Command::Credentials(args) => credentials::run(*args, output),
             Command::Send(args) => send::run(args, output).await,
             Command::Receive(args) => receive::run(args, output).await,
             Command::Pipe(args) => pipe::run(args, output).await,
@@ -72,7 +82,7 @@ fn usage(error: &clap::Error) -> ExitCode {
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     );
-    if !informative && std::env::args_os().any(|argument| argument == "--json") {
+    if !informative && asks_for_json() {
         let text = error.to_string();
         let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         Output::new(true, false).failed(&Failure::new(Kind::Usage, line));
@@ -82,9 +92,26 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ExitCode::from(Kind::Usage.exit()) } else { ExitCode::SUCCESS }
 }
 
-/// Logs go to standard error, and only those that `RUST_LOG` asks for.
-fn log() {
-    let filter = EnvFilter::builder().with_env_var("RUST_LOG").from_env_lossy();
-    let filter = if std::env::var_os("RUST_LOG").is_some() { filter } else { EnvFilter::new("error") };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+/// Whether a program reads what we say, as far as a wrong command line tells.
+fn asks_for_json() -> bool {
+    std::env::args_os().any(|argument| argument == "--json")
+}
+
+/// Logs go to standard error: what `RUST_LOG` asks for, or what matters. Of a relay, that is also who came and went.
+fn log(command: &mut Command) {
+    let usual =
+        if matches!(command, Command::Relay(_)) { "warn,sterna=info,sterna_relay=info" } else { "error" };
+    let format = match command.options_mut() {
+        Some(options) => options.log_format,
+        None => Format::Text,
+    };
+    let filter = match std::env::var_os("RUST_LOG") {
+        Some(_) => EnvFilter::builder().with_env_var("RUST_LOG").from_env_lossy(),
+        None => EnvFilter::new(usual),
+    };
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        Format::Text => logs.init(),
+        Format::Json => logs.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+    }
 }

@@ -1,7 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sansio::{Path, Transport};
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use crate::admission::Admission;
 use crate::connection;
+use crate::handshakes::Handshakes;
 use crate::post::Post;
 use crate::{Error, Limits};
 
@@ -37,6 +38,7 @@ pub(crate) struct Reception {
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
     pub(crate) events: Post,
+    pub(crate) handshakes: Arc<Handshakes>,
     /// Turns true when the server ends.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -97,16 +99,27 @@ impl Acceptor {
         let Ok(local) = stream.local_addr() else { return };
         let path = Path::new(self.transport(), local, remote);
         let (tls, limits, events) = (self.tls.clone(), reception.limits, reception.events.clone());
+        let handshakes = reception.handshakes.clone();
         connections.spawn(async move {
             let _admitted = admitted;
             if let Err(error) = prepare(&stream) {
                 return debug!(%path, %error, "connection lost at its start");
             }
             let Some(tls) = tls else { return connection::serve(stream, path, limits, events).await };
+            let began = Instant::now();
             match timeout(limits.handshake, tls.accept(stream)).await {
-                Ok(Ok(stream)) => connection::serve(stream, path, limits, events).await,
-                Ok(Err(error)) => debug!(%path, %error, "TLS handshake failed"),
-                Err(_) => debug!(%path, "TLS handshake took too long"),
+                Ok(Ok(stream)) => {
+                    handshakes.succeeded(began.elapsed());
+                    connection::serve(stream, path, limits, events).await;
+                }
+                Ok(Err(error)) => {
+                    handshakes.failed();
+                    debug!(%path, %error, "TLS handshake failed");
+                }
+                Err(_) => {
+                    handshakes.took_too_long();
+                    debug!(%path, "TLS handshake took too long");
+                }
             }
         });
     }

@@ -36,6 +36,11 @@ impl Admission {
         Self { limits, counts: Arc::default() }
     }
 
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
     /// Lets a connection in, or says why not.
     pub(crate) fn admit(&self, source: IpAddr) -> Result<Admitted, Refused> {
         let source = block(source);

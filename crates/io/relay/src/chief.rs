@@ -9,6 +9,7 @@ use udp::{BareSocket, Config};
 
 use crate::carrier::Authority;
 use crate::connection::{Client, StreamEvent};
+use crate::control::{Doings, Wish};
 use crate::crew::{Crew, Letter};
 use crate::journal;
 use crate::sockets::{Role, Sockets};
@@ -76,6 +77,20 @@ impl Chief {
         self.journal();
         self.flush(sockets);
         self.crew.rouse();
+    }
+
+    /// The operator has something.
+    pub(crate) fn obey(&mut self, wish: Wish, sockets: &Sockets) {
+        match wish {
+            Wish::Tell(answer) => {
+                let (allocations, counters) = (self.server.allocations(), self.server.counters().clone());
+                let _ = answer.send(Doings { allocations, counters, lost: sockets.lost() });
+            }
+            Wish::Apply(rules, answer) => {
+                let _ = answer.send(self.server.reconfigure(rules.auth, rules.policy, rules.quotas));
+            }
+            Wish::Drain(alternate) => self.server.drain(alternate),
+        }
     }
 
     /// An aide has something.

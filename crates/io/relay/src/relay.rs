@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,10 +15,12 @@ use crate::acceptor::{Acceptor, Reception};
 use crate::admission::Admission;
 use crate::aide::Aide;
 use crate::clock::Clock;
+use crate::control::{self, Handle};
 use crate::crew::Contact;
+use crate::handshakes::Handshakes;
 use crate::post::Post;
 use crate::pulse::Pulse;
-use crate::shard::Shard;
+use crate::shard::{Inbox, Shard};
 use crate::threads::Threads;
 use crate::{Error, Limits, RelayConfig};
 
@@ -34,6 +37,9 @@ pub struct Relay {
     acceptors: Vec<Acceptor>,
     addresses: Vec<(Transport, SocketAddr)>,
     limits: Limits,
+    admission: Admission,
+    handshakes: Arc<Handshakes>,
+    handle: Handle,
 }
 
 impl Relay {
@@ -92,13 +98,22 @@ impl Relay {
             let aide = Aide::new(at + 1, aide, listeners, letters, chief, obeyed, &mut rng);
             aides.push(aide.map_err(Error::System)?);
         }
-        let shard = Shard::new(pulse, server, own, streams, contacts, mailbox, &mut rng);
-        Ok(Self { shard: shard.map_err(Error::System)?, aides, post, acceptors, addresses, limits })
+        let (wishes, wished) = control::wishes();
+        let inbox = Inbox { streams, letters: mailbox, wishes: wished };
+        let shard = Shard::new(pulse, server, own, inbox, contacts, &mut rng).map_err(Error::System)?;
+        let (admission, handshakes) = (Admission::new(limits), Arc::<Handshakes>::default());
+        let handle = Handle::new(wishes, post.waker.clone(), admission.clone(), handshakes.clone());
+        Ok(Self { shard, aides, post, acceptors, addresses, limits, admission, handshakes, handle })
     }
 
     /// Where it listens, with real ports: UDP first, then TCP, then TLS, each in the configuration's order.
     pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Reaches the relay while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Serves until `shutdown` is ready. Then all allocations end, and connections are closed.
@@ -115,8 +130,9 @@ impl Relay {
         threads.start("relay-0".to_owned(), self.post.waker.clone(), move |stop| shard.run(stop));
         let reception = Reception {
             limits: self.limits,
-            admission: Admission::new(self.limits),
+            admission: self.admission,
             events: self.post,
+            handshakes: self.handshakes,
             stop: stopped,
         };
         let mut acceptors = JoinSet::new();

@@ -11,6 +11,7 @@ use crate::carrier::Carrier;
 use crate::chief::Chief;
 use crate::clock::Clock;
 use crate::connection::StreamEvent;
+use crate::control::Wish;
 use crate::crew::{Contact, Crew, Letter};
 use crate::pulse::Pulse;
 use crate::sockets::{Role, Sockets};
@@ -24,8 +25,14 @@ pub(crate) struct Shard {
     pulse: Pulse,
     carrier: Carrier,
     chief: Chief,
-    streams: mpsc::Receiver<StreamEvent>,
-    letters: Receiver<Letter>,
+    inbox: Inbox,
+}
+
+/// Where others leave what they have for the machine, before they wake its thread.
+pub(crate) struct Inbox {
+    pub(crate) streams: mpsc::Receiver<StreamEvent>,
+    pub(crate) letters: Receiver<Letter>,
+    pub(crate) wishes: mpsc::Receiver<Wish>,
 }
 
 impl Shard {
@@ -33,9 +40,8 @@ impl Shard {
         pulse: Pulse,
         server: Server,
         listeners: Vec<BareSocket>,
-        streams: mpsc::Receiver<StreamEvent>,
+        inbox: Inbox,
         aides: Vec<Contact>,
-        letters: Receiver<Letter>,
         rng: &mut Rng,
     ) -> io::Result<Self> {
         let mut sockets = Sockets::new(rng);
@@ -45,7 +51,7 @@ impl Shard {
             crew.employ(0, number, socket, Role::Listener, &mut sockets)?;
         }
         let chief = Chief::new(server, crew, next_socket);
-        Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), chief, streams, letters })
+        Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), chief, inbox })
     }
 
     /// Serves until `stop` says so; then ends all allocations and lets the streams go.
@@ -78,7 +84,7 @@ impl Shard {
         let sockets = &mut self.carrier.sockets;
         let mut events = 0;
         while events < AT_ONCE
-            && let Ok(event) = self.streams.try_recv()
+            && let Ok(event) = self.inbox.streams.try_recv()
         {
             self.chief.stream_has(now, event, sockets);
             self.chief.settle(now, 0, sockets);
@@ -86,10 +92,15 @@ impl Shard {
         }
         let mut letters = 0;
         while letters < AT_ONCE
-            && let Ok(letter) = self.letters.try_recv()
+            && let Ok(letter) = self.inbox.letters.try_recv()
         {
             self.chief.read(now, letter, sockets);
             letters += 1;
+        }
+        while let Ok(wish) = self.inbox.wishes.try_recv() {
+            // What was carried counts, too.
+            self.carrier.report(&mut self.chief);
+            self.chief.obey(wish, &self.carrier.sockets);
         }
         events == AT_ONCE || letters == AT_ONCE
     }

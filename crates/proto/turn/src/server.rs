@@ -8,6 +8,7 @@ mod config;
 mod counters;
 mod event;
 mod flow;
+mod operation;
 mod permission;
 mod policy;
 mod ports;
@@ -35,6 +36,7 @@ pub use quota::Quotas;
 use accounts::Accounts;
 use allocate::{Pending, Reply};
 use allocation::Allocations;
+use operation::Intake;
 use ports::Ports;
 use quota::Usage;
 use throttle::Throttle;
@@ -79,6 +81,7 @@ pub struct Server {
     /// Allocations whose flows are to be forgotten.
     stale: VecDeque<AllocationId>,
     counters: Counters,
+    intake: Intake,
 }
 
 impl Server {
@@ -116,6 +119,7 @@ impl Server {
             events: VecDeque::new(),
             stale: VecDeque::new(),
             counters: Counters::default(),
+            intake: Intake::Open,
             rng,
             config,
         })

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
+use socket2::{Domain, Protocol, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -19,55 +21,70 @@ use tokio_rustls::server::TlsStream;
 
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: i32 = 1024;
 /// TLS handshakes at a time.
 const MAX_HANDSHAKES: usize = 256;
 
-/// Accepts connections for axum. With TLS, handshakes run beside each other, so that a slow one delays nobody.
+/// Accepts connections for axum, at any number of addresses. TLS handshakes run beside each other, so that a slow one
+/// delays nobody.
 pub(crate) struct HttpListener {
     local: SocketAddr,
-    accepted: Accepted,
+    accepted: mpsc::Receiver<(HttpStream, SocketAddr)>,
 }
 
-enum Accepted {
-    Plain(TcpListener),
-    Tls(mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>),
+/// Opens a listener; one of IPv6 leaves IPv4 to others.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 impl HttpListener {
-    pub(crate) fn new(listener: TcpListener, tls: Option<TlsAcceptor>) -> io::Result<Self> {
-        let local = listener.local_addr()?;
-        let accepted = match tls {
-            None => Accepted::Plain(listener),
-            Some(acceptor) => Accepted::Tls(shake_hands(listener, acceptor)),
-        };
+    /// `listeners`: at least one.
+    pub(crate) fn new(listeners: Vec<TcpListener>, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let local = listeners[0].local_addr()?;
+        let (ready, accepted) = mpsc::channel(16);
+        let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+        for listener in listeners {
+            tokio::spawn(receive(listener, tls.clone(), slots.clone(), ready.clone()));
+        }
         Ok(Self { local, accepted })
     }
 }
 
-fn shake_hands(
+async fn receive(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
-) -> mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)> {
-    let (ready, queue) = mpsc::channel(16);
-    let slots = std::sync::Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    tokio::spawn(async move {
-        while !ready.is_closed() {
-            let Ok(permit) = slots.clone().acquire_owned().await else { return };
-            let (stream, from) = accept(&listener).await;
-            let (acceptor, ready) = (acceptor.clone(), ready.clone());
-            tokio::spawn(async move {
-                let _permit = permit;
-                match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => {
-                        let _ = ready.send((stream, from)).await;
-                    }
-                    Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS handshake"),
-                    Err(_) => tracing::debug!(%from, "the TLS handshake took too long"),
+    tls: Option<TlsAcceptor>,
+    slots: Arc<Semaphore>,
+    ready: mpsc::Sender<(HttpStream, SocketAddr)>,
+) {
+    while !ready.is_closed() {
+        let Ok(permit) = slots.clone().acquire_owned().await else { return };
+        let (stream, from) = accept(&listener).await;
+        let Some(acceptor) = tls.clone() else {
+            let _ = ready.send((HttpStream::Plain(stream), from)).await;
+            continue;
+        };
+        let ready = ready.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let _ = ready.send((HttpStream::Tls(Box::new(stream)), from)).await;
                 }
-            });
-        }
-    });
-    queue
+                Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS handshake"),
+                Err(_) => tracing::debug!(%from, "the TLS handshake took too long"),
+            }
+        });
+    }
 }
 
 /// The next connection. Running out of file descriptors passes; giving up would not.
@@ -91,15 +108,9 @@ impl Listener for HttpListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match &mut self.accepted {
-            Accepted::Plain(listener) => {
-                let (stream, from) = accept(listener).await;
-                (HttpStream::Plain(stream), from)
-            }
-            Accepted::Tls(queue) => match queue.recv().await {
-                Some((stream, from)) => (HttpStream::Tls(Box::new(stream)), from),
-                None => std::future::pending().await,
-            },
+        match self.accepted.recv().await {
+            Some(accepted) => accepted,
+            None => std::future::pending().await,
         }
     }
 

@@ -33,6 +33,8 @@ impl Program {
             "STERNA_SERVER",
             "STERNA_CODE",
             "STERNA_CA",
+            "STERNA_CONFIG",
+            "STERNA_SECRET",
             "HTTPS_PROXY",
             "ALL_PROXY",
             "https_proxy",

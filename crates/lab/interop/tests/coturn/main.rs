@@ -5,3 +5,4 @@ mod discovery;
 mod our_client;
 mod our_server;
 mod rig;
+mod trial;

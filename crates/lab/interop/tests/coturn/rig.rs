@@ -63,6 +63,10 @@ impl Identity {
         }
     }
 
+    pub(crate) fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
     pub(crate) fn rustls(&self) -> rustls::ServerConfig {
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(self.key_der.clone()).into();
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -138,6 +142,13 @@ impl Coturn {
         let mut coturn = Self { _process: process, folder, port, tls_port, identity };
         coturn.wait();
         coturn
+    }
+
+    /// A file that is removed with the server.
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        std::fs::write(&path, content).unwrap();
+        path
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

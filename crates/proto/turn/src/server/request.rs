@@ -9,6 +9,7 @@ use super::accounts::Found;
 use super::allocation::AllocationId;
 use super::answer::{ANSWER_ROOM, Asker};
 use super::channels::BindError;
+use super::operation::Intake;
 use super::policy::Denial;
 use super::{Drop, EndReason, Server, ServerEvent};
 use crate::attribute::{Family, plain};
@@ -86,6 +87,11 @@ impl Server {
             return self.count_answer(sent);
         }
         if asker.method == Method::ALLOCATE {
+            if let Intake::Draining(alternate) = self.intake
+                && self.allocations.by_client(from).is_none()
+            {
+                return self.send_away(asker, &signer, alternate, out);
+            }
             return self.handle_allocate(now, asker, request, signer, out);
         }
         let Some((id, allocation)) = self.allocations.by_client(from) else {

@@ -1,6 +1,6 @@
 //! Where STUN and TURN listen.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use stun::server::{Alternate, PartnerSecret};
 
@@ -13,10 +13,9 @@ const ATTEMPTS: u32 = 20;
 
 #[derive(Debug)]
 pub(crate) struct Listening {
-    /// The first address and port, of UDP and of TCP.
-    pub(crate) stun: SocketAddr,
     /// All of UDP, the first one first.
     pub(crate) udp: Vec<SocketAddr>,
+    pub(crate) tcp: Vec<SocketAddr>,
     /// The two addresses and two ports that help clients to discover their NAT (RFC 5780 §6).
     pub(crate) alternate: Option<Alternate>,
     /// What is shared with the other machine, if that has the second address.
@@ -25,16 +24,22 @@ pub(crate) struct Listening {
 
 impl Listening {
     pub(crate) fn choose(settings: &Settings, addresses: &Addresses) -> Result<Self, Failure> {
+        let at = |port| settings.listen.iter().map(move |listen| SocketAddr::new(*listen, port));
         let partner = settings.stun_partner.as_ref();
         let second =
             partner.map(|partner| SecondAddress { bind: partner.address, advertised: partner.address });
         let Some(second) = settings.stun_alternate.or(second) else {
-            let stun = match settings.stun {
-                0 => free_port(settings.listen)
+            let port = match settings.stun {
+                0 => free_port(&settings.listen)
                     .map_err(|error| Failure::new(Kind::Server, error.to_string()))?,
-                port => SocketAddr::new(settings.listen, port),
+                port => port,
             };
-            return Ok(Self { stun, udp: vec![stun], alternate: None, partner: None });
+            return Ok(Self {
+                udp: at(port).collect(),
+                tcp: at(port).collect(),
+                alternate: None,
+                partner: None,
+            });
         };
         let (first, advertised) = first_address(settings, addresses, second)?;
         let (one, two) = match settings.stun {
@@ -49,18 +54,24 @@ impl Listening {
                 Failure::new(Kind::Usage, format!("{flag} {}: {error}", second.bind))
             })?
             .advertised(advertised, second.advertised);
-        let stun = SocketAddr::new(settings.listen, one);
+        let mut udp: Vec<SocketAddr> = at(one).collect();
         // A wildcard receives for both addresses, and leaves no room for other sockets at its ports.
-        let udp = if settings.listen.is_unspecified() {
-            vec![stun, SocketAddr::new(settings.listen, two)]
-        } else {
-            let ours = if partner.is_some() { 2 } else { 4 };
-            alternate.sockets()[..ours].to_vec()
-        };
+        let wildcard = settings
+            .listen
+            .iter()
+            .find(|listen| listen.is_unspecified() && listen.is_ipv4() == second.bind.is_ipv4());
+        match wildcard {
+            Some(wildcard) => udp.push(SocketAddr::new(*wildcard, two)),
+            None => {
+                udp.retain(|address| address.ip() != first);
+                let ours = if partner.is_some() { 2 } else { 4 };
+                udp.splice(0..0, alternate.sockets().into_iter().take(ours));
+            }
+        }
         let partner = partner.map(|partner| PartnerSecret::new(&partner.secret)).transpose();
         let partner = partner
             .map_err(|error| Failure::new(Kind::Usage, format!("the secret of --stun-partner: {error}")))?;
-        Ok(Self { stun, udp, alternate: Some(alternate), partner })
+        Ok(Self { udp, tcp: at(one).collect(), alternate: Some(alternate), partner })
     }
 }
 
@@ -70,25 +81,44 @@ fn first_address(
     addresses: &Addresses,
     second: SecondAddress,
 ) -> Result<(IpAddr, IpAddr), Failure> {
-    if !settings.listen.is_unspecified() {
-        return Ok((settings.listen, settings.public_ip.unwrap_or(settings.listen)));
-    }
     let same_family = |relay: &&turn::RelayAddress| relay.bind.is_ipv4() == second.bind.is_ipv4();
     let first = addresses.relay.iter().find(same_family);
-    first.map(|relay| (relay.bind, relay.advertised)).ok_or_else(|| {
+    let first = first.map(|relay| {
+        // What is listened on need not be what is relayed from.
+        let named = settings
+            .listen
+            .iter()
+            .copied()
+            .find(|at| !at.is_unspecified() && at.is_ipv4() == second.bind.is_ipv4());
+        match named {
+            Some(named) if relay.bind == relay.advertised => (named, named),
+            Some(named) => (named, relay.advertised),
+            None => (relay.bind, relay.advertised),
+        }
+    });
+    first.ok_or_else(|| {
         let message = format!("{}: there is no first address of its family", second.bind);
         Failure::new(Kind::Usage, message)
     })
 }
 
-/// A port that UDP and TCP both have free at this moment.
-fn free_port(listen: IpAddr) -> std::io::Result<SocketAddr> {
+/// A port that UDP and TCP of all addresses have free at this moment.
+fn free_port(listen: &[IpAddr]) -> std::io::Result<u16> {
     let mut attempts = 0;
     loop {
-        let udp = std::net::UdpSocket::bind((listen, 0))?;
-        let address = udp.local_addr()?;
-        match std::net::TcpListener::bind(address) {
-            Ok(_) => return Ok(address),
+        let first = UdpSocket::bind((listen[0], 0))?;
+        let port = first.local_addr()?.port();
+        let free = || {
+            TcpListener::bind((listen[0], port))?;
+            // A wildcard of IPv6 would claim IPv4, too, unless told otherwise: whoever binds it tells.
+            for address in listen[1..].iter().filter(|address| !address.is_unspecified()) {
+                UdpSocket::bind((*address, port))?;
+                TcpListener::bind((*address, port))?;
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        match free() {
+            Ok(()) => return Ok(port),
             Err(error) if attempts == ATTEMPTS => return Err(error),
             Err(_) => attempts += 1,
         }
@@ -100,12 +130,12 @@ fn free_ports(first: IpAddr, second: IpAddr) -> Result<(u16, u16), Failure> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let attempt = || {
-            let one = free_port(first)?;
-            let held = std::net::UdpSocket::bind((second, one.port()))?;
-            let two = std::net::UdpSocket::bind((first, 0))?.local_addr()?;
-            std::net::UdpSocket::bind((second, two.port()))?;
+            let one = free_port(&[first])?;
+            let held = UdpSocket::bind((second, one))?;
+            let two = UdpSocket::bind((first, 0))?.local_addr()?.port();
+            UdpSocket::bind((second, two))?;
             drop(held);
-            Ok::<_, std::io::Error>((one.port(), two.port()))
+            Ok::<_, std::io::Error>((one, two))
         };
         match attempt() {
             Ok(ports) if ports.0 != ports.1 => return Ok(ports),

@@ -1,0 +1,179 @@
+//! The command line of `sterna relay`, and what the STUN and TURN server is told by either of its commands.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::settings::{Format, PortRange, PublicIp, SecondAddress, Tls};
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "A set-up of few lines, in a file for --config:\n\n    \
+    listen = \"0.0.0.0\"\n    \
+    host = \"turn.example.org\"\n    \
+    public-ip = \"198.51.100.7\"\n    \
+    secret-file = \"/etc/sterna/secret\"\n    \
+    tls = \"/etc/sterna/cert.pem,/etc/sterna/key.pem\"\n\n\
+    SIGHUP reads it again, SIGTERM waits for sessions to end (--drain), Ctrl-C ends at once."
+)]
+pub(crate) struct Relay {
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+
+    /// Check addresses, ports, keys and reachability, say what clients will be told, and end
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// Print the settings file that does what this file of coturn's does (turnserver.conf), and end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) import: Option<PathBuf>,
+}
+
+/// What `sterna relay` does besides relaying.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Try a TURN server, anybody's: connect, log in, allocate, relay, and explain each step
+    Test(super::test::Test),
+}
+
+/// What the STUN and TURN server is told. Each is a flag, an environment variable and a key of the settings file.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// The addresses to listen on, such as 0.0.0.0,:: for all of this machine's [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDR", env = "STERNA_LISTEN", value_delimiter = ',')]
+    pub(crate) listen: Vec<IpAddr>,
+
+    /// The port of STUN and TURN, on UDP and TCP
+    #[arg(long, value_name = "PORT", env = "STERNA_STUN", default_value_t = 3478)]
+    pub(crate) stun: u16,
+
+    /// The port of TURN over TLS, where there is a certificate
+    #[arg(long, value_name = "PORT", env = "STERNA_STUN_TLS", default_value_t = 5349)]
+    pub(crate) stun_tls: u16,
+
+    /// A second address of this machine, for NAT discovery (RFC 5780); behind a one-to-one NAT with the
+    /// address that others see: 10.0.0.2=198.51.100.8. Takes the port after the one of STUN, too
+    #[arg(long, value_name = "IP[=PUBLIC]", env = "STERNA_STUN_ALTERNATE")]
+    pub(crate) stun_alternate: Option<SecondAddress>,
+
+    /// Another Sterna server at this address, for NAT discovery (RFC 5780) by two machines with one address each:
+    /// the same ports, and --stun-partner with this one's address there. Takes the port after the one of STUN, too
+    #[arg(long, value_name = "IP", env = "STERNA_STUN_PARTNER", conflicts_with = "stun_alternate")]
+    pub(crate) stun_partner: Option<IpAddr>,
+
+    /// What the two share; better given by the environment or the file, where other users cannot see it
+    #[arg(long, value_name = "SECRET", env = "STERNA_STUN_PARTNER_SECRET", hide_env_values = true)]
+    pub(crate) stun_partner_secret: Option<String>,
+
+    /// The address under which others reach this server, if it is not its own: one for each family, or `auto`,
+    /// which asks --probe-server
+    #[arg(long, value_name = "IP|auto", env = "STERNA_PUBLIC_IP", value_delimiter = ',')]
+    pub(crate) public_ip: Vec<PublicIp>,
+
+    /// A STUN server elsewhere, to be asked at the start whether the public address is right
+    #[arg(long, value_name = "HOST[:PORT]", env = "STERNA_PROBE_SERVER")]
+    pub(crate) probe_server: Option<String>,
+
+    /// The name that clients are told instead of an address; a certificate has to have it
+    #[arg(long, value_name = "NAME", env = "STERNA_HOST")]
+    pub(crate) host: Option<String>,
+
+    /// What usernames belong to [default: --host, or sterna]
+    #[arg(long, value_name = "NAME", env = "STERNA_REALM")]
+    pub(crate) realm: Option<String>,
+
+    /// Use TLS: a certificate chain and its key in PEM files, or `self-signed`
+    #[arg(long, value_name = "CERT,KEY|self-signed", env = "STERNA_TLS")]
+    pub(crate) tls: Option<Tls>,
+
+    /// A file of secrets shared with those who make credentials, one a line; the first makes new ones. `-` reads
+    /// standard input. Instead of a file: STERNA_SECRET in the environment
+    #[arg(long, value_name = "FILE", env = "STERNA_SECRET_FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+
+    /// A file of users, one a line, as `sterna credentials hash` prints them
+    #[arg(long, value_name = "FILE", env = "STERNA_USERS_FILE")]
+    pub(crate) users_file: Option<PathBuf>,
+
+    /// Relay to these addresses although they are private (for tests)
+    #[arg(long, value_name = "CIDR", env = "STERNA_ALLOW_PEER", value_delimiter = ',')]
+    pub(crate) allow_peer: Vec<String>,
+
+    /// Never relay to these addresses
+    #[arg(long, value_name = "CIDR", env = "STERNA_DENY_PEER", value_delimiter = ',')]
+    pub(crate) deny_peer: Vec<String>,
+
+    /// The ports that relayed addresses get
+    #[arg(long, value_name = "MIN-MAX", env = "STERNA_RELAY_PORTS", default_value = "49152-65535")]
+    pub(crate) relay_ports: PortRange,
+
+    /// Relayed addresses at a time [default: 10000]
+    #[arg(long, value_name = "N", env = "STERNA_MAX_ALLOCATIONS")]
+    pub(crate) max_allocations: Option<usize>,
+
+    /// Relayed addresses of one user at a time [default: 200]
+    #[arg(long, value_name = "N", env = "STERNA_MAX_PER_USER")]
+    pub(crate) max_per_user: Option<usize>,
+
+    /// Relayed addresses of one client address at a time [default: 1000]
+    #[arg(long, value_name = "N", env = "STERNA_MAX_PER_SOURCE")]
+    pub(crate) max_per_source: Option<usize>,
+
+    /// Threads that relay, best as many as there are cores to spare
+    #[arg(long, value_name = "N", env = "STERNA_RELAY_THREADS", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub(crate) relay_threads: u64,
+
+    /// Keep looking for datagrams for a millisecond after each instead of sleeping: less delay, for a core
+    #[arg(long, env = "STERNA_BUSY_POLL")]
+    pub(crate) busy_poll: bool,
+
+    /// The TURN URL of another relay that clients get as well, the preferred one first; this server's own
+    /// stands by. It has to share the secret
+    #[arg(
+        long = "relay",
+        alias = "relays",
+        value_name = "URL",
+        env = "STERNA_RELAYS",
+        value_delimiter = ','
+    )]
+    pub(crate) relays: Vec<String>,
+
+    /// How long credentials are good for that this server hands out, seconds; connections go on after that
+    #[arg(long, value_name = "SECONDS", env = "STERNA_CREDENTIAL_LIFETIME", default_value_t = 4 * 3600,
+          value_parser = clap::value_parser!(u64).range(60..=31_536_000))]
+    pub(crate) credential_lifetime: u64,
+
+    /// Where to serve /metrics, /healthz, /readyz and /ice-servers; a port alone is one of loopback
+    #[arg(long, value_name = "[ADDR:]PORT", env = "STERNA_ADMIN", value_parser = super::settings::admin)]
+    pub(crate) admin: Option<SocketAddr>,
+
+    /// A file with the token that /ice-servers asks for (Authorization: Bearer). Without one it is not there
+    #[arg(long, value_name = "FILE", env = "STERNA_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// How long SIGTERM waits for sessions to end, seconds
+    #[arg(long, value_name = "SECONDS", env = "STERNA_DRAIN", default_value_t = 60)]
+    pub(crate) drain: u64,
+
+    /// While sessions end after SIGTERM, send new clients to this server
+    #[arg(long, value_name = "IP[:PORT]", env = "STERNA_ALTERNATE_SERVER", value_parser = super::settings::server_address)]
+    pub(crate) alternate_server: Option<SocketAddr>,
+
+    /// What log lines look like, on standard error
+    #[arg(long, value_name = "text|json", env = "STERNA_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: Format,
+
+    /// A file of these settings, in TOML: each key is the name of a flag, and `secret` is a secret or a list of them
+    #[arg(long, value_name = "FILE", env = "STERNA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The secrets that stand in the settings file.
+    #[arg(skip)]
+    pub(crate) secrets: Vec<String>,
+}

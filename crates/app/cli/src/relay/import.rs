@@ -1,0 +1,257 @@
+//! `--import turnserver.conf`: what a file of coturn's means here.
+
+mod options;
+mod ranges;
+
+use std::path::Path;
+
+use self::options::{Fate, OPTIONS};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// What our settings file calls what coturn calls `theirs`, if it is called anything else.
+pub(crate) fn ours(theirs: &str) -> Option<&'static str> {
+    match fate(theirs)? {
+        Fate::Key(key) if *key != theirs => Some(key),
+        _ => None,
+    }
+}
+
+fn fate(theirs: &str) -> Option<&'static Fate> {
+    OPTIONS.iter().find(|(name, _)| *name == theirs).map(|(_, fate)| fate)
+}
+
+/// Prints the settings file.
+pub(crate) fn run(path: &Path, output: Output) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+    let translation = Translation::of(&text);
+    output
+        .event("imported", serde_json::json!({ "settings": translation.toml(), "notes": translation.notes }));
+    output.say(translation.toml().trim_end());
+    for note in &translation.notes {
+        output.note(&format!("note: {note}"));
+    }
+    Ok(())
+}
+
+/// A file of coturn's in our words.
+#[derive(Debug, Default)]
+struct Translation {
+    /// Keys in the order of the file, each with its values.
+    keys: Vec<(&'static str, Vec<String>)>,
+    min_port: Option<String>,
+    max_port: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+    metrics: (Option<String>, Option<String>),
+    prometheus: bool,
+    users: Vec<String>,
+    /// What a person has to decide or to know.
+    notes: Vec<String>,
+}
+
+impl Translation {
+    fn of(text: &str) -> Self {
+        let mut translation = Self::default();
+        for line in text.lines() {
+            let line = line.trim().trim_start_matches("--");
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (name, value) = line.split_once(['=', ' ']).unwrap_or((line, ""));
+            let value = value.trim().trim_start_matches('=').trim().trim_matches('"');
+            translation.take(name.trim(), value);
+        }
+        translation.finish();
+        translation
+    }
+
+    fn take(&mut self, name: &str, value: &str) {
+        match name {
+            "min-port" => self.min_port = Some(value.to_owned()),
+            "max-port" => self.max_port = Some(value.to_owned()),
+            "cert" => self.certificate = Some(value.to_owned()),
+            "pkey" => self.key = Some(value.to_owned()),
+            "prometheus" => self.prometheus = true,
+            "prometheus-address" => self.metrics.0 = Some(value.to_owned()),
+            "prometheus-port" => self.metrics.1 = Some(value.to_owned()),
+            "user" => self.users.push(value.to_owned()),
+            // `public/private`: what is bound is found out here.
+            "external-ip" => self.put("public-ip", value.split('/').next().unwrap_or(value)),
+            "allow-loopback-peers" => {
+                self.put("allow-peer", "127.0.0.0/8");
+                self.put("allow-peer", "::1");
+            }
+            "allowed-peer-ip" | "denied-peer-ip" => self.ranges(name, value),
+            "alternate-server" => self.put("alternate-server", value),
+            _ => match fate(name) {
+                Some(Fate::Key(key)) => self.put(key, value),
+                Some(Fate::Usual(_)) => {}
+                Some(Fate::Otherwise(what)) => self.notes.push(format!("{name}: {what}")),
+                Some(Fate::Missing(what)) => {
+                    self.notes.push(format!("{name} has no counterpart here: {what}"))
+                }
+                None => self.notes.push(format!("{name} is no option of coturn's that is known here")),
+            },
+        }
+    }
+
+    fn ranges(&mut self, name: &str, value: &str) {
+        let key = if name == "allowed-peer-ip" { "allow-peer" } else { "deny-peer" };
+        match ranges::cidrs(value) {
+            Some(cidrs) => cidrs.iter().for_each(|cidr| self.put(key, &cidr.to_string())),
+            None => self.notes.push(format!("{name}={value} is no range of addresses, and was left out")),
+        }
+    }
+
+    fn put(&mut self, key: &'static str, value: &str) {
+        match self.keys.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, values)) => values.push(value.to_owned()),
+            None => self.keys.push((key, vec![value.to_owned()])),
+        }
+    }
+
+    /// What several options say together.
+    fn finish(&mut self) {
+        let (min, max) = (self.min_port.take(), self.max_port.take());
+        if min.is_some() || max.is_some() {
+            let (min, max) = (min.as_deref().unwrap_or("49152"), max.as_deref().unwrap_or("65535"));
+            self.put("relay-ports", &format!("{min}-{max}"));
+        }
+        match (self.certificate.take(), self.key.take()) {
+            (Some(certificate), Some(key)) => self.put("tls", &format!("{certificate},{key}")),
+            (None, None) => {}
+            _ => self.notes.push("cert and pkey belong together: one of them is missing".to_owned()),
+        }
+        if self.prometheus {
+            let (address, port) = std::mem::take(&mut self.metrics);
+            let address = address.unwrap_or_else(|| "127.0.0.1".to_owned());
+            self.put("admin", &format!("{address}:{}", port.as_deref().unwrap_or("9641")));
+        }
+        if !self.users.is_empty() {
+            self.put("users-file", "/etc/sterna/users");
+            let users = std::mem::take(&mut self.users);
+            let names: Vec<&str> =
+                users.iter().map(|user| user.split(':').next().unwrap_or_default()).collect();
+            self.notes.push(format!(
+                "users are in a file of their own here: write /etc/sterna/users, a line each as `sterna credentials \
+                 hash NAME` prints it, for {}",
+                names.join(", ")
+            ));
+        }
+        if !self.keys.iter().any(|(key, _)| *key == "listen") {
+            self.put("listen", "0.0.0.0");
+            self.put("listen", "::");
+        }
+        let has = |key| self.keys.iter().any(|(known, _)| *known == key);
+        if !has("secret") && !has("users-file") {
+            self.notes.push("there is neither a secret nor a user: nobody could use the server".to_owned());
+        }
+    }
+
+    fn toml(&self) -> String {
+        let mut lines = Vec::new();
+        for (key, values) in &self.keys {
+            let texts: Vec<String> = values.iter().map(|value| literal(key, value)).collect();
+            lines.push(match &texts[..] {
+                [one] => format!("{key} = {one}"),
+                many => format!("{key} = [{}]", many.join(", ")),
+            });
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+/// Numbers as numbers, all else as strings.
+fn literal(key: &str, value: &str) -> String {
+    let number = matches!(key, "stun" | "stun-tls" | "max-allocations" | "max-per-user" | "relay-threads");
+    if number && value.parse::<u64>().is_ok() {
+        return value.to_owned();
+    }
+    toml::Value::String(value.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command_line::tests::options;
+    use crate::relay::Settings;
+    use crate::transfer::scratch::Scratch;
+
+    const TURNSERVER_CONF: &str = "\
+        # a set-up as many have it\n\
+        listening-port=3478\n\
+        tls-listening-port=5349\n\
+        listening-ip=0.0.0.0\n\
+        external-ip=198.51.100.7/10.0.0.5\n\
+        min-port=50000\n\
+        max-port=51000\n\
+        fingerprint\n\
+        use-auth-secret\n\
+        static-auth-secret=b7c1e0b1b7a94bd29ab1\n\
+        static-auth-secret=9f0c5a4e9fd94fe1a9c0\n\
+        realm=turn.example.org\n\
+        total-quota=500\n\
+        user-quota=12\n\
+        cert=/etc/ssl/turn.pem\n\
+        pkey=/etc/ssl/turn.key\n\
+        no-multicast-peers\n\
+        denied-peer-ip=10.0.0.0-10.255.255.255\n\
+        denied-peer-ip=192.0.2.5-192.0.2.8\n\
+        allowed-peer-ip=10.0.0.9\n\
+        no-cli\n\
+        prometheus\n\
+        user=alice:wonderland\n\
+        max-bps=64000\n\
+        flux-capacitor=on\n";
+
+    #[test]
+    fn a_file_as_many_have_it_is_a_file_of_ours() {
+        let translation = Translation::of(TURNSERVER_CONF);
+        let scratch = Scratch::new("import");
+        let path = scratch.write("sterna.toml", translation.toml().as_bytes());
+        let options = options(&["relay", "--config", path.to_str().unwrap()]).unwrap();
+        let settings = Settings::gather(&options).unwrap();
+        assert_eq!((settings.stun, settings.stun_tls, settings.relay_ports), (3478, 5349, 50_000..=51_000));
+        assert_eq!((settings.quotas.total, settings.quotas.per_user), (500, 12));
+        assert_eq!(options.secrets.len(), 2);
+        assert_eq!(settings.realm, "turn.example.org");
+        let denied = |ip: &str| settings.policy.check(ip.parse().unwrap()).is_err();
+        assert!(denied("192.0.2.5") && denied("192.0.2.8") && !denied("192.0.2.9") && denied("10.1.1.1"));
+        let notes = translation.notes.join("\n");
+        for word in ["flux-capacitor", "alice", "max-bps"] {
+            assert!(notes.contains(word), "{notes}");
+        }
+        assert!(!notes.contains("wonderland"), "no password in what is shown: {notes}");
+    }
+
+    #[test]
+    fn every_key_that_is_promised_is_there() {
+        use clap::CommandFactory as _;
+        let root = crate::args::Cli::command();
+        let relay = root.find_subcommand("relay").unwrap();
+        for (name, fate) in OPTIONS {
+            if let Fate::Key(key) = fate {
+                let there = *key == "secret" || relay.get_arguments().any(|one| one.get_long() == Some(key));
+                assert!(there, "{name} leads to {key}, which is no key");
+            }
+        }
+    }
+
+    /// `STERNA_BOOK=write` renews it.
+    #[test]
+    fn the_table_in_the_docs_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/coturn.md");
+        let found = std::fs::read_to_string(path).unwrap();
+        let start = found.find("| coturn |").expect("the table is there");
+        let mut table = String::from("| coturn | here |\n|---|---|\n");
+        for (name, fate) in OPTIONS {
+            table.push_str(&format!("| `{name}` | {fate} |\n"));
+        }
+        if std::env::var_os("STERNA_BOOK").is_some_and(|value| value == "write") {
+            std::fs::write(path, format!("{}{table}", &found[..start])).unwrap();
+        } else {
+            assert_eq!(&found[start..], table, "STERNA_BOOK=write renews docs/coturn.md");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What a relay counts, as Prometheus reads it. Labels have few values, all known beforehand: nothing that a client says
+//! becomes one.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use relay::Status;
+
+/// The text format of Prometheus.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All of it.
+pub(crate) fn text(status: &Status, ready: bool, running: Duration) -> String {
+    let mut page = Page::default();
+    page.gauge("sterna_ready", "Whether new clients are welcome.", f64::from(u8::from(ready)));
+    page.gauge("sterna_uptime_seconds", "Since the start.", running.as_secs_f64());
+    page.family("sterna_build_info", "gauge", "The version.");
+    page.sample("sterna_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+
+    page.gauge("sterna_relay_allocations", "Relayed addresses at this moment.", status.allocations as f64);
+    page.gauge(
+        "sterna_relay_connections",
+        "TCP and TLS connections at this moment.",
+        status.connections as f64,
+    );
+    page.counter(
+        "sterna_relay_allocations_total",
+        "Relayed addresses given out.",
+        status.counters.allocations,
+    );
+    let ways = |page: &mut Page, name, help, to_peers, to_clients| {
+        page.family(name, "counter", help);
+        page.sample(name, &[("direction", "to_peers")], to_peers);
+        page.sample(name, &[("direction", "to_clients")], to_clients);
+    };
+    ways(
+        &mut page,
+        "sterna_relay_packets_total",
+        "Datagrams relayed.",
+        status.counters.packets_to_peers as f64,
+        status.counters.packets_to_clients as f64,
+    );
+    ways(
+        &mut page,
+        "sterna_relay_bytes_total",
+        "Bytes of application data relayed.",
+        status.counters.bytes_to_peers as f64,
+        status.counters.bytes_to_clients as f64,
+    );
+    page.counter(
+        "sterna_relay_forbidden_total",
+        "Requests for peers that the policy denies.",
+        status.counters.forbidden,
+    );
+    page.counter("sterna_relay_lost_total", "Datagrams that a full buffer of the system lost.", status.lost);
+    page.counter("sterna_relay_dropped_total", "Datagrams dropped.", status.counters.dropped_in_all());
+    page.counter(
+        "sterna_relay_login_failures_total",
+        "Requests without good credentials.",
+        status.counters.unauthorized,
+    );
+    handshakes(&mut page, &status.handshakes);
+    page.text
+}
+
+fn handshakes(page: &mut Page, handshakes: &relay::HandshakesSoFar) {
+    let name = "sterna_relay_tls_handshake_seconds";
+    page.family(name, "histogram", "How long TLS handshakes took.");
+    for (end, count) in &handshakes.within {
+        let end = end.as_secs_f64().to_string();
+        page.sample(&format!("{name}_bucket"), &[("le", &end)], *count as f64);
+    }
+    page.sample(&format!("{name}_bucket"), &[("le", "+Inf")], handshakes.done as f64);
+    page.sample(&format!("{name}_sum"), &[], handshakes.took.as_secs_f64());
+    page.sample(&format!("{name}_count"), &[], handshakes.done as f64);
+    let name = "sterna_relay_tls_handshake_failures_total";
+    page.family(name, "counter", "TLS handshakes that came to nothing.");
+    page.sample(name, &[("cause", "failed")], handshakes.failed as f64);
+    page.sample(name, &[("cause", "timeout")], handshakes.late as f64);
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// Values are written in full: `f64` holds every count below 2^53 exactly.
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.text, "{name}{labels} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.family(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.sample(name, &[], value as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_one_that_prometheus_reads() {
+        let text = text(&Status::default(), true, Duration::from_millis(1500));
+        let mut families = Vec::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert!(["gauge", "counter", "histogram"].contains(&kind), "{line}");
+                assert!(kind != "counter" || name.ends_with("_total"), "{line}");
+                assert!(!families.contains(&name), "twice: {line}");
+                families.push(name);
+            } else if !line.starts_with("# HELP ") {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                value.parse::<f64>().unwrap();
+                let name = series.split('{').next().unwrap();
+                assert!(families.iter().any(|family| name.starts_with(family)), "no family: {line}");
+            }
+        }
+        assert!(text.contains("sterna_uptime_seconds 1.5\n") && text.contains("sterna_ready 1\n"), "{text}");
+    }
+}

@@ -1,0 +1,155 @@
+//! What the STUN and TURN server is going to do on this machine: everything is looked at before anything listens.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use relay::{Relay, RelayConfig, Rules};
+use stun::credential::SharedSecret;
+
+use super::addresses::Addresses;
+use super::args::Options;
+use super::ice_servers::IceServers;
+use super::listening::Listening;
+use super::probe::{self, Public};
+use super::secrets::Secrets;
+use super::settings::Settings;
+use super::station::Station;
+use super::tls::Identity;
+use crate::failure::{Failure, Kind};
+
+/// How long `--busy-poll` looks for more.
+const BUSY_POLL: Duration = Duration::from_millis(1);
+/// 2026-01-01: no clock that is right shows less.
+const BUILT: Duration = Duration::from_secs(1_767_225_600);
+/// 2100-01-01, nor more.
+const FAR: Duration = Duration::from_secs(4_102_444_800);
+
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) secrets: Secrets,
+    pub(crate) public: Vec<Public>,
+    pub(crate) addresses: Addresses,
+    pub(crate) identity: Option<Identity>,
+}
+
+impl Plan {
+    /// `own`: a secret for a server that makes the credentials of its clients itself.
+    pub(crate) async fn make(options: &Options, own: Option<&SharedSecret>) -> Result<Self, Failure> {
+        let settings = Settings::gather(options)?;
+        let secrets = read_secrets(options, own)?;
+        check_clock(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())?;
+        let public = probe::public(&settings).await?;
+        let ips: Vec<IpAddr> = public.iter().map(|public| public.ip).collect();
+        let addresses = Addresses::find(&settings, &ips)?;
+        let identity = settings.tls.as_ref().map(|tls| Identity::load(tls, &addresses.names)).transpose()?;
+        Ok(Self { settings, secrets, public, addresses, identity })
+    }
+
+    /// Opens the sockets.
+    pub(crate) fn open(self) -> Result<Station, Failure> {
+        let listening = Listening::choose(&self.settings, &self.addresses)?;
+        let seed = sansio::Seed(crypto::seed());
+        let mut server = turn::ServerConfig::new(
+            self.settings.realm.clone(),
+            self.addresses.relay[0],
+            self.secrets.auth.clone(),
+            seed,
+        );
+        server.relay_addresses = self.addresses.relay.clone();
+        server.ports = self.settings.relay_ports.clone();
+        server.policy = self.settings.policy.clone();
+        server.quotas = self.settings.quotas.clone();
+        server.alternate = listening.alternate;
+        server.partner = listening.partner;
+        let tls = self.identity.iter().flat_map(|identity| {
+            let at = |listen: &IpAddr| SocketAddr::new(*listen, self.settings.stun_tls);
+            self.settings.listen.iter().map(move |listen| (at(listen), identity.config.clone()))
+        });
+        let config = RelayConfig {
+            udp: listening.udp,
+            tcp: listening.tcp,
+            tls: tls.collect(),
+            shards: self.settings.relay_threads,
+            busy_poll: if self.settings.busy_poll { BUSY_POLL } else { Duration::ZERO },
+            ..RelayConfig::new(server)
+        };
+        let relay = Relay::bind(config).map_err(|error| {
+            let kind = if matches!(error, relay::Error::Config(_)) { Kind::Usage } else { Kind::Server };
+            Failure::new(kind, error.to_string())
+        })?;
+        let maker = self.secrets.maker.clone();
+        let ice_servers = IceServers::of(&self.settings, &self.addresses, &relay, maker);
+        Ok(Station::new(self, relay, ice_servers))
+    }
+
+    /// What may change while the server runs.
+    pub(crate) fn rules(settings: &Settings, secrets: &Secrets) -> Rules {
+        Rules { auth: secrets.auth.clone(), policy: settings.policy.clone(), quotas: settings.quotas.clone() }
+    }
+
+    /// What a person should know, although it keeps nothing from working.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for public in self.public.iter().filter(|public| public.proof == probe::Proof::None) {
+            warnings.push(format!(
+                "--public-ip {} is not verified: what was sent there did not come back. If the NAT in front does not \
+                 turn packets around, name a STUN server elsewhere with --probe-server",
+                public.ip
+            ));
+        }
+        let open = self.settings.listen.iter().any(|listen| !listen.is_loopback());
+        let private = |ip: &IpAddr| turn::PeerPolicy::default().check(*ip).is_err() && !ip.is_loopback();
+        if open
+            && self.public.is_empty()
+            && self.addresses.relay.iter().all(|relay| private(&relay.advertised))
+        {
+            warnings.push(format!(
+                "clients outside this network cannot reach {}: name the public address with --public-ip, or let it \
+                 be found with --public-ip auto",
+                self.addresses.names[0]
+            ));
+        }
+        if let (Some(super::settings::Tls::Files { .. }), None) = (&self.settings.tls, &self.settings.host) {
+            warnings.push(
+                "clients are told turns: with an address, which few certificates have: give the name of the \
+                 certificate with --host"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+}
+
+/// The secrets that the options name, and one of our own where there are none and that is enough.
+pub(crate) fn read_secrets(options: &Options, own: Option<&SharedSecret>) -> Result<Secrets, Failure> {
+    let secrets = Secrets::read(options)?;
+    let secrets = own.map(|own| secrets.clone().or_of_our_own(own)).unwrap_or(secrets);
+    if secrets.is_empty() { Err(Secrets::missing()) } else { Ok(secrets) }
+}
+
+/// Time-limited credentials are held against the clock.
+fn check_clock(unix: Duration) -> Result<(), Failure> {
+    if (BUILT..FAR).contains(&unix) {
+        return Ok(());
+    }
+    let message = format!(
+        "this machine's clock is wrong: it shows {} s since 1970. Credentials are good until a certain time, so all \
+         would be refused, or none; set the clock (`timedatectl set-ntp true`)",
+        unix.as_secs()
+    );
+    Err(Failure::new(Kind::Machine, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_cannot_be_right_is_noticed() {
+        for wrong in [Duration::ZERO, BUILT - Duration::from_secs(1), FAR] {
+            let failure = check_clock(wrong).unwrap_err();
+            assert!(failure.message.contains("set the clock"), "{failure}");
+        }
+        assert_eq!(check_clock(BUILT), Ok(()));
+    }
+}

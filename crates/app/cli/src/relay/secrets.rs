@@ -1,0 +1,214 @@
+//! What must not stand in a command line: shared secrets, users, the token. They come from files, from the environment,
+//! or from standard input.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use stun::credential::SharedSecret;
+use turn::{Auth, User};
+
+use super::args::Options;
+use crate::failure::{Failure, Kind};
+
+/// What the environment may hold instead of a file.
+const SECRET: &str = "STERNA_SECRET";
+const TOKEN: &str = "STERNA_TOKEN";
+/// The longest file of secrets or users.
+const LONGEST: u64 = 16 << 20;
+
+/// Who may use the server.
+#[derive(Clone)]
+pub(crate) struct Secrets {
+    pub(crate) auth: Auth,
+    /// What new credentials are made with.
+    pub(crate) maker: Option<SharedSecret>,
+    /// What `/ice-servers` asks for.
+    pub(crate) token: Option<Token>,
+}
+
+/// A token, compared in constant time.
+#[derive(Clone)]
+pub(crate) struct Token([u8; 32]);
+
+impl Token {
+    fn new(text: &str) -> Self {
+        Self(crypto::sha256(&[text.as_bytes()]))
+    }
+
+    /// Whether `text` is the token.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        crypto::equal(&self.0, &crypto::sha256(&[text.as_bytes()]))
+    }
+}
+
+impl Secrets {
+    /// What the options name. Empty if they name nothing.
+    pub(crate) fn read(options: &Options) -> Result<Self, Failure> {
+        let mut texts = options.secrets.clone();
+        let mut whence = "the key `secret` of the settings file".to_owned();
+        if let Some(path) = &options.secret_file {
+            texts = lines(&read(path, "secret file")?).map(str::to_owned).collect();
+            whence = path.display().to_string();
+            if texts.is_empty() {
+                let message = format!(
+                    "{whence} holds no secret: put one into it, such as `openssl rand -hex 32` prints"
+                );
+                return Err(Failure::new(Kind::File, message));
+            }
+        } else if let Some(text) = environment(SECRET)? {
+            (texts, whence) = (lines(&text).map(str::to_owned).collect(), SECRET.to_owned());
+        }
+        let secrets = texts.iter().map(|text| {
+            SharedSecret::new(text).map_err(|error| {
+                Failure::new(Kind::Usage, format!("the secret of {whence} is weak: {error}"))
+            })
+        });
+        let shared_secrets = secrets.collect::<Result<Vec<_>, _>>()?;
+        let users = options.users_file.as_deref().map(users).transpose()?.unwrap_or_default();
+        let token = match &options.token_file {
+            Some(path) => Some(token(&path.display().to_string(), read(path, "token file")?.trim())?),
+            None => environment(TOKEN)?.map(|text| token(TOKEN, text.trim())).transpose()?,
+        };
+        Ok(Self { maker: shared_secrets.first().cloned(), auth: Auth { shared_secrets, users }, token })
+    }
+
+    /// Whether anybody may use the server.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.auth.shared_secrets.is_empty() && self.auth.users.is_empty()
+    }
+
+    /// With a secret that nobody but this process knows, unless there is one.
+    pub(crate) fn or_of_our_own(mut self, own: &SharedSecret) -> Self {
+        if self.maker.is_none() {
+            self.auth.shared_secrets.push(own.clone());
+            self.maker = Some(own.clone());
+        }
+        self
+    }
+
+    /// What to say if there is none.
+    pub(crate) fn missing() -> Failure {
+        Failure::new(
+            Kind::Usage,
+            "nobody could use this server: it has neither a secret nor users. Put what `openssl rand -hex 32` prints \
+             into a file that only it can read, and name the file with --secret-file (or STERNA_SECRET_FILE, or \
+             secret-file in the settings file)",
+        )
+    }
+}
+
+/// Whether a secret is named, good or not.
+pub(super) fn are_named(options: &Options) -> bool {
+    !options.secrets.is_empty() || options.secret_file.is_some() || std::env::var_os(SECRET).is_some()
+}
+
+fn token(whence: &str, text: &str) -> Result<Token, Failure> {
+    if text.len() < 16 {
+        let message = format!(
+            "the token of {whence} is shorter than 16 characters, and could be guessed: make one with \
+             `openssl rand -hex 32`"
+        );
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    Ok(Token::new(text))
+}
+
+/// A file's text; `-` is standard input, up to its end.
+fn read(path: &Path, what: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = match path.to_str() {
+        Some("-") => std::io::stdin().take(LONGEST).read_to_string(&mut text),
+        _ => std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text)),
+    };
+    read.map(|_| text).map_err(|error| Failure::file(&format!("read the {what}"), path, &error))
+}
+
+fn environment(name: &str) -> Result<Option<String>, Failure> {
+    match std::env::var(name) {
+        Ok(text) if text.trim().is_empty() => Ok(None),
+        Ok(text) => Ok(Some(text)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Failure::new(Kind::Usage, format!("{name} is not text in UTF-8")))
+        }
+    }
+}
+
+/// The lines that say something.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// `name:password`, one a line.
+fn users(path: &Path) -> Result<Vec<User>, Failure> {
+    let text = read(path, "users file")?;
+    let user = |line: &str| {
+        let (name, password) =
+            line.split_once(':').filter(|(name, password)| !name.is_empty() && !password.is_empty())?;
+        Some(User { name: name.to_owned(), password: password.to_owned() })
+    };
+    let mut users = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        users.push(user(line).ok_or_else(|| {
+            let message = format!(
+                "{}, line {}: this is no user; `sterna credentials hash NAME` prints what belongs there",
+                path.display(),
+                number + 1
+            );
+            Failure::new(Kind::File, message)
+        })?);
+    }
+    Ok(users)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command_line::tests::options;
+    use crate::transfer::scratch::Scratch;
+
+    fn secrets(arguments: &[&str]) -> Result<Secrets, Failure> {
+        Secrets::read(&options(&[&["relay"], arguments].concat()).unwrap())
+    }
+
+    #[test]
+    fn several_secrets_are_good_and_the_first_makes_credentials() {
+        let scratch = Scratch::new("secrets");
+        let file = scratch.write("s", b"# new\nb7c1e0b1b7a94bd29ab1\n\n 9f0c5a4e9fd94fe1a9c0 \n");
+        let secrets = secrets(&["--secret-file", file.to_str().unwrap()]).unwrap();
+        assert_eq!(secrets.auth.shared_secrets.len(), 2);
+        let (_, password) = secrets.maker.unwrap().credentials("a", 1);
+        assert_eq!(password, SharedSecret::new("b7c1e0b1b7a94bd29ab1").unwrap().credentials("a", 1).1);
+    }
+
+    #[test]
+    fn weak_and_missing_secrets_are_refused_without_being_shown() {
+        let scratch = Scratch::new("weak-secrets");
+        let weak = scratch.write("weak", b"hunter2\n");
+        let failure = secrets(&["--secret-file", weak.to_str().unwrap()]).err().unwrap();
+        assert!(
+            failure.message.contains("openssl rand") && !failure.message.contains("hunter2"),
+            "{failure}"
+        );
+        let empty = scratch.write("empty", b"# nothing\n");
+        let failure = secrets(&["--secret-file", empty.to_str().unwrap()]).err().unwrap();
+        assert!(failure.message.contains("holds no secret"), "{failure}");
+        let missing = scratch.path("missing");
+        let failure = secrets(&["--secret-file", missing.to_str().unwrap()]).err().unwrap();
+        assert!(failure.kind == Kind::File && failure.message.contains("secret file"), "{failure}");
+        let token = secrets(&["--token-file", weak.to_str().unwrap()]).err().unwrap();
+        assert!(token.message.contains("16 characters"), "{token}");
+    }
+
+    #[test]
+    fn a_user_that_is_none_is_named_by_its_line() {
+        let scratch = Scratch::new("users");
+        let file = scratch.write("u", b"# people\nalice:wonderland\n\nbob\n");
+        let failure = secrets(&["--users-file", file.to_str().unwrap()]).err().unwrap();
+        assert!(failure.message.contains("line 4"), "{failure}");
+    }
+}

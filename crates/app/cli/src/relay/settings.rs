@@ -1,0 +1,410 @@
+//! What the STUN and TURN server is told, checked: everything that can be without looking at this machine.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use turn::{Cidr, PeerPolicy, Quotas};
+
+use super::args::Options;
+use crate::failure::{Failure, Kind};
+
+/// Fewer ports are a slip of the pen: every session takes one.
+const FEWEST_PORTS: usize = 16;
+
+/// Everything that the STUN and TURN server needs to know but its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Never empty.
+    pub(crate) listen: Vec<IpAddr>,
+    pub(crate) stun: u16,
+    pub(crate) stun_tls: u16,
+    pub(crate) stun_alternate: Option<SecondAddress>,
+    pub(crate) stun_partner: Option<StunPartner>,
+    /// One for each family at most.
+    pub(crate) public: Vec<PublicIp>,
+    /// A STUN URL.
+    pub(crate) probe_server: Option<ice::ServerUrl>,
+    pub(crate) host: Option<String>,
+    pub(crate) realm: String,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) relay_ports: RangeInclusive<u16>,
+    pub(crate) relay_threads: usize,
+    /// TURN URLs of other relays, which share the secret.
+    pub(crate) relays: Vec<String>,
+    pub(crate) busy_poll: bool,
+    pub(crate) policy: PeerPolicy,
+    pub(crate) quotas: Quotas,
+    pub(crate) credential_lifetime: u64,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) drain: Duration,
+    pub(crate) alternate_server: Option<SocketAddr>,
+}
+
+/// How others see this server's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PublicIp {
+    /// It is to be found out.
+    Auto,
+    /// This one.
+    Is(IpAddr),
+}
+
+/// A second address of this machine, for NAT discovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SecondAddress {
+    /// The machine's.
+    pub(crate) bind: IpAddr,
+    /// The one that others see.
+    pub(crate) advertised: IpAddr,
+}
+
+/// Another server, which has the second address for NAT discovery.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct StunPartner {
+    pub(crate) address: IpAddr,
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for StunPartner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StunPartner").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tls {
+    SelfSigned,
+    Files { certificate: PathBuf, key: PathBuf },
+}
+
+/// What log lines look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// Ports to relay from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PortRange(pub(crate) RangeInclusive<u16>);
+
+impl Settings {
+    pub(crate) fn gather(options: &Options) -> Result<Self, Failure> {
+        let listen = match options.listen.is_empty() {
+            true => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            false => options.listen.clone(),
+        };
+        if listen.iter().any(IpAddr::is_multicast) {
+            return Err(usage("--listen takes addresses of this machine, or 0.0.0.0 and :: for all of them"));
+        }
+        let settings = Self {
+            stun: options.stun,
+            stun_tls: options.stun_tls,
+            stun_alternate: options.stun_alternate,
+            stun_partner: StunPartner::gather(options)?,
+            public: public(&options.public_ip)?,
+            probe_server: options.probe_server.as_deref().map(probe_server).transpose()?,
+            host: options.host.as_deref().map(host).transpose()?,
+            realm: realm(options),
+            tls: options.tls.clone(),
+            relay_ports: options.relay_ports.0.clone(),
+            relay_threads: options.relay_threads as usize,
+            relays: relays(options)?,
+            busy_poll: options.busy_poll,
+            policy: policy(options)?,
+            quotas: quotas(options),
+            credential_lifetime: options.credential_lifetime,
+            admin: options.admin,
+            drain: Duration::from_secs(options.drain),
+            alternate_server: options.alternate_server,
+            listen,
+        };
+        settings.check_ports(options)?;
+        if settings.public.contains(&PublicIp::Auto) && settings.probe_server.is_none() {
+            return Err(usage(
+                "--public-ip auto needs somebody to ask: name a STUN server elsewhere with --probe-server, \
+                 or give the address itself",
+            ));
+        }
+        Ok(settings)
+    }
+
+    /// Whether clients reach us by addresses that are told them, whatever they reached the page by.
+    pub(crate) fn tells_address(&self) -> bool {
+        !self.public.is_empty() || self.listen.iter().all(|listen| !listen.is_unspecified())
+    }
+
+    fn check_ports(&self, options: &Options) -> Result<(), Failure> {
+        let range = &self.relay_ports;
+        let (low, high) = (range.start(), range.end());
+        let count = range.len();
+        if count < FEWEST_PORTS {
+            return Err(usage(format!(
+                "--relay-ports {low}-{high} is too small: {count} ports are {count} sessions; give at least \
+                 {FEWEST_PORTS}"
+            )));
+        }
+        if let Some(wanted) = options.max_allocations.filter(|wanted| *wanted > count) {
+            return Err(usage(format!(
+                "--relay-ports {low}-{high} is too small for --max-allocations {wanted}: each takes one of the \
+                 {count} ports"
+            )));
+        }
+        if self.tls.is_some() && self.stun == self.stun_tls && self.stun != 0 {
+            return Err(usage(format!("--stun and --stun-tls both take port {}: move one", self.stun)));
+        }
+        Ok(())
+    }
+}
+
+impl StunPartner {
+    fn gather(options: &Options) -> Result<Option<Self>, Failure> {
+        let partner = match (options.stun_partner, &options.stun_partner_secret) {
+            (None, None) => return Ok(None),
+            (Some(address), Some(secret)) => Self { address, secret: secret.clone() },
+            _ => {
+                return Err(usage(
+                    "--stun-partner and its secret (STERNA_STUN_PARTNER_SECRET, or stun-partner-secret in the file) \
+                     belong together",
+                ));
+            }
+        };
+        if options.stun_alternate.is_some() {
+            return Err(usage(
+                "--stun-partner and --stun-alternate exclude each other: the second address is here or there",
+            ));
+        }
+        if options.stun == 0 {
+            return Err(usage("--stun-partner needs a port that both know: the same --stun here and there"));
+        }
+        Ok(Some(partner))
+    }
+}
+
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::Usage, message)
+}
+
+fn public(given: &[PublicIp]) -> Result<Vec<PublicIp>, Failure> {
+    let [v4, v6] = [true, false]
+        .map(|v4| given.iter().filter(|one| matches!(one, PublicIp::Is(ip) if ip.is_ipv4() == v4)).count());
+    if v4 > 1 || v6 > 1 {
+        return Err(usage("--public-ip takes one address of each family: the one that others see"));
+    }
+    Ok(given.to_vec())
+}
+
+fn probe_server(text: &str) -> Result<ice::ServerUrl, Failure> {
+    let url = if text.starts_with("stun:") { text.to_owned() } else { format!("stun:{text}") };
+    url.parse().map_err(|error| {
+        usage(format!("--probe-server {text}: {error}; write it like stun.example.org or 198.51.100.1:3478"))
+    })
+}
+
+fn host(name: &str) -> Result<String, Failure> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    if name.is_empty() || name.len() > 253 || !name.chars().all(fine) {
+        return Err(usage(format!("--host {name} is no name, such as turn.example.org (without port)")));
+    }
+    Ok(name.to_owned())
+}
+
+/// Other relays must be relays, and know whom we send.
+fn relays(options: &Options) -> Result<Vec<String>, Failure> {
+    for url in &options.relays {
+        if !url.parse::<ice::ServerUrl>().is_ok_and(|url| url.is_turn()) {
+            return Err(usage(format!(
+                "--relay {url} is no TURN server, such as turn:relay.example.org:3478"
+            )));
+        }
+    }
+    if !options.relays.is_empty() && !super::secrets::are_named(options) {
+        return Err(usage(
+            "--relay needs --secret-file, the same on both servers: by it the other one knows whom this one sends; \
+             `openssl rand -hex 32 > FILE` makes a secret",
+        ));
+    }
+    Ok(options.relays.clone())
+}
+
+fn realm(options: &Options) -> String {
+    options.realm.clone().or_else(|| options.host.clone()).unwrap_or_else(|| "sterna".to_owned())
+}
+
+fn policy(options: &Options) -> Result<PeerPolicy, Failure> {
+    let range = |flag: &str, text: &String| -> Result<Cidr, Failure> {
+        text.trim()
+            .parse()
+            .map_err(|error| usage(format!("{flag} {text}: {error}; write it like 10.0.0.0/8")))
+    };
+    let mut policy = PeerPolicy::default();
+    for text in &options.allow_peer {
+        policy = policy.allow(range("--allow-peer", text)?);
+    }
+    for text in &options.deny_peer {
+        policy = policy.deny(range("--deny-peer", text)?);
+    }
+    Ok(policy)
+}
+
+fn quotas(options: &Options) -> Quotas {
+    let usual = Quotas::default();
+    Quotas {
+        total: options.max_allocations.unwrap_or(usual.total),
+        per_user: options.max_per_user.unwrap_or(usual.per_user),
+        per_source: options.max_per_source.unwrap_or(usual.per_source),
+        ..usual
+    }
+}
+
+impl FromStr for PublicIp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<IpAddr>() {
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(ip) if !ip.is_unspecified() && !ip.is_multicast() => Ok(Self::Is(ip)),
+            _ => Err("it is the address that others use to reach this server, such as 198.51.100.7".into()),
+        }
+    }
+}
+
+impl FromStr for SecondAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (bind, advertised) = text.split_once('=').unwrap_or((text, text));
+        match (bind.parse(), advertised.parse()) {
+            (Ok(bind), Ok(advertised)) => Ok(Self { bind, advertised }),
+            _ => Err("it is an address, such as 198.51.100.8 or 10.0.0.2=198.51.100.8".to_owned()),
+        }
+    }
+}
+
+impl FromStr for Tls {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "self-signed" {
+            return Ok(Self::SelfSigned);
+        }
+        match text.split_once(',') {
+            Some((certificate, key)) if !certificate.is_empty() && !key.is_empty() => {
+                Ok(Self::Files { certificate: certificate.trim().into(), key: key.trim().into() })
+            }
+            _ => Err("it is neither CERT,KEY (two PEM files) nor self-signed".to_owned()),
+        }
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ends = text.split_once('-').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
+        match ends {
+            Some((low, high)) if low >= 1024 && low <= high => Ok(Self(low..=high)),
+            _ => Err("it is a range of ports from 1024 up, such as 49152-65535".to_owned()),
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("it is text or json".to_owned()),
+        }
+    }
+}
+
+/// `9641`, `127.0.0.1:9641` or `[::1]:9641`.
+pub(super) fn admin(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => text.parse().map_err(|_| "it is a port, or an address and a port: 127.0.0.1:9641".into()),
+    }
+}
+
+/// An address with the port of TURN, if it has none of its own.
+pub(super) fn server_address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 3478));
+    bare.or_else(|_| text.parse())
+        .map_err(|_| "it is the address of another server, such as 198.51.100.9 or [2001:db8::9]:3478".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command_line::tests::options;
+
+    fn gather(arguments: &[&str]) -> Result<Settings, String> {
+        let options = options(&[&["relay"], arguments].concat())?;
+        Settings::gather(&options).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn nothing_listens_beyond_loopback_unless_asked() {
+        let settings = gather(&[]).unwrap();
+        assert!(settings.listen.iter().all(IpAddr::is_loopback));
+        assert_eq!((settings.stun, settings.stun_tls, settings.relay_ports), (3478, 5349, 49152..=65535));
+        assert_eq!((settings.policy, settings.admin), (PeerPolicy::default(), None));
+        let admin = gather(&["--admin", "9641"]).unwrap().admin.unwrap();
+        assert!(admin.ip().is_loopback(), "a port alone is one of loopback");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_an_example() {
+        for (arguments, words) in [
+            (&["--tls", "x"][..], "CERT,KEY"),
+            (&["--stun-alternate", "10.0.0.2="], "198.51.100.8"),
+            (&["--relay-ports", "9-5"], "49152-65535"),
+            (&["--relay-ports", "80-90"], "49152-65535"),
+            (&["--relay-ports", "50000-50007"], "8 sessions"),
+            (&["--relay-ports", "50000-50099", "--max-allocations", "1000"], "100 ports"),
+            (&["--stun", "443", "--stun-tls", "443", "--tls", "self-signed"], "port 443"),
+            (&["--public-ip", "0.0.0.0"], "198.51.100.7"),
+            (&["--relay-threads", "0"], "256"),
+            (&["--relay", "stun:relay.example.org"], "no TURN server"),
+            (&["--relay", "turn:relay.example.org"], "--secret-file"),
+            (&["--public-ip", "192.0.2.1,192.0.2.2"], "one address of each family"),
+            (&["--public-ip", "auto"], "--probe-server"),
+            (&["--deny-peer", "10.0.0.1/8"], "10.0.0.0/8"),
+            (&["--host", "turn.example.org:3478"], "without port"),
+            (&["--admin", "metrics"], "127.0.0.1:9641"),
+            (&["--alternate-server", "other"], "198.51.100.9"),
+            (&["--log-format", "xml"], "text or json"),
+            (&["--listen", "224.0.0.1"], "addresses of this machine"),
+            (&["--credential-lifetime", "1"], "60"),
+        ] {
+            let message = gather(arguments).expect_err(&format!("{arguments:?}"));
+            assert!(message.contains(words), "{arguments:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_partner_needs_a_secret_and_a_port_and_no_second_address() {
+        let partner = ["--stun-partner", "198.51.100.8"];
+        let secret = ["--stun-partner-secret", "two servers know this"];
+        let settings = gather(&[partner, secret].concat()).unwrap();
+        assert!(!format!("{settings:?}").contains("two servers"));
+        assert_eq!(settings.stun_partner.unwrap().secret, secret[1]);
+        for more in [vec![], [&secret[..], &["--stun", "0"]].concat()] {
+            assert!(gather(&[&partner[..], &more].concat()).is_err(), "{more:?}");
+        }
+    }
+
+    #[test]
+    fn the_realm_is_the_hosts_name_unless_told() {
+        assert_eq!(gather(&[]).unwrap().realm, "sterna");
+        assert_eq!(gather(&["--host", "turn.example.org"]).unwrap().realm, "turn.example.org");
+        assert_eq!(gather(&["--host", "turn.example.org", "--realm", "r"]).unwrap().realm, "r");
+    }
+}

@@ -1,0 +1,283 @@
+//! The STUN and TURN server of this process, from its open sockets to its end: reload, drain, stop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use relay::{Handle, Relay};
+use serde_json::{Value, json};
+use stun::credential::SharedSecret;
+use tracing::{error, info, warn};
+
+use super::addresses::Addresses;
+use super::args::Options;
+use super::ice_servers::IceServers;
+use super::plan::{Plan, read_secrets};
+use super::probe::Public;
+use super::secrets::Token;
+use super::settings::Settings;
+use super::signals::{Signal, Signals};
+use super::tls::Identity;
+use super::watch::Watch;
+use crate::failure::{Failure, Kind};
+use crate::output::Output;
+
+/// How often certificates are looked at, whether they have changed.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often a server that drains counts who is left.
+const COUNT: Duration = Duration::from_millis(200);
+
+pub(crate) struct Station {
+    pub(crate) settings: Settings,
+    pub(crate) addresses: Addresses,
+    pub(crate) public: Vec<Public>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) warnings: Vec<String>,
+    relay: Relay,
+    desk: Arc<Desk>,
+}
+
+/// What HTTP handlers and signalling ask the station for.
+pub(crate) struct Desk {
+    pub(crate) handle: Handle,
+    pub(crate) started: Instant,
+    /// Whether new clients are welcome.
+    ready: AtomicBool,
+    current: RwLock<Current>,
+}
+
+/// What a reload replaces.
+struct Current {
+    ice_servers: IceServers,
+    token: Option<Token>,
+}
+
+impl Desk {
+    /// The `iceServers` for a user.
+    pub(crate) fn ice_servers(&self, user: &str, reached: Option<&str>, lifetime: Option<u64>) -> Value {
+        self.read().ice_servers.make(user, reached, lifetime, unix_time())
+    }
+
+    /// For how long they are good.
+    pub(crate) fn lifetime(&self, asked: Option<u64>) -> u64 {
+        let usual = self.read().ice_servers.lifetime();
+        asked.map_or(usual, |asked| asked.min(usual))
+    }
+
+    /// Whether there is a token to ask for.
+    pub(crate) fn has_token(&self) -> bool {
+        let current = self.read();
+        current.token.is_some() && current.ice_servers.makes_credentials()
+    }
+
+    /// Whether `text` is the token.
+    pub(crate) fn admits(&self, text: &str) -> bool {
+        self.read().token.as_ref().is_some_and(|token| token.is(text))
+    }
+
+    /// Whether new clients are welcome.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Station {
+    pub(crate) fn new(plan: Plan, relay: Relay, ice_servers: IceServers) -> Self {
+        let desk = Desk {
+            handle: relay.handle(),
+            started: Instant::now(),
+            ready: AtomicBool::new(false),
+            current: RwLock::new(Current { ice_servers, token: plan.secrets.token.clone() }),
+        };
+        let warnings = plan.warnings();
+        let Plan { settings, addresses, public, identity, .. } = plan;
+        Self { settings, addresses, public, identity, warnings, relay, desk: Arc::new(desk) }
+    }
+
+    pub(crate) fn desk(&self) -> Arc<Desk> {
+        self.desk.clone()
+    }
+
+    /// How clients reach the server, as of now.
+    pub(crate) fn ice_servers(&self) -> IceServers {
+        self.desk.read().ice_servers.clone()
+    }
+
+    /// Where it listens.
+    pub(crate) fn listening(&self) -> Vec<String> {
+        self.relay.addresses().iter().map(|(transport, address)| format!("{transport} {address}")).collect()
+    }
+
+    /// Serves until a signal ends it, or what runs `beside` it has ended. `again` reads the options anew.
+    pub(crate) async fn run(
+        self,
+        own: Option<SharedSecret>,
+        again: impl Fn() -> Result<Options, Failure>,
+        beside: impl Future<Output = Failure>,
+        output: Output,
+    ) -> Result<(), Failure> {
+        let Self { mut settings, addresses, identity, relay, desk, .. } = self;
+        let mut signals = Signals::new();
+        let mut watch = Watch::new(settings.tls.as_ref());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let listening = listening_ports(&relay);
+        let mut relaying = tokio::spawn(relay.run(async {
+            let _ = stopped.await;
+        }));
+        desk.ready.store(true, Ordering::Relaxed);
+        let mut beside = std::pin::pin!(beside);
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            let signal = tokio::select! {
+                failure = &mut beside => return Err(failure),
+                ended = &mut relaying => {
+                    let why = ended.err().map_or_else(String::new, |error| format!(": {error}"));
+                    return Err(Failure::new(Kind::Other, format!("the relay has ended{why}")));
+                }
+                signal = signals.next() => signal,
+                _ = look.tick() => {
+                    if watch.has_changed() {
+                        renew(identity.as_ref(), &settings);
+                    }
+                    continue;
+                }
+            };
+            match signal {
+                Signal::Reload => {
+                    renew(identity.as_ref(), &settings);
+                    let reload = Reload { desk: &desk, addresses: &addresses, listening, own: own.as_ref() };
+                    match reload.perform(&settings, &again).await {
+                        Ok(new) => settings = new,
+                        Err(failure) => error!(%failure, "settings not read again: all stays as it is"),
+                    }
+                }
+                Signal::Drain => {
+                    desk.ready.store(false, Ordering::Relaxed);
+                    // Health is asked for all the while, and the page shown.
+                    tokio::select! {
+                        failure = &mut beside => return Err(failure),
+                        () = drain(&desk.handle, &settings, &mut signals, output) => break,
+                    }
+                }
+                Signal::End => break,
+            }
+        }
+        desk.ready.store(false, Ordering::Relaxed);
+        let _ = stop.send(());
+        let _ = relaying.await;
+        output.note("stopped");
+        output.event("done", json!({}));
+        Ok(())
+    }
+}
+
+fn listening_ports(relay: &Relay) -> (u16, Option<u16>) {
+    let port = |wanted| {
+        relay.addresses().iter().find(|(transport, _)| *transport == wanted).map(|(_, at)| at.port())
+    };
+    (port(sansio::Transport::Udp).unwrap_or_default(), port(sansio::Transport::Tls))
+}
+
+fn renew(identity: Option<&Identity>, settings: &Settings) {
+    let (Some(identity), Some(tls)) = (identity, &settings.tls) else { return };
+    match identity.renew(tls) {
+        Ok(()) => info!("certificate read again"),
+        Err(failure) => error!(%failure, "the new certificate is no good: the old one stays"),
+    }
+}
+
+/// What a reload needs besides the settings.
+struct Reload<'a> {
+    desk: &'a Desk,
+    addresses: &'a Addresses,
+    listening: (u16, Option<u16>),
+    own: Option<&'a SharedSecret>,
+}
+
+impl Reload<'_> {
+    /// Reads the settings again and goes by those that can change.
+    async fn perform(
+        &self,
+        old: &Settings,
+        again: impl Fn() -> Result<Options, Failure>,
+    ) -> Result<Settings, Failure> {
+        let options = again()?;
+        let new = Settings::gather(&options)?;
+        let secrets = read_secrets(&options, self.own)?;
+        let rules = Plan::rules(&new, &secrets);
+        self.desk.handle.apply(rules).await.map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
+        for (key, changed) in [
+            ("listen", new.listen != old.listen),
+            ("stun", new.stun != old.stun),
+            ("stun-tls", new.stun_tls != old.stun_tls),
+            ("stun-alternate", new.stun_alternate != old.stun_alternate),
+            ("public-ip", new.public != old.public),
+            ("realm", new.realm != old.realm),
+            ("tls", new.tls != old.tls),
+            ("relay-ports", new.relay_ports != old.relay_ports),
+            ("relay-threads", new.relay_threads != old.relay_threads),
+            ("busy-poll", new.busy_poll != old.busy_poll),
+            ("admin", new.admin != old.admin),
+        ] {
+            if changed {
+                warn!(key, "has changed, and needs a restart");
+            }
+        }
+        // What needs a restart stays as it is.
+        let settings = Settings {
+            listen: old.listen.clone(),
+            public: old.public.clone(),
+            tls: old.tls.clone(),
+            relay_ports: old.relay_ports.clone(),
+            realm: old.realm.clone(),
+            ..new
+        };
+        let ice_servers = IceServers::new(&settings, self.addresses, self.listening, secrets.maker.clone());
+        *self.desk.current.write().unwrap_or_else(PoisonError::into_inner) =
+            Current { ice_servers, token: secrets.token.clone() };
+        info!(
+            secrets = secrets.auth.shared_secrets.len(),
+            users = secrets.auth.users.len(),
+            "settings read again"
+        );
+        Ok(settings)
+    }
+}
+
+/// Lets those who are there finish.
+async fn drain(handle: &Handle, settings: &Settings, signals: &mut Signals, output: Output) {
+    handle.drain(settings.alternate_server).await;
+    let deadline = Instant::now() + settings.drain;
+    let mut told = false;
+    loop {
+        let left = handle.status().await.map_or(0, |status| status.allocations);
+        if left == 0 {
+            return info!("drained: no session is left");
+        }
+        if Instant::now() >= deadline {
+            return warn!(sessions = left, "the time to drain is over: the rest ends now");
+        }
+        if !told {
+            told = true;
+            info!(sessions = left, seconds = settings.drain.as_secs(), "draining");
+            output.event("draining", json!({ "sessions": left, "seconds": settings.drain.as_secs() }));
+            output.note(&format!(
+                "draining: {left} sessions have {} s to end; a second signal ends them at once",
+                settings.drain.as_secs()
+            ));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(COUNT) => {}
+            signal = signals.next() => if signal != Signal::Reload { return },
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,476 @@
+//! `sterna relay` and `sterna credentials`: the set-up of an operator, from a file of few lines to the last session.
+
+mod program;
+mod wire;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use program::{Program, Scratch};
+use serde_json::{Value, json};
+use turn::ClientEvent;
+use wire::{Wire, login};
+
+const SECRET: &str = "b7c1e0b1b7a94bd29ab1";
+const NEW_SECRET: &str = "9f0c5a4e9fd94fe1a9c0";
+const TOKEN: &str = "a token of this test alone";
+
+/// A relay on free ports of this machine.
+struct Relay {
+    program: Program,
+    scratch: Scratch,
+    server: SocketAddr,
+    admin: Option<SocketAddr>,
+}
+
+impl Relay {
+    fn start(name: &str, more: &str) -> Self {
+        let scratch = Scratch::new(name);
+        write(&scratch, "secret", SECRET);
+        write(&scratch, "token", TOKEN);
+        let config = format!(
+            "stun = 0\nstun-tls = 0\nallow-peer = \"127.0.0.0/8\"\nhost = \"localhost\"\nadmin = 0\n\
+             secret-file = {:?}\ntoken-file = {:?}\n{more}",
+            scratch.text("secret"),
+            scratch.text("token"),
+        );
+        write(&scratch, "relay.toml", &config);
+        let program = Program::json(&["relay", "--config", &scratch.text("relay.toml")]);
+        let listening = program.event("listening");
+        let port = listening["stun"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+        let admin = listening["admin"].as_str().map(|url| url.trim_start_matches("http://").parse().unwrap());
+        Self { program, scratch, server: format!("127.0.0.1:{port}").parse().unwrap(), admin }
+    }
+
+    /// Username and password, made by the command.
+    fn credentials(&self) -> (String, String) {
+        let config = self.scratch.text("relay.toml");
+        login(
+            &Program::json(&["credentials", "--user", "alice", "--config", &config]).event("credentials")["iceServers"],
+        )
+    }
+
+    fn get(&self, path: &str, header: &str) -> (u16, String) {
+        get(self.admin.unwrap(), path, header)
+    }
+
+    /// Waits until a page says so.
+    fn until(&self, path: &str, mut done: impl FnMut(&(u16, String)) -> bool) -> (u16, String) {
+        let started = std::time::Instant::now();
+        loop {
+            let page = self.get(path, "");
+            if done(&page) {
+                return page;
+            }
+            assert!(started.elapsed().as_secs() < 20, "{page:?}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+fn write(scratch: &Scratch, name: &str, text: &str) {
+    std::fs::write(scratch.path(name), text).unwrap();
+}
+
+fn get(server: SocketAddr, path: &str, header: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(server).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+/// The value of a series.
+fn metric(page: &str, series: &str) -> f64 {
+    let line = page.lines().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series));
+    line.unwrap_or_else(|| panic!("no {series} in {page}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_file_of_few_lines_is_a_relay_and_its_counters_are_live() {
+    let relay = Relay::start("relay-few-lines", "");
+    let mut wire = Wire::new(relay.server, relay.credentials());
+    wire.allocated();
+    wire.echo("through the relay");
+    let (status, page) = relay.get("/metrics", "");
+    assert_eq!(status, 200);
+    assert_eq!(metric(&page, "sterna_relay_allocations"), 1.0);
+    assert!(metric(&page, "sterna_relay_bytes_total{direction=\"to_peers\"}") >= 17.0, "{page}");
+    assert!(metric(&page, "sterna_relay_bytes_total{direction=\"to_clients\"}") >= 17.0, "{page}");
+    assert_eq!((relay.get("/healthz", "").0, relay.get("/readyz", "").0), (200, 200));
+    wire.close();
+    relay.until("/metrics", |(_, page)| metric(page, "sterna_relay_allocations") == 0.0);
+    relay.program.signal("-TERM");
+    let (code, log) = relay.program.end();
+    assert_eq!(code, 0);
+    let ended = log.lines().find(|line| line.contains("relay session ended")).expect(&log);
+    assert!(ended.contains("alice") && ended.contains("Deleted"), "{ended}");
+}
+
+#[test]
+fn back_ends_with_the_token_get_credentials_that_work_and_others_get_none() {
+    let relay = Relay::start("relay-token", "");
+    for (header, expected) in [("", 401), ("Authorization: Bearer a token of another\r\n", 401)] {
+        assert_eq!(relay.get("/ice-servers", header).0, expected, "{header}");
+    }
+    let header = format!("Authorization: Bearer {TOKEN}\r\n");
+    assert_eq!(relay.get("/ice-servers?user=a:b", &header).0, 400);
+    let (status, body) = relay.get("/ice-servers?user=bob&lifetime=120", &header);
+    assert_eq!(status, 200);
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["lifetime"], 120);
+    assert_eq!(body["iceServers"][0]["urls"], json!([format!("stun:localhost:{}", relay.server.port())]));
+    let (user, password) = login(&body["iceServers"]);
+    assert!(user.ends_with(":bob"));
+    Wire::new(relay.server, (user, password)).allocated();
+}
+
+#[test]
+fn a_secret_is_replaced_while_sessions_go_on() {
+    let relay = Relay::start("relay-rotation", "");
+    let old = relay.credentials();
+    let mut wire = Wire::new(relay.server, old.clone());
+    wire.allocated();
+    // Both are good for as long as sessions of the old one may last; the new one makes credentials.
+    write(&relay.scratch, "secret", &format!("{NEW_SECRET}\n{SECRET}\n"));
+    relay.program.signal("-HUP");
+    let new = relay.credentials();
+    assert_ne!(old.1, new.1);
+    let admitted = |login: &(String, String)| match Wire::new(relay.server, login.clone()).event() {
+        ClientEvent::Allocated { .. } => true,
+        ClientEvent::Failed(_) => false,
+        other => panic!("{other:?}"),
+    };
+    let started = std::time::Instant::now();
+    while !admitted(&new) {
+        assert!(started.elapsed().as_secs() < 20, "the new secret is not taken");
+    }
+    assert!(admitted(&old));
+    wire.echo("still there");
+    // A mistake changes nothing.
+    write(&relay.scratch, "secret", "short\n");
+    relay.program.signal("-HUP");
+    write(&relay.scratch, "relay.toml", "nonsense = 1\n");
+    relay.program.signal("-HUP");
+    wire.echo("and now");
+    assert!(admitted(&new));
+    relay.program.signal("-INT");
+    let (code, log) = relay.program.end();
+    assert_eq!(code, 0);
+    assert!(log.contains("settings read again") && log.contains("all stays as it is"), "{log}");
+    assert!(!log.contains(SECRET) && !log.contains("short"), "no secret in the log");
+}
+
+#[test]
+fn sigterm_waits_for_sessions_and_sends_new_clients_elsewhere() {
+    let relay = Relay::start("relay-drain", "alternate-server = \"127.0.0.9:3479\"\ndrain = 30\n");
+    let login = relay.credentials();
+    let mut wire = Wire::new(relay.server, login.clone());
+    wire.allocated();
+    relay.program.signal("-TERM");
+    assert_eq!(relay.program.event("draining")["sessions"], 1);
+    assert_eq!((relay.get("/readyz", "").0, relay.get("/healthz", "").0), (503, 200));
+    match Wire::new(relay.server, login).event() {
+        ClientEvent::Redirected { server, .. } => assert_eq!(server, "127.0.0.9:3479".parse().unwrap()),
+        other => panic!("{other:?}"),
+    }
+    wire.echo("not in a hurry");
+    wire.close();
+    assert_eq!(relay.program.end().0, 0, "it ends when the last one has left");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let relay = Relay::start("relay-twice", "drain = 3600\n");
+    Wire::new(relay.server, relay.credentials()).allocated();
+    relay.program.signal("-TERM");
+    relay.program.event("draining");
+    relay.program.signal("-TERM");
+    let (code, log) = relay.program.end();
+    assert_eq!(code, 0);
+    assert!(log.lines().any(|line| line.contains("relay session ended") && line.contains("Closed")), "{log}");
+}
+
+#[test]
+fn logs_are_json_if_asked_for_and_tell_which_check_failed() {
+    let relay = Relay::start("relay-json-log", "log-format = \"json\"\n");
+    let mut wire = Wire::new(relay.server, relay.credentials());
+    wire.allocated();
+    wire.close();
+    relay.program.signal("-INT");
+    let (_, log) = relay.program.end();
+    let ended = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .find(|line| line["message"] == "relay session ended")
+        .expect("a line at the end of the session");
+    for key in ["user", "client", "relayed", "seconds", "bytes_to_peers", "bytes_to_client", "reason"] {
+        assert!(!ended[key].is_null(), "{key}: {ended}");
+    }
+}
+
+#[test]
+fn check_tells_what_clients_will_be_told_and_leaves_nothing_behind() {
+    let scratch = Scratch::new("relay-check");
+    write(&scratch, "secret", SECRET);
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let arguments = [
+        "relay",
+        "--check",
+        "--stun",
+        &free,
+        "--host",
+        "localhost",
+        "--secret-file",
+        &scratch.text("secret"),
+    ];
+    let checked = Program::json(&arguments);
+    let event = checked.event("checked");
+    assert_eq!(event["iceServers"][1]["urls"][0], format!("turn:localhost:{free}?transport=udp"));
+    assert_eq!(checked.end().0, 0);
+    assert!(Program::json(&arguments).event("checked")["listening"].as_array().unwrap().len() >= 2);
+}
+
+#[test]
+fn a_wrong_public_address_is_found_out() {
+    // A STUN server elsewhere, which sees us at another address than we say.
+    let elsewhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let probe = elsewhere.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut request = [0; 1500];
+        while let Ok((length, from)) = elsewhere.recv_from(&mut request) {
+            let Ok(message) = stun::Message::parse(&request[..length]) else { continue };
+            let mut answer = [0; 100];
+            let (class, method, id) = (stun::Class::Success, stun::Method::BINDING, message.transaction_id());
+            let mut writer = stun::MessageWriter::new(&mut answer, class, method, id);
+            writer.xor_address(stun::kind::XOR_MAPPED_ADDRESS, "198.51.100.9:1000".parse().unwrap());
+            let length = writer.finish().unwrap();
+            let _ = elsewhere.send_to(&answer[..length], from);
+        }
+    });
+    let scratch = Scratch::new("relay-public");
+    write(&scratch, "secret", SECRET);
+    let secret = scratch.text("secret");
+    let common = ["relay", "--stun", "0", "--secret-file", &secret, "--probe-server", &probe, "--public-ip"];
+    let (failed, exit) = Program::json(&[&common[..], &["198.51.100.7"]].concat()).failure();
+    let message = failed["message"].as_str().unwrap();
+    assert!(
+        exit == 3 && message.contains("198.51.100.7 is wrong") && message.contains("198.51.100.9"),
+        "{message}"
+    );
+    // The right one is taken, and found.
+    for right in ["198.51.100.9", "auto"] {
+        let checked = Program::json(&[&common[..], &[right, "--check"]].concat()).event("checked");
+        assert_eq!(checked["public"], json!([{ "ip": "198.51.100.9", "proof": "seen" }]));
+        assert!(checked["iceServers"][0]["urls"][0].as_str().unwrap().starts_with("stun:198.51.100.9:"));
+    }
+}
+
+#[test]
+fn a_new_certificate_is_taken_without_a_word() {
+    let scratch = Scratch::new("relay-certificate");
+    let make = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        write(&scratch, "k.pem", &made.signing_key.serialize_pem());
+        write(&scratch, "c.pem", &made.cert.pem());
+        made.cert.der().to_vec()
+    };
+    let first = make();
+    let tls = format!("{},{}", scratch.text("c.pem"), scratch.text("k.pem"));
+    let server = program::Server::with(&["--tls", &tls, "--host", "localhost"]);
+    let address: SocketAddr = server.url.trim_start_matches("https://").parse().unwrap();
+    assert_eq!(certificate(address), first);
+    let second = make();
+    server.program.signal("-HUP");
+    let started = std::time::Instant::now();
+    while certificate(address) != second {
+        assert!(started.elapsed().as_secs() < 20, "the new certificate is not taken");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // Without a signal as well.
+    let third = make();
+    while certificate(address) != third {
+        assert!(started.elapsed().as_secs() < 30, "the third certificate is not taken");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+/// What a server shows.
+fn certificate(server: SocketAddr) -> Vec<u8> {
+    #[derive(Debug)]
+    struct Anything;
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    impl ServerCertVerifier for Anything {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            rustls::crypto::aws_lc_rs::default_provider()
+                .signature_verification_algorithms
+                .supported_schemes()
+        }
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(std::sync::Arc::new(Anything))
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+    let mut stream = TcpStream::connect(server).unwrap();
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream).unwrap();
+    }
+    connection.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[test]
+fn each_misconfiguration_has_one_line_and_a_code() {
+    let scratch = Scratch::new("relay-misconfigured");
+    write(&scratch, "secret", SECRET);
+    write(&scratch, "weak", "changeme");
+    write(&scratch, "rubbish.pem", "rubbish");
+    write(&scratch, "typo.toml", "relay_port = \"50000-60000\"\n");
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let [secret, weak, rubbish, typo] =
+        ["secret", "weak", "rubbish.pem", "typo.toml"].map(|name| scratch.text(name));
+    let tls = format!("{rubbish},{rubbish}");
+    let missing = scratch.text("nowhere");
+    for (arguments, code, exit, words) in [
+        (&["--stun", &port][..], "server", 3, &[port.as_str(), "in use"][..]),
+        (&["--listen", "192.0.2.1"], "server", 3, &["192.0.2.1", "not an address of this machine"]),
+        (&["--secret-file", &weak], "usage", 2, &["weak", "openssl rand"]),
+        (&["--secret-file", &missing], "file", 7, &["nowhere", "does not exist"]),
+        (&["--tls", &tls], "file", 7, &["rubbish.pem"]),
+        (&["--relay-ports", "50000-50003"], "usage", 2, &["too small"]),
+        (&["--deny-peer", "10.0.0.0/33"], "usage", 2, &["10.0.0.0/33", "10.0.0.0/8"]),
+        (&["--config", &typo], "usage", 2, &["typo.toml", "`relay-ports`"]),
+        (&["--config", &missing], "file", 7, &["nowhere"]),
+        (&["--realm", "a\"b"], "usage", 2, &["realm"]),
+    ] {
+        // What is given is not given twice.
+        let mut line = vec!["relay"];
+        for usual in [["--stun", "0"], ["--secret-file", &secret]] {
+            if !arguments.contains(&usual[0]) {
+                line.extend(usual);
+            }
+        }
+        line.extend(arguments);
+        let (failed, ended) = Program::json(&line).failure();
+        let message = failed["message"].as_str().unwrap();
+        assert_eq!((failed["code"].as_str(), ended), (Some(code), exit), "{line:?}: {message}");
+        for word in words {
+            assert!(message.contains(word), "{line:?}: {message:?} does not say {word:?}");
+        }
+        assert!(!message.trim().contains('\n'), "one line: {message:?}");
+    }
+    let (failed, exit) = Program::json(&["relay", "--stun", "0"]).failure();
+    assert!(exit == 2 && failed["message"].as_str().unwrap().contains("--secret-file"), "{failed}");
+}
+
+#[test]
+fn the_environment_does_as_well_as_flags() {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let environment =
+        [("STERNA_SECRET", SECRET), ("STERNA_STUN", &port), ("STERNA_HOST", "turn.example.org")];
+    let made = Program::run(&["--json", "credentials"], &environment).event("credentials");
+    assert_eq!(made["iceServers"][0]["urls"][0], format!("stun:turn.example.org:{port}"));
+    let relay = Program::run(&["--json", "relay"], &environment);
+    assert_eq!(relay.event("listening")["stun"], format!("stun:turn.example.org:{port}"));
+}
+
+#[test]
+fn a_user_of_the_file_is_let_in() {
+    let scratch = Scratch::new("relay-users");
+    let mut hash = Program::json(&["credentials", "hash", "carol"]);
+    hash.say("correct horse battery\n");
+    drop(hash.input.take());
+    let line = hash.event("user")["line"].as_str().unwrap().to_owned();
+    write(&scratch, "users", &format!("# people\n{line}\n"));
+    let users = scratch.text("users");
+    let relay = Program::json(&["relay", "--stun", "0", "--users-file", &users]);
+    let stun = relay.event("listening")["stun"].as_str().unwrap().to_owned();
+    let server = stun.trim_start_matches("stun:").parse().unwrap();
+    Wire::new(server, ("carol".to_owned(), "correct horse battery".to_owned())).allocated();
+    match Wire::new(server, ("carol".to_owned(), "wrong".to_owned())).event() {
+        ClientEvent::Failed(error) => assert_eq!(error.code, Some(401)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_server_is_tested_over_every_transport_and_each_step_explained() {
+    let scratch = Scratch::new("relay-test");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    write(&scratch, "k.pem", &made.signing_key.serialize_pem());
+    write(&scratch, "c.pem", &made.cert.pem());
+    write(&scratch, "secret", SECRET);
+    let tls = format!("{},{}", scratch.text("c.pem"), scratch.text("k.pem"));
+    let (secret, ca) = (scratch.text("secret"), scratch.text("c.pem"));
+    let common = ["relay", "--stun", "0", "--stun-tls", "0", "--host", "localhost", "--secret-file", &secret];
+    let relay = Program::json(&[&common[..], &["--tls", &tls, "--allow-peer", "127.0.0.1"]].concat());
+    let urls = relay.event("listening")["turn"].as_array().unwrap().clone();
+    assert_eq!(urls.len(), 3);
+    let test = |url: &str, more: &[&str]| {
+        let program = Program::json(&[&["relay", "test", url, "--ca", &ca, "--packets", "5"], more].concat());
+        let trial = program.event("trial");
+        (trial, program.end().0)
+    };
+    for url in &urls {
+        let (trial, code) = test(url.as_str().unwrap(), &["--secret-file", &secret]);
+        assert_eq!((&trial["works"], code), (&json!(true), 0), "{trial}");
+        let steps: Vec<_> =
+            trial["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
+        assert_eq!(steps, ["connect", "allocate", "permit", "relay"], "{trial}");
+        assert_eq!(trial["returned"], 5, "{trial}");
+    }
+    let udp = urls[0].as_str().unwrap();
+    // A wrong password, and nobody at all.
+    let wrong = [("STERNA_TURN_PASSWORD", "wrong horse")];
+    let trial = Program::run(&["--json", "relay", "test", udp, "--user", "alice"], &wrong).event("trial");
+    assert_eq!((trial["failed"]["step"].as_str(), &trial["failed"]["code"]), (Some("allocate"), &json!(401)));
+    let (trial, code) = test("turn:127.0.0.1:1?transport=tcp", &["--secret-file", &secret]);
+    assert_eq!((trial["failed"]["step"].as_str(), code), (Some("connect"), 5), "{trial}");
+}
+
+#[test]
+fn a_file_of_coturns_is_translated() {
+    let scratch = Scratch::new("relay-import");
+    write(
+        &scratch,
+        "turnserver.conf",
+        "listening-port=3478\nuse-auth-secret\nstatic-auth-secret=b7c1e0b1b7a94bd29ab1\n",
+    );
+    let imported = Program::json(&["relay", "--import", &scratch.text("turnserver.conf")]).event("imported");
+    let settings = imported["settings"].as_str().unwrap();
+    assert!(settings.contains("stun = 3478") && settings.contains("secret = "), "{settings}");
+}

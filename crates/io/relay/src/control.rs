@@ -1,0 +1,116 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::Waker;
+use tokio::sync::{mpsc, oneshot};
+use turn::{Auth, ConfigError, Counters, PeerPolicy, Quotas};
+
+use crate::admission::Admission;
+use crate::handshakes::{Handshakes, HandshakesSoFar};
+
+/// Wishes that may wait; whoever has one more waits, too.
+const WISHES: usize = 16;
+
+/// Reaches a relay that runs: tells what it is doing, and changes what may change meanwhile. No packet is dropped for
+/// it.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    wishes: mpsc::Sender<Wish>,
+    /// Of the machine's thread.
+    waker: Arc<Waker>,
+    admission: Admission,
+    handshakes: Arc<Handshakes>,
+}
+
+/// What a relay may be told while it runs. Sessions that there are go on; requests from now on are held against it.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Who may use the server.
+    pub auth: Auth,
+    /// Which peers are reached.
+    pub policy: PeerPolicy,
+    /// How much each may take.
+    pub quotas: Quotas,
+}
+
+/// What a relay is doing at this moment, and did so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Allocations at this moment.
+    pub allocations: usize,
+    /// TCP and TLS connections at this moment.
+    pub connections: usize,
+    /// What the machine counted.
+    pub counters: Counters,
+    /// Datagrams lost because a buffer of the system was full.
+    pub lost: u64,
+    /// TLS handshakes.
+    pub handshakes: HandshakesSoFar,
+}
+
+/// What is wanted of the machine's thread.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// Tell what you are doing.
+    Tell(oneshot::Sender<Doings>),
+    /// Go by these rules.
+    Apply(Box<Rules>, oneshot::Sender<Result<(), ConfigError>>),
+    /// Make no new allocations; send who asks for one elsewhere, if there is an elsewhere.
+    Drain(Option<SocketAddr>),
+}
+
+/// What it has to tell.
+#[derive(Debug)]
+pub(crate) struct Doings {
+    pub(crate) allocations: usize,
+    pub(crate) counters: Counters,
+    pub(crate) lost: u64,
+}
+
+/// Where the machine's thread finds wishes.
+pub(crate) fn wishes() -> (mpsc::Sender<Wish>, mpsc::Receiver<Wish>) {
+    mpsc::channel(WISHES)
+}
+
+impl Handle {
+    pub(crate) fn new(
+        wishes: mpsc::Sender<Wish>,
+        waker: Arc<Waker>,
+        admission: Admission,
+        handshakes: Arc<Handshakes>,
+    ) -> Self {
+        Self { wishes, waker, admission, handshakes }
+    }
+
+    /// What it is doing. `None`: it has ended.
+    pub async fn status(&self) -> Option<Status> {
+        let (answer, told) = oneshot::channel();
+        self.wish(Wish::Tell(answer)).await;
+        let Doings { allocations, counters, lost } = told.await.ok()?;
+        let (connections, handshakes) = (self.admission.connections(), self.handshakes.so_far());
+        Some(Status { allocations, connections, counters, lost, handshakes })
+    }
+
+    /// Has it go by other rules from now on.
+    ///
+    /// # Errors
+    /// If nobody or everybody could use the server by them; then all stays as it is.
+    pub async fn apply(&self, rules: Rules) -> Result<(), ConfigError> {
+        let (answer, told) = oneshot::channel();
+        self.wish(Wish::Apply(Box::new(rules), answer)).await;
+        // Who has ended goes by no rules.
+        told.await.unwrap_or(Ok(()))
+    }
+
+    /// Has it make no new allocations: clients that ask for one are sent to `alternate`, or away. Those that there
+    /// are go on until their clients give them up.
+    pub async fn drain(&self, alternate: Option<SocketAddr>) {
+        self.wish(Wish::Drain(alternate)).await;
+    }
+
+    async fn wish(&self, wish: Wish) {
+        if self.wishes.send(wish).await.is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}

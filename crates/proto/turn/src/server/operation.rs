@@ -1,0 +1,60 @@
+//! What an operator changes while the server runs.
+
+use std::net::SocketAddr;
+
+use sansio::Outbox;
+use stun::credential::Authenticated;
+use stun::{Class, kind};
+
+use super::accounts::Accounts;
+use super::answer::Asker;
+use super::{Auth, ConfigError, PeerPolicy, Quotas, Server};
+
+/// What becomes of new clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// They are let in.
+    #[default]
+    Open,
+    /// They are sent to the other server, if there is one, and away otherwise.
+    Draining(Option<SocketAddr>),
+}
+
+impl Server {
+    /// Goes by other rules from now on. Allocations that there are go on; requests for them are held against the new
+    /// rules, so a secret that is to be replaced should stay beside the new one for as long as sessions last.
+    ///
+    /// # Errors
+    /// If nobody or everybody could use the server by them; then all stays as it is.
+    pub fn reconfigure(&mut self, auth: Auth, policy: PeerPolicy, quotas: Quotas) -> Result<(), ConfigError> {
+        let mut config = self.config.clone();
+        (config.auth, config.policy, config.quotas) = (auth, policy, quotas);
+        config.check()?;
+        self.accounts = Accounts::new(&config.realm, config.auth.clone());
+        self.config = config;
+        Ok(())
+    }
+
+    /// Makes no new allocations from now on. Clients that ask for one are sent to `alternate` (RFC 8489 §10), if it is
+    /// of their family, and otherwise told that there is no room; those that have one keep it.
+    pub fn drain(&mut self, alternate: Option<SocketAddr>) {
+        self.intake = Intake::Draining(alternate);
+    }
+
+    /// Sends a new client away. Only who has shown a password learns where to.
+    pub(super) fn send_away(
+        &mut self,
+        asker: Asker,
+        signer: &Authenticated,
+        alternate: Option<SocketAddr>,
+        out: &mut dyn Outbox,
+    ) {
+        // "The IP address family [of ALTERNATE-SERVER] MUST be identical to that of the source" (RFC 8489 §14.15).
+        let alternate = alternate.filter(|server| server.is_ipv4() == asker.client.remote.is_ipv4());
+        let Some(alternate) = alternate else { return self.refuse(asker, signer, 508, out) };
+        let sent = asker.answer(out, Class::Error, Some(signer), &|writer| {
+            writer.error(300).address(kind::ALTERNATE_SERVER, alternate);
+        });
+        self.count_answer(sent);
+    }
+}
