@@ -28,24 +28,34 @@ pub(crate) struct Chief {
     crew: Crew,
     /// The number of the next socket.
     next_socket: usize,
+    /// Whether the machine was told something since [`Chief::has_news`] was asked.
+    told: bool,
 }
 
 impl Chief {
     pub(crate) fn new(server: Server, crew: Crew, next_socket: usize) -> Self {
-        Self { server, out: Batches::new(OUT_BYTES), clients: HashMap::new(), crew, next_socket }
+        Self { server, out: Batches::new(OUT_BYTES), clients: HashMap::new(), crew, next_socket, told: true }
     }
 
-    /// When [`Chief::wake`] is due.
+    /// Whether the machine was told something since this was asked last, so that it may want something. What flows
+    /// carry is nothing new to it.
+    pub(crate) fn has_news(&mut self) -> bool {
+        std::mem::take(&mut self.told)
+    }
+
+    /// When [`Chief::wake`] is due. Changes only with news.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         self.server.poll_timeout()
     }
 
     pub(crate) fn wake(&mut self, now: Time) {
+        self.told = true;
         self.server.handle_timeout(now);
     }
 
     /// A stream has something.
     pub(crate) fn stream_has(&mut self, now: Time, event: StreamEvent, sockets: &mut Sockets) {
+        self.told = true;
         match event {
             StreamEvent::Opened { path, client } => {
                 debug!(%path, "connected");
@@ -181,6 +191,7 @@ impl Chief {
 
 impl Authority for Chief {
     fn decide(&mut self, now: Time, datagram: Datagram<'_>, passage: Option<Passage>) -> Option<Flow> {
+        self.told = true;
         self.server.handle_datagram(now, datagram, &mut self.out);
         self.server.flow(now, passage?)
     }

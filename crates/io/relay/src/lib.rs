@@ -47,6 +47,7 @@ mod control;
 mod crew;
 mod egress;
 mod error;
+mod files;
 mod flows;
 mod handshakes;
 mod journal;

@@ -2,7 +2,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
-use sansio::Rng;
+use sansio::{Rng, Time};
 use tokio::sync::mpsc;
 use turn::Server;
 use udp::BareSocket;
@@ -56,31 +56,34 @@ impl Shard {
 
     /// Serves until `stop` says so; then ends all allocations and lets the streams go.
     pub(crate) fn run(mut self, stop: &AtomicBool) {
+        let mut due = self.chief.poll_timeout();
         // What the streams and the aides left over wakes nobody a second time.
         let mut left = false;
         while !stop.load(Ordering::Acquire) {
-            let until = if left { Some(self.clock.now()) } else { self.chief.poll_timeout() };
+            let until = if left { Some(self.clock.now()) } else { due };
             self.pulse.wait(until, &mut self.carrier.sockets);
             let now = self.clock.now();
-            if self.chief.poll_timeout().is_some_and(|at| at <= now) {
+            if due.is_some_and(|at| at <= now) {
                 self.chief.wake(now);
                 self.carrier.forget_stale(&mut self.chief);
             }
             for _ in 0..self.carrier.sockets.pending() {
                 if let Some(role) = self.carrier.receive() {
-                    self.carrier.pass_on(self.clock.now(), role, &mut self.chief);
+                    self.carrier.pass_on(now, role, &mut self.chief);
                 }
             }
-            self.chief.settle(now, 0, &mut self.carrier.sockets);
-            left = self.read();
-            self.carrier.forget_stale(&mut self.chief);
+            left = self.read(now);
+            if self.chief.has_news() {
+                self.chief.settle(now, 0, &mut self.carrier.sockets);
+                self.carrier.forget_stale(&mut self.chief);
+                due = self.chief.poll_timeout();
+            }
         }
         self.chief.close(self.clock.now(), &mut self.carrier.sockets);
     }
 
     /// Reads what streams and aides have sent. Returns whether there may be more.
-    fn read(&mut self) -> bool {
-        let now = self.clock.now();
+    fn read(&mut self, now: Time) -> bool {
         let sockets = &mut self.carrier.sockets;
         let mut events = 0;
         while events < AT_ONCE
