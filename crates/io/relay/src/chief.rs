@@ -177,8 +177,9 @@ impl Chief {
             journal::record(&event);
             let (client, allocated) = match &event {
                 ServerEvent::AllocationCreated { client, .. } => (client, true),
+                ServerEvent::AllocationMoved { to, .. } => (to, true),
                 ServerEvent::AllocationEnded { client, .. } => (client, false),
-                ServerEvent::PeerDenied { .. } => continue,
+                ServerEvent::LoginRefused { .. } | ServerEvent::PeerDenied { .. } => continue,
             };
             if client.transport != Transport::Udp
                 && let Some(client) = self.clients.get(client)

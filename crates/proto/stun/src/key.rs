@@ -2,7 +2,7 @@ use std::fmt;
 
 use crypto::{HmacSha1Key, HmacSha256Key};
 
-use crate::PasswordAlgorithm;
+use crate::{PasswordAlgorithm, PasswordHash};
 
 /// What signs and checks messages. Its HMAC states are computed once, so keep it rather than the password.
 ///
@@ -22,14 +22,7 @@ impl Key {
 
     /// The key of a long-term credential: a hash of username, realm and password (RFC 8489 §9.2.2, §18.5.1).
     pub fn long_term(algorithm: PasswordAlgorithm, username: &str, realm: &str, password: &str) -> Self {
-        let username = bare(username);
-        let realm = bare(realm);
-        let password = password.trim_end_matches('\0');
-        let parts: &[&[u8]] = &[username.as_bytes(), b":", realm.as_bytes(), b":", password.as_bytes()];
-        match algorithm {
-            PasswordAlgorithm::Md5 => Self::from_bytes(&crypto::md5(parts)),
-            PasswordAlgorithm::Sha256 => Self::from_bytes(&crypto::sha256(parts)),
-        }
+        PasswordHash::new(algorithm, username, realm, password).key()
     }
 
     /// A key that is stored as such, like the H(A1) of SIP's user databases (RFC 8489 §9.2.2).
@@ -63,7 +56,7 @@ pub fn user_hash(username: &str, realm: &str) -> [u8; 32] {
 }
 
 /// Without quotes around it and zeros after it (RFC 8489 §9.2.2).
-fn bare(text: &str) -> &str {
+pub(crate) fn bare(text: &str) -> &str {
     let text = text.trim_end_matches('\0');
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }

@@ -1,8 +1,8 @@
 //! A server that tells everybody their address: the basic STUN server of RFC 8489 §12.
 //!
-//! It keeps no state, asks for no credentials (RFC 8489 §12), and cannot be turned into a weapon: it answers
-//! well-formed requests only, with one datagram each, hardly larger than the request (see
-//! [`MAX_ANSWER_BYTES`]).
+//! It keeps no state about anybody, asks for no credentials (RFC 8489 §12), and cannot be turned into a weapon: it
+//! answers well-formed requests only, with one datagram each, of at most [`AMPLIFICATION`] times the request's bytes
+//! and mostly hardly more than those, and over UDP one source gets no more than its share of them ([`Throttle`]).
 //!
 //! With two addresses and two ports ([`Config::alternate`]) it also helps clients to find out how their NAT behaves
 //! (RFC 5780): see [`Alternate`] for what that costs, and [`discovery`](crate::discovery) for the client.
@@ -25,15 +25,27 @@
 mod alternate;
 mod classic;
 mod partner;
+mod throttle;
 
 use std::convert::Infallible;
 
-use sansio::{Datagram, Machine, Outbox, Path, Seed, Time};
+use sansio::{Datagram, Machine, Outbox, Path, Rng, Seed, Time};
 
 use crate::{Class, Message, MessageWriter, Method, WriteError, kind};
 
 pub use alternate::{Alternate, AlternateError};
+pub use classic::is_classic_request;
 pub use partner::{Partner, PartnerSecret};
+pub use throttle::Throttle;
+
+/// Whoever has not shown that he receives what is sent to his address gets no answer that has more than so many times
+/// the bytes of his question: his question may carry somebody else's address.
+pub const AMPLIFICATION: usize = 4;
+
+/// Unauthenticated answers that one source gets in a second unless told otherwise.
+const ANSWERS_PER_SECOND: u32 = 100;
+/// Bytes of a FINGERPRINT attribute.
+const FINGERPRINT_BYTES: usize = 8;
 
 /// The longest SOFTWARE that is sent.
 const MAX_SOFTWARE_BYTES: usize = 64;
@@ -42,11 +54,11 @@ const MAX_SOFTWARE_BYTES: usize = 64;
 /// is set.
 ///
 /// Without SOFTWARE an answer has at most 24 bytes more than its request over IPv6 and 12 over IPv4;
-/// FINGERPRINT is added only to answers of requests that carry it.
+/// FINGERPRINT is added only to answers of requests that carry it, SOFTWARE only where [`AMPLIFICATION`] leaves room.
 pub const MAX_ANSWER_BYTES: usize = 20 + 28 + 8 + 4 + MAX_SOFTWARE_BYTES;
 
 /// What a server can be told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// What to call ourselves, cut after 64 bytes. Off by default: it makes every answer longer, and helps
     /// those who look for old versions.
@@ -55,15 +67,41 @@ pub struct Config {
     pub alternate: Option<Alternate>,
     /// Where the second address of [`Config::alternate`] is another machine's: what the two share, and a seed of this one.
     pub partner: Option<(PartnerSecret, Seed)>,
+    /// Answers that one source over UDP gets in a second: see [`Throttle`].
+    pub answers_per_second: u32,
+    /// Secret: with it nobody outside knows which sources share a limit.
+    pub seed: Seed,
+}
+
+impl Config {
+    /// The usual settings.
+    pub fn new(seed: Seed) -> Self {
+        Self { software: None, alternate: None, partner: None, answers_per_second: ANSWERS_PER_SECOND, seed }
+    }
+}
+
+impl Default for Config {
+    /// The usual settings with a seed that everybody knows: for tests.
+    fn default() -> Self {
+        Self::new(Seed::from(0))
+    }
 }
 
 /// The machine. One may serve any number of sockets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Server {
     software: Option<String>,
     alternate: Option<Alternate>,
     partner: Option<Partner>,
+    throttle: Throttle,
     counters: Counters,
+}
+
+impl Default for Server {
+    /// With [`Config::default`]: for tests.
+    fn default() -> Self {
+        Self::new(Config::default())
+    }
 }
 
 /// What became of the datagrams.
@@ -83,6 +121,8 @@ pub struct Counters {
     pub other_methods: u64,
     /// Dropped: there was no room for the answer.
     pub no_room: u64,
+    /// Dropped: the source had had its share of answers.
+    pub throttled: u64,
 }
 
 impl Server {
@@ -95,7 +135,8 @@ impl Server {
         });
         let partner = config.alternate.zip(config.partner);
         let partner = partner.map(|(alternate, (secret, seed))| Partner::new(alternate, secret, seed));
-        Self { software, alternate: config.alternate, partner, counters: Counters::default() }
+        let throttle = Throttle::new(config.answers_per_second, &mut Rng::new(config.seed));
+        Self { software, alternate: config.alternate, partner, throttle, counters: Counters::default() }
     }
 
     /// What became of the datagrams so far.
@@ -108,6 +149,9 @@ impl Server {
     pub fn handle_message(&mut self, now: Time, message: &Message<'_>, from: Path, out: &mut dyn Outbox) {
         let counter = match (message.class(), message.method()) {
             _ if message.has_fingerprint() && !message.check_fingerprint() => &mut self.counters.malformed,
+            (Class::Request, Method::BINDING) if !self.throttle.allows_answer(now, from) => {
+                &mut self.counters.throttled
+            }
             (Class::Request, Method::BINDING) => {
                 let software = self.software.as_deref();
                 let (sent, refused) = match (&self.alternate, &mut self.partner) {
@@ -157,16 +201,32 @@ pub fn answer_binding(
 ) -> Result<usize, WriteError> {
     let unknown = request.unknown_comprehension_required(&[]);
     let class = if unknown.is_empty() { Class::Success } else { Class::Error };
-    let mut writer = MessageWriter::answer(buffer, class, request);
+    let mut writer = MessageWriter::answer(bounded(buffer, request.bytes()), class, request);
     if unknown.is_empty() {
         writer.xor_address(kind::XOR_MAPPED_ADDRESS, from.remote);
     } else {
         writer.error_code(420, "").unknown_attributes(&unknown);
     }
+    finish(writer, software, request.has_fingerprint())
+}
+
+/// As much of `buffer` as the answer to a stranger's `request` may take.
+pub fn bounded<'b>(buffer: &'b mut [u8], request: &[u8]) -> &'b mut [u8] {
+    let most = buffer.len().min(AMPLIFICATION * request.len());
+    &mut buffer[..most]
+}
+
+/// What every answer ends with.
+fn finish(
+    mut writer: MessageWriter<'_>,
+    software: Option<&str>,
+    fingerprint: bool,
+) -> Result<usize, WriteError> {
+    let reserve = if fingerprint { FINGERPRINT_BYTES } else { 0 };
     if let Some(software) = software {
-        writer.string(kind::SOFTWARE, software);
+        writer.if_it_fits(reserve, |writer| _ = writer.string(kind::SOFTWARE, software));
     }
-    if request.has_fingerprint() {
+    if fingerprint {
         writer.fingerprint();
     }
     writer.finish()
@@ -177,21 +237,25 @@ impl Machine for Server {
     type Event = Infallible;
 
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
-        match Message::parse(datagram.payload) {
-            Ok(message) => self.handle_message(now, &message, datagram.from, out),
-            Err(_) => {
-                let Datagram { from, payload } = datagram;
-                let sent = match (&self.alternate, &mut self.partner) {
-                    (_, Some(partner)) => partner.answer_classic(now, payload, from, out),
-                    (alternate, None) => alternate.and_then(|it| it.answer_classic(payload, from, out)),
-                };
-                match sent {
-                    Some(true) => self.counters.answered += 1,
-                    Some(false) => self.counters.no_room += 1,
-                    None => self.counters.malformed += 1,
-                }
+        let Datagram { from, payload } = datagram;
+        let Ok(message) = Message::parse(payload) else {
+            if self.alternate.is_none() || !is_classic_request(payload) {
+                return self.counters.malformed += 1;
             }
-        }
+            if !self.throttle.allows_answer(now, from) {
+                return self.counters.throttled += 1;
+            }
+            let sent = match (&self.alternate, &mut self.partner) {
+                (_, Some(partner)) => partner.answer_classic(now, payload, from, out),
+                (alternate, None) => alternate.and_then(|it| it.answer_classic(payload, from, out)),
+            };
+            return match sent {
+                Some(true) => self.counters.answered += 1,
+                Some(false) => self.counters.no_room += 1,
+                None => self.counters.malformed += 1,
+            };
+        };
+        self.handle_message(now, &message, from, out);
     }
 
     fn handle_timeout(&mut self, _: Time) {}

@@ -47,6 +47,16 @@ impl<'b> MessageWriter<'b> {
         Self::new(buffer, class, request.method(), request.transaction_id())
     }
 
+    /// Writes attributes that the message can do without: if they leave fewer than `reserve` bytes, they are left out.
+    pub fn if_it_fits(&mut self, reserve: usize, write: impl FnOnce(&mut Self)) -> &mut Self {
+        let (used, failed) = (self.used, self.failed);
+        write(self);
+        if self.failed || self.buffer.len() - self.used < reserve {
+            (self.used, self.failed) = (used, failed);
+        }
+        self
+    }
+
     /// Writes an attribute.
     pub fn raw(&mut self, kind: AttributeKind, value: &[u8]) -> &mut Self {
         if let Some(space) = self.attribute(kind, value.len()) {

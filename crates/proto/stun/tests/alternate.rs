@@ -97,6 +97,27 @@ fn response_port_goes_to_the_same_address_and_to_no_service() {
 }
 
 #[test]
+fn over_ipv6_an_answer_stays_within_four_times_its_request_too() {
+    let alternate = Alternate::new(at("[2001:db8::1]:3478"), at("[2001:db8::2]:3479")).unwrap();
+    let from = Path::udp(at("[2001:db8::1]:3478"), at("[2001:db8::7]:4000"));
+    for software in [None, Some("a name".to_owned())] {
+        let mut server = Server::new(Config { alternate: Some(alternate), software, ..Config::default() });
+        let bare = request(&|_| {});
+        let (_, bytes) = ask(&mut server, from, bare.clone());
+        assert!(bytes.len() <= 4 * bare.len(), "{}", bytes.len());
+        let answer = Message::parse(&bytes).unwrap();
+        assert_eq!(answer.xor_mapped_address(), Some(from.remote));
+        assert_eq!(answer.other_address(), Some(at("[2001:db8::2]:3479")));
+        // Who asks in more words gets all of it.
+        let (_, bytes) =
+            ask(&mut server, from, request(&|writer| _ = writer.string(kind::SOFTWARE, "sterna 1.0")));
+        let answer = Message::parse(&bytes).unwrap();
+        assert_eq!(answer.response_origin(), Some(from.local));
+        assert_eq!(answer.mapped_address(), Some(from.remote));
+    }
+}
+
+#[test]
 fn padding_and_response_port_do_not_go_together() {
     let from = Path::udp(at("192.0.2.1:3478"), at(CLIENT));
     let bytes = request(&|writer| _ = writer.response_port(50_000).padding(64));
@@ -220,8 +241,7 @@ fn hostile_bytes_get_one_answer_of_bounded_size_and_only_to_where_they_claim_to_
         .iter()
         .flat_map(|local| (1..6).map(|port| Path::udp(*local, ([198, 51, 100, 7], port).into())))
         .collect();
-    // Three addresses more than a plain answer has: 68 bytes over IPv4 in answer to 20. On the wire, with the headers
-    // that both have, that is twice the size.
+    // Three addresses more than a plain answer has: 68 bytes over IPv4 in answer to 20.
     let limits = Limits { datagrams: 1, amplification: 3.41, allowance: 0 };
     let answers =
         Hostile::new(5).with_samples(samples).assault(&mut server(), Time::ZERO, &paths, 20_000, limits);

@@ -119,6 +119,33 @@ fn without_room_the_answer_is_left_out() {
     assert_eq!(server.counters(), Counters { no_room: 1, ..Counters::default() });
 }
 
+#[test]
+fn a_source_gets_no_more_than_its_share() {
+    let mut server = Server::new(Config { answers_per_second: 10, ..Config::default() });
+    let request = message(Class::Request, Method::BINDING, |_| {});
+    let answered = (0..1000).filter(|_| !ask(&mut server, &request).is_empty()).count();
+    assert_eq!(answered, 40, "four seconds' worth at once");
+    assert_eq!(server.counters(), Counters { answered: 40, throttled: 960, ..Counters::default() });
+    // Who can be answered on a stream is where he says he is.
+    let from = path(Transport::Tcp).reversed();
+    let mut out = Batches::new(1 << 16);
+    server.handle_datagram(Time::ZERO, Datagram { from, payload: &mut request.clone() }, &mut out);
+    assert!(!out.is_empty());
+}
+
+#[test]
+fn software_is_left_out_where_it_would_make_an_answer_too_long() {
+    let mut server = Server::new(Config { software: Some("x".repeat(64)), ..Config::default() });
+    let bare = &ask(&mut server, &message(Class::Request, Method::BINDING, |_| {}))[0];
+    assert_eq!(Message::parse(bare).unwrap().software(), None);
+    let request = message(Class::Request, Method::BINDING, |writer| {
+        writer.string(kind::SOFTWARE, "somebody").fingerprint();
+    });
+    let answer = &ask(&mut server, &request)[0];
+    let answer = Message::parse(answer).unwrap();
+    assert!(answer.software().is_some() && answer.check_fingerprint());
+}
+
 proptest! {
     /// Amplification: at most one answer, of bounded size, and hardly larger than what was asked.
     #[test]
@@ -144,6 +171,7 @@ proptest! {
         for answer in answers {
             prop_assert!(Message::parse(&answer).is_ok());
             prop_assert!(answer.len() <= MAX_ANSWER_BYTES);
+            prop_assert!(answer.len() <= 4 * request.len());
             prop_assert!(!plain || answer.len() <= request.len() + 24);
         }
     }

@@ -30,5 +30,6 @@ pub use error::{Stage, TurnError};
 pub use indication::parse_send;
 pub use server::{
     AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Drop, EndReason, Flow, Framing,
-    Passage, PeerPolicy, Quotas, RelayAddress, Server, ServerConfig, ServerEvent, User,
+    LoginFailure, OtherServer, Passage, PeerPolicy, Quotas, RelayAddress, Server, ServerConfig, ServerEvent,
+    User,
 };

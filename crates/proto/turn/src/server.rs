@@ -8,6 +8,8 @@ mod config;
 mod counters;
 mod event;
 mod flow;
+mod login;
+mod mobility;
 mod operation;
 mod permission;
 mod policy;
@@ -15,19 +17,20 @@ mod ports;
 mod quota;
 mod relaying;
 mod request;
-mod throttle;
+mod reservation;
+mod wish;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Ticket, Time, Timers, Transport};
 use stun::credential::{Authenticator, AuthenticatorConfig};
-use stun::server::Partner;
+use stun::server::{AMPLIFICATION, Partner, Throttle};
 use stun::{Class, Message, Method, Packet};
 
 pub use allocation::AllocationId;
 pub use cidr::{Cidr, CidrError};
-pub use config::{Auth, ConfigError, RelayAddress, ServerConfig, User};
-pub use counters::{Counters, Drop};
+pub use config::{Auth, ConfigError, OtherServer, RelayAddress, ServerConfig, User};
+pub use counters::{Counters, Drop, LoginFailure};
 pub use event::{EndReason, ServerEvent};
 pub use flow::{Flow, Framing, Passage};
 pub use policy::{Denial, PeerPolicy};
@@ -36,17 +39,33 @@ pub use quota::Quotas;
 use accounts::Accounts;
 use allocate::{Pending, Reply};
 use allocation::Allocations;
+use mobility::Tickets;
 use operation::Intake;
 use ports::Ports;
 use quota::Usage;
-use throttle::Throttle;
+use reservation::{Reservation, Reservations, Token};
+
+use crate::attribute::Family;
 
 /// Events that the owner has not fetched; more are not told.
 const MAX_EVENTS: usize = 10_000;
 
+/// Bytes of the smallest Allocate request that is in order: a header and REQUESTED-TRANSPORT. The challenge must be small
+/// enough to answer it, whoever may really have sent it.
+const SMALLEST_ALLOCATE: usize = 20 + 8;
+
 /// Something has no room for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Full;
+
+/// What a timer is set for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// A relayed address of this allocation ends.
+    Allocation(AllocationId),
+    /// A reserved port that nobody came for is free again.
+    Reservation(Token),
+}
 
 /// A TURN server, which is a STUN server too.
 ///
@@ -74,7 +93,9 @@ pub struct Server {
     pending: BTreeMap<Ticket, Pending>,
     pending_by_client: BTreeMap<Path, Ticket>,
     next_ticket: u64,
-    timers: Timers<AllocationId>,
+    reservations: Reservations,
+    tickets: Tickets,
+    timers: Timers<Due>,
     sockets: VecDeque<SocketOp>,
     replies: VecDeque<Reply>,
     events: VecDeque<ServerEvent>,
@@ -99,6 +120,9 @@ impl Server {
             anonymous: false,
             seed: rng.fork(),
         });
+        if authenticator.challenge_bytes() > AMPLIFICATION * SMALLEST_ALLOCATE {
+            return Err(ConfigError::Realm(config.realm));
+        }
         Ok(Self {
             authenticator,
             accounts: Accounts::new(&config.realm, config.auth.clone()),
@@ -113,6 +137,8 @@ impl Server {
             pending: BTreeMap::new(),
             pending_by_client: BTreeMap::new(),
             next_ticket: 0,
+            reservations: Reservations::default(),
+            tickets: Tickets::new(&mut rng),
             timers: Timers::default(),
             sockets: VecDeque::new(),
             replies: VecDeque::new(),
@@ -128,6 +154,20 @@ impl Server {
     /// How many allocations there are.
     pub fn allocations(&self) -> usize {
         self.allocations.len()
+    }
+
+    /// Whether it keeps nothing for anybody: no allocation and none that is being made, no port, no timer, nothing to say.
+    pub fn is_idle(&self) -> bool {
+        self.allocations.is_empty()
+            && self.pending.is_empty()
+            && self.pending_by_client.is_empty()
+            && self.reservations.len() == 0
+            && self.ports.iter().all(Ports::all_free)
+            && self.usage.is_empty()
+            && self.timers.next().is_none()
+            && self.sockets.is_empty()
+            && self.replies.is_empty()
+            && self.stale.is_empty()
     }
 
     /// What it did so far.
@@ -163,25 +203,55 @@ impl Server {
         }
     }
 
-    /// Takes a relayed address back, with all that hangs on it.
+    /// Takes an allocation back, with all that hangs on it.
     fn end(&mut self, now: Time, id: AllocationId, reason: EndReason) {
         self.unsettle(id);
         let Some(allocation) = self.allocations.remove(id) else { return };
-        self.timers.stop(id);
+        self.timers.stop(Due::Allocation(id));
         self.usage.release(&allocation.username, allocation.client.remote.ip());
-        self.ports[allocation.relay].release(allocation.local.port());
-        self.sockets.push_back(SocketOp::Unbind { local: allocation.local });
+        for seat in allocation.seats.iter() {
+            self.free(seat);
+        }
         self.tell(ServerEvent::AllocationEnded {
             id,
             username: allocation.username,
             client: allocation.client,
-            relayed: allocation.relayed,
+            relayed: allocation.seats.iter().map(|seat| seat.relayed).collect(),
             duration: now.since(allocation.created),
             peers: allocation.permissions.installed(),
             bytes_to_peers: allocation.bytes_to_peers,
             bytes_to_client: allocation.bytes_to_client,
             reason,
         });
+    }
+
+    /// Takes one relayed address back, and with the last one the allocation.
+    fn end_seat(&mut self, now: Time, id: AllocationId, family: Family, reason: EndReason) {
+        let Some(allocation) = self.allocations.by_id(id) else { return };
+        if allocation.seats.iter().all(|seat| Family::of(seat.relayed.ip()) == family) {
+            return self.end(now, id, reason);
+        }
+        if let Some(seat) = self.allocations.remove_seat(id, family) {
+            self.free(&seat);
+        }
+        self.unsettle(id);
+        self.arm(id);
+    }
+
+    /// Sets the timer of an allocation to the first of its relayed addresses that is due.
+    fn arm(&mut self, id: AllocationId) {
+        if let Some(expiry) = self.allocations.by_id(id).and_then(|allocation| allocation.seats.next_expiry())
+        {
+            self.timers.set(Due::Allocation(id), expiry);
+        }
+    }
+
+    /// The relayed addresses of an allocation that are due end.
+    fn expire(&mut self, now: Time, id: AllocationId) {
+        let Some(allocation) = self.allocations.by_id(id) else { return };
+        let due = allocation.seats.iter().filter(|seat| seat.expiry <= now);
+        let due: Vec<Family> = due.map(|seat| Family::of(seat.relayed.ip())).collect();
+        due.into_iter().for_each(|family| self.end_seat(now, id, family, EndReason::Expired));
     }
 
     fn tell(&mut self, event: ServerEvent) {
@@ -222,8 +292,15 @@ impl Machine for Server {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        while let Some(id) = self.timers.expired(now) {
-            self.end(now, id, EndReason::Expired);
+        while let Some(due) = self.timers.expired(now) {
+            match due {
+                Due::Allocation(id) => self.expire(now, id),
+                Due::Reservation(token) => {
+                    if let Some(Reservation { relay, port }) = self.reservations.take(token) {
+                        self.ports[relay].release(port);
+                    }
+                }
+            }
         }
     }
 
@@ -246,13 +323,8 @@ impl Machine for Server {
     fn handle_socket(&mut self, now: Time, reply: SocketReply) {
         match reply {
             SocketReply::Bound { ticket, local } => self.bound(now, ticket, local),
-            SocketReply::Failed { ticket, .. } => self.bind_failed(ticket),
-            SocketReply::Disconnected { path, .. } => {
-                self.abandon(path);
-                if let Some((id, _)) = self.allocations.by_client(path) {
-                    self.end(now, id, EndReason::Disconnected);
-                }
-            }
+            SocketReply::Failed { ticket, .. } => self.bind_failed(now, ticket),
+            SocketReply::Disconnected { path, .. } => self.disconnected(now, path),
             SocketReply::Connected { .. } | SocketReply::Resolved { .. } => {}
         }
     }

@@ -7,36 +7,67 @@ use sterna_turn::{Drop, Quotas};
 use stun::{Class, MessageWriter, Method, TransactionId};
 use world::{Raw, World, address, allocate, client_path, credentials, send_indication};
 
-/// UDP and IPv4 headers, which every datagram pays.
-const HEADERS: usize = 28;
+const METHODS: [Method; 5] =
+    [Method::BINDING, Method::ALLOCATE, Method::REFRESH, Method::CREATE_PERMISSION, Method::CHANNEL_BIND];
 
 #[test]
-fn no_answer_to_a_stranger_is_more_than_thrice_its_question() {
-    let mut config = world::server_config();
-    // As long as a domain name reasonably gets.
-    config.realm = "turn.example-of-a-long-name.org".to_owned();
-    let mut world = World::with(config);
-    let mut raw = Raw::new(client_path(1000), credentials("alice"));
-    let mut measured = Vec::new();
-    for method in
-        [Method::BINDING, Method::ALLOCATE, Method::REFRESH, Method::CREATE_PERMISSION, Method::CHANNEL_BIND]
-    {
-        // The smallest request there is.
-        let request = raw.write(method, &|_| {});
-        let answer = world.ask(raw.path, &request).unwrap();
-        let ratio = (answer.len() + HEADERS) as f64 / (request.len() + HEADERS) as f64;
-        measured.push((method, answer.len(), ratio));
+fn no_answer_to_a_stranger_is_more_than_four_times_its_question() {
+    for realm in ["x", "example.org", "turn-of-a-long-name.north.example.org.eu"] {
+        let mut config = world::server_config();
+        config.realm = realm.to_owned();
+        config.quotas.unauthenticated_per_second = 1000;
+        let mut world = World::with(config);
+        let path = client_path(1000);
+        // From the smallest request there is, in all lengths, with and without FINGERPRINT.
+        for method in METHODS {
+            for padding in 0..40 {
+                for fingerprint in [false, true] {
+                    let request = write_with(Class::Request, method, &|writer| {
+                        if padding > 0 {
+                            writer.raw(stun::kind::SOFTWARE, &vec![b'x'; padding - 1]);
+                        }
+                        if fingerprint {
+                            writer.fingerprint();
+                        }
+                    });
+                    let answer = world.ask(path, &request).unwrap();
+                    let (asked, answered) = (request.len(), answer.len());
+                    assert!(answered <= 4 * asked, "{method} in realm {realm}: {answered} bytes for {asked}");
+                }
+            }
+        }
     }
-    // An authentic-looking request that is not one is larger than its answer.
-    let request = raw.write(Method::ALLOCATE, &allocate);
-    let challenge = world.ask(raw.path, &request).unwrap();
-    raw.learn(&request, &challenge);
+}
+
+#[test]
+fn the_smallest_allocate_request_is_challenged_and_a_smaller_one_is_malformed() {
+    let mut config = world::server_config();
+    config.realm = "turn-of-a-long-name.north.example.org.eu".to_owned();
+    let mut world = World::with(config);
+    let path = client_path(1000);
+    let smallest = write_with(Class::Request, Method::ALLOCATE, &allocate);
+    assert_eq!(smallest.len(), 28);
+    let challenge = world.ask(path, &smallest).unwrap();
+    assert_eq!((challenge.len(), world::outcome(&challenge)), (4 * 28, Err(401)));
+    let refusal = world.ask(path, &write(Class::Request, Method::ALLOCATE)).unwrap();
+    assert_eq!((refusal.len(), world::outcome(&refusal)), (28, Err(400)));
+}
+
+#[test]
+fn a_realm_that_makes_challenges_too_large_stops_the_start() {
+    let mut config = world::server_config();
+    config.realm = "x".repeat(41);
+    assert!(matches!(sterna_turn::Server::new(config).err(), Some(sterna_turn::ConfigError::Realm(_))));
+}
+
+#[test]
+fn a_refused_signature_is_answered_with_less_than_it() {
+    let mut world = World::new();
+    let mut raw = Raw::challenged(&mut world, client_path(1000), credentials("alice"));
     let mut forged = raw.write(Method::ALLOCATE, &allocate);
     *forged.last_mut().unwrap() ^= 1;
     let answer = world.ask(raw.path, &forged).unwrap();
     assert!(answer.len() < forged.len());
-    println!("{measured:?}");
-    assert!(measured.iter().all(|(_, _, ratio)| *ratio <= 3.0), "{measured:?}");
 }
 
 #[test]
@@ -45,8 +76,8 @@ fn a_challenge_says_no_more_than_it_must() {
     let mut raw = Raw::new(client_path(1000), credentials("alice"));
     let request = raw.write(Method::ALLOCATE, &allocate);
     let answer = world.ask(raw.path, &request).unwrap();
-    // Header, ERROR-CODE without a phrase, REALM (11), NONCE (33), PASSWORD-ALGORITHMS (two).
-    assert_eq!(answer.len(), 20 + 8 + 16 + 40 + 12);
+    // Header, ERROR-CODE without a phrase, REALM (11), NONCE (24), PASSWORD-ALGORITHMS (two).
+    assert_eq!(answer.len(), 20 + 8 + 16 + 28 + 12);
 }
 
 #[test]

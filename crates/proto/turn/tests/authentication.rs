@@ -4,10 +4,10 @@ mod world;
 
 use std::time::Duration;
 
-use sterna_turn::{Auth, ClientEvent, Credentials, EndReason, ServerEvent, Stage};
+use sterna_turn::{Auth, ClientEvent, Credentials, EndReason, LoginFailure, ServerEvent, Stage, User};
 use stun::credential::{Features, SharedSecret};
 use stun::{Class, Message, MessageWriter, Method, PasswordAlgorithm, TransactionId, kind};
-use world::{REALM, Raw, START, World, address, allocate, client_path, credentials, outcome};
+use world::{REALM, Raw, SECRET, START, World, address, allocate, client_path, credentials, outcome};
 
 const PEER: &str = "203.0.113.9:4000";
 
@@ -107,7 +107,58 @@ fn wrong_passwords_and_unknown_users_are_told_the_same() {
     let unknown = world.ask(path, &old_request("nobody", "wrong", &nonce, Method::ALLOCATE, 1)).unwrap();
     assert_eq!(outcome(&wrong), Err(401));
     assert_eq!(wrong, unknown);
-    assert_eq!(world.server.counters().unauthorized, 3);
+    assert_eq!(world.server.counters().unauthorized(), 3);
+}
+
+#[test]
+fn the_counters_and_the_events_say_which_check_failed() {
+    let mut world = World::new();
+    let path = client_path(1000);
+    let nonce = nonce(&mut world, path);
+    let Credentials { username, .. } = credentials("alice");
+    let (late, password) = stun::credential::rest_credentials(SECRET, "late", START - 1).unwrap();
+    let asked = [
+        (old_request(&username, "wrong", &nonce, Method::ALLOCATE, 1), LoginFailure::WrongPassword),
+        (old_request("nobody", "wrong", &nonce, Method::ALLOCATE, 2), LoginFailure::UnknownUser),
+        (old_request(&late, &password, &nonce, Method::ALLOCATE, 3), LoginFailure::Expired),
+    ];
+    for (request, cause) in asked {
+        world.server_events.clear();
+        assert_eq!(outcome(&world.ask(path, &request).unwrap()), Err(401));
+        assert_eq!(world.server.counters().login_failures(cause), 1, "{cause:?}");
+        let [ServerEvent::LoginRefused { client, cause: told, .. }] = &world.server_events[..] else {
+            panic!()
+        };
+        assert_eq!((*client, *told), (path.reversed(), cause));
+    }
+    // A nonce that is not his: nobody knows where he is, so the log is not his to fill.
+    let request = old_request("nobody", "wrong", &nonce, Method::ALLOCATE, 4);
+    world.server_events.clear();
+    assert_eq!(outcome(&world.ask(client_path(1001), &request).unwrap()), Err(401));
+    assert_eq!(world.server_events, []);
+    assert_eq!(world.server.counters().login_failures(LoginFailure::Unsigned), 1);
+}
+
+#[test]
+fn a_session_is_told_of_its_stale_nonce_in_the_middle_of_a_flood() {
+    let mut config = world::server_config();
+    config.nonce_lifetime = Duration::from_secs(100);
+    config.quotas.unauthenticated_per_second = 1;
+    let mut world = World::with(config);
+    let at = world.connected("alice", 1000, address(PEER));
+    for second in 0..3600 {
+        world.advance_secs(1);
+        // Somebody asks in the name of the client's address, and uses up all that it may be answered.
+        for port in 0..10 {
+            let mut flood = Raw::new(client_path(2000 + port), credentials("eve"));
+            let request = flood.write(Method::ALLOCATE, &allocate);
+            world.hand_to_server(flood.path.reversed(), request);
+        }
+        world.answers.clear();
+        assert_eq!(world.events(at), [], "after {second} s");
+    }
+    assert!(world.server.counters().login_failures(LoginFailure::StaleNonce) > 10);
+    assert!(world.send(at, address(PEER), b"still here"));
 }
 
 #[test]
@@ -147,7 +198,7 @@ fn nonces_differ_between_sources_times_and_servers() {
     let mut world = World::new();
     let first = nonce(&mut world, client_path(1000));
     assert_ne!(first, nonce(&mut world, client_path(1001)));
-    world.advance_secs(1);
+    world.advance_secs(60);
     assert_ne!(first, nonce(&mut world, client_path(1000)));
     let mut config = world::server_config();
     config.seed = sansio::Seed::from(2);
@@ -164,7 +215,7 @@ fn an_expired_nonce_is_renewed_without_anybody_noticing() {
     assert_eq!(world.events(at), []);
     assert!(world.send(at, address(PEER), b"still here"));
     assert_eq!(world.sent_to_peers.len(), 1);
-    assert!(world.server.counters().unauthorized > 10, "there were stale nonces");
+    assert!(world.server.counters().unauthorized() > 10, "there were stale nonces");
 }
 
 #[test]
@@ -205,13 +256,14 @@ fn another_user_on_the_same_five_tuple_is_441() {
 }
 
 #[test]
-fn without_an_allocation_every_other_request_is_437_and_a_mobility_ticket_does_not_help() {
+fn without_an_allocation_every_other_request_is_437_and_a_made_up_ticket_does_not_help() {
     let mut world = World::new();
     let mut raw = Raw::challenged(&mut world, client_path(1000), credentials("alice"));
     let ticket = |writer: &mut MessageWriter<'_>| {
         writer.raw(kind::MOBILITY_TICKET, &[7; 40]);
     };
-    assert_eq!(raw.ask(&mut world, Method::REFRESH, &ticket), Err(437));
+    assert_eq!(raw.ask(&mut world, Method::REFRESH, &ticket), Err(400));
+    assert_eq!(raw.ask(&mut world, Method::REFRESH, &|_| {}), Err(437));
     assert_eq!(raw.permit(&mut world, address(PEER)), Err(437));
     assert_eq!(raw.bind(&mut world, 0x4000, address(PEER)), Err(437));
 }
@@ -299,6 +351,25 @@ fn a_second_shared_secret_serves_while_the_first_is_being_replaced() {
 }
 
 #[test]
+fn users_are_known_by_their_hashes_alone() {
+    let mut config = world::server_config();
+    let line = User::new("george", "a long password").line(REALM);
+    config.auth.users = vec![User::from_line(&line).unwrap()];
+    let mut world = World::with(config);
+    assert!(!format!("{:?}", world.server).contains("password\""));
+    let george = Credentials { username: "george".into(), password: "a long password".into() };
+    let mut raw = Raw::challenged(&mut world, client_path(1000), george);
+    assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Ok(()));
+    // And a client of RFC 5389 by the other hash.
+    let path = client_path(1001);
+    let nonce = nonce(&mut world, path);
+    let request = old_request("george", "a long password", &nonce, Method::ALLOCATE, 1);
+    assert_eq!(outcome(&world.ask(path, &request).unwrap()), Ok(()));
+    let request = old_request("george", "another password", &nonce, Method::REFRESH, 2);
+    assert_eq!(outcome(&world.ask(path, &request).unwrap()), Err(401));
+}
+
+#[test]
 fn users_with_passwords_are_let_in_beside_shared_secrets() {
     let mut config = world::server_config();
     config.auth.users = Auth::user("george", "a long password").users;
@@ -327,7 +398,7 @@ fn ends_are_logged_with_what_was_relayed() {
             id: sterna_turn::AllocationId(0),
             username: credentials("alice").username,
             client,
-            relayed,
+            relayed: vec![relayed],
             duration: Duration::from_secs(10),
             peers: 1,
             bytes_to_peers: 100,

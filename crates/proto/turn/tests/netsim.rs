@@ -301,5 +301,7 @@ fn hostile_bytes_get_no_more_than_a_challenge_and_leave_nothing() {
     let mut hostile = Hostile::new(10).with_samples(samples);
     let answers = hostile.assault(&mut server, Time::ZERO, &[path], 20_000, Limits::default());
     assert!(answers.datagrams < 1000, "{answers:?}");
-    assert_eq!((answers.events, server.allocations(), server.poll_socket()), (0, 0, None));
+    // Whoever shows by his nonce that he is where he says gets a line in the log with his refusal.
+    assert!(answers.events <= answers.datagrams, "{answers:?}");
+    assert_eq!((server.allocations(), server.poll_socket()), (0, None));
 }

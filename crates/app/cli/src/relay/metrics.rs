@@ -57,7 +57,7 @@ pub(crate) fn text(status: &Status, ready: bool, running: Duration) -> String {
     page.counter(
         "sterna_relay_login_failures_total",
         "Requests without good credentials.",
-        status.counters.unauthorized,
+        status.counters.unauthorized(),
     );
     handshakes(&mut page, &status.handshakes);
     page.text

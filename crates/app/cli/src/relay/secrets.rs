@@ -139,13 +139,16 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// `name:password`, one a line.
+/// `name:password`, or `name md5:… sha256:…` with hashes of it in the server's realm, one a line.
 fn users(path: &Path) -> Result<Vec<User>, Failure> {
     let text = read(path, "users file")?;
     let user = |line: &str| {
+        if let Ok(user) = User::from_line(line) {
+            return Some(user);
+        }
         let (name, password) =
             line.split_once(':').filter(|(name, password)| !name.is_empty() && !password.is_empty())?;
-        Some(User { name: name.to_owned(), password: password.to_owned() })
+        Some(User::new(name, password))
     };
     let mut users = Vec::new();
     for (number, line) in text.lines().enumerate() {

@@ -5,7 +5,8 @@ use sansio::{Path, Seed, Time};
 
 use crate::credential::{Features, Nonce, NonceKey, NonceState};
 use crate::{
-    Class, Integrity, IntegrityError, Key, Message, MessageWriter, PasswordAlgorithm, WriteError, kind,
+    Class, HEADER_BYTES, Integrity, IntegrityError, Key, Message, MessageWriter, PasswordAlgorithm,
+    WriteError, kind,
 };
 
 /// The server's side of long-term credentials (RFC 8489 §9.2.4). It remembers nothing about anybody.
@@ -149,7 +150,7 @@ impl Authenticator {
     /// Writes the answer that refuses `request`, unsigned as it must be, with a new nonce where one belongs.
     ///
     /// # Errors
-    /// If the buffer is too small. 256 bytes do for a realm of up to 128.
+    /// If the buffer is too small. [`Authenticator::challenge_bytes`] do.
     pub fn reject(
         &self,
         now: Time,
@@ -171,6 +172,23 @@ impl Authenticator {
             writer.fingerprint();
         }
         writer.finish()
+    }
+
+    /// Bytes of a challenge for a request without FINGERPRINT.
+    pub fn challenge_bytes(&self) -> usize {
+        let attribute = |value: usize| 4 + value.next_multiple_of(4);
+        let algorithms = self.algorithms.len();
+        // Header, ERROR-CODE, REALM, NONCE, PASSWORD-ALGORITHMS.
+        HEADER_BYTES
+            + attribute(4)
+            + attribute(self.realm.len())
+            + attribute(size_of::<Nonce>())
+            + if algorithms == 0 { 0 } else { attribute(4 * algorithms) }
+    }
+
+    /// What the nonce of a request that came by `source` is worth; `None` without one.
+    pub fn nonce_state(&self, now: Time, source: Path, request: &Message<'_>) -> Option<NonceState> {
+        request.nonce().map(|nonce| self.nonces.check(now, source, nonce))
     }
 
     /// A nonce for the client at the other end of `source`.

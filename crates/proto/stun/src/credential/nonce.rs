@@ -2,16 +2,19 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crypto::HmacSha256Key;
 use sansio::{Path, Seed, Time, Transport};
 
 use crate::credential::Features;
 
-/// Seconds since the driver's start, then the MAC: 15 bytes, so that base64 needs no padding.
-const TIME_BYTES: usize = 4;
-const MAC_BYTES: usize = 11;
-const NONCE_BYTES: usize = Features::COOKIE_BYTES + 20;
+/// The age of a nonce is counted in these parts of its lifetime.
+const TICKS: u64 = 64;
+/// What follows the cookie: the lowest 8 bits of the tick of its making and 56 of a MAC, in base64 without padding. So
+/// short that the attribute needs no padding: each byte of a challenge is one that a stranger can have sent to
+/// somebody else. Who guesses at 56 bits guesses at a nonce, which is worth nothing without a password.
+const MAC_BYTES: usize = 7;
+const NONCE_BYTES: usize = Features::COOKIE_BYTES + 11;
 
 /// A nonce as it goes into the NONCE attribute.
 pub type Nonce = [u8; NONCE_BYTES];
@@ -24,7 +27,7 @@ pub type Nonce = [u8; NONCE_BYTES];
 #[derive(Debug)]
 pub struct NonceKey {
     key: HmacSha256Key,
-    lifetime: Duration,
+    tick: Duration,
 }
 
 /// What a nonce is worth.
@@ -34,28 +37,30 @@ pub enum NonceState {
     Fresh,
     /// Made here for this client, too long ago.
     Stale,
-    /// Not made here, or for another client. Also what a client has from before a restart.
+    /// Not made here, or for another client, or very long ago. Also what a client has from before a restart.
     Forged,
 }
 
 impl NonceKey {
-    /// A key for nonces that live so long. The seed must be secret; a new one makes all old nonces void.
+    /// A key for nonces that live so long, give or take a 64th. The seed must be secret; a new one makes all old
+    /// nonces void.
     pub fn new(seed: Seed, lifetime: Duration) -> Self {
-        Self { key: HmacSha256Key::new(&seed.0), lifetime }
+        let tick = (lifetime / TICKS as u32).max(Duration::from_millis(1));
+        Self { key: HmacSha256Key::new(&seed.0), tick }
     }
 
     /// A nonce for the client at the other end of `source`.
     pub fn issue(&self, now: Time, source: Path, features: Features) -> Nonce {
         let cookie = features.cookie();
-        let time = (now.elapsed().as_secs() as u32).to_be_bytes();
-        let mut content = [0; TIME_BYTES + MAC_BYTES];
-        content[..TIME_BYTES].copy_from_slice(&time);
-        content[TIME_BYTES..].copy_from_slice(&self.mac(&cookie, time, source));
+        let tick = self.tick(now);
+        let mut content = [0; 1 + MAC_BYTES];
+        content[0] = tick as u8;
+        content[1..].copy_from_slice(&self.mac(&cookie, tick, source));
         let mut nonce = [0; NONCE_BYTES];
         nonce[..Features::COOKIE_BYTES].copy_from_slice(&cookie);
-        STANDARD
+        STANDARD_NO_PAD
             .encode_slice(content, &mut nonce[Features::COOKIE_BYTES..])
-            .expect("15 bytes are 20 characters of base64");
+            .expect("8 bytes are 11 characters of base64");
         nonce
     }
 
@@ -65,22 +70,30 @@ impl NonceKey {
         let Some((cookie, encoded)) = nonce.split_first_chunk::<{ Features::COOKIE_BYTES }>() else {
             return NonceState::Forged;
         };
-        let mut content = [0; TIME_BYTES + MAC_BYTES];
-        // The decoder wants room for 3 bytes per 4 characters, which is just what there is.
+        // The decoder wants room for 3 bytes per 4 characters begun.
+        let mut content = [0; 1 + MAC_BYTES + 1];
         if encoded.len() != NONCE_BYTES - Features::COOKIE_BYTES
-            || STANDARD.decode_slice(encoded, &mut content) != Ok(content.len())
+            || STANDARD_NO_PAD.decode_slice(encoded, &mut content) != Ok(1 + MAC_BYTES)
         {
             return NonceState::Forged;
         }
-        let time = [content[0], content[1], content[2], content[3]];
-        if !crypto::equal(&self.mac(cookie, time, source), &content[TIME_BYTES..]) {
-            return NonceState::Forged;
+        // The latest tick that ends with these 8 bits.
+        let this = self.tick(now);
+        let age = u64::from((this as u8).wrapping_sub(content[0]));
+        let issued = this.checked_sub(age);
+        let mac = self.mac(cookie, issued.unwrap_or_default(), source);
+        match (crypto::equal(&mac, &content[1..=MAC_BYTES]), issued) {
+            (true, Some(_)) if age <= TICKS => NonceState::Fresh,
+            (true, Some(_)) => NonceState::Stale,
+            _ => NonceState::Forged,
         }
-        let issued = Time::from_start(Duration::from_secs(u32::from_be_bytes(time).into()));
-        if now.since(issued) <= self.lifetime { NonceState::Fresh } else { NonceState::Stale }
     }
 
-    fn mac(&self, cookie: &[u8], time: [u8; TIME_BYTES], source: Path) -> [u8; MAC_BYTES] {
+    fn tick(&self, now: Time) -> u64 {
+        (now.elapsed().as_nanos() / self.tick.as_nanos()) as u64
+    }
+
+    fn mac(&self, cookie: &[u8], tick: u64, source: Path) -> [u8; MAC_BYTES] {
         let transport = match source.transport {
             Transport::Udp => 0,
             Transport::Tcp => 1,
@@ -91,9 +104,8 @@ impl NonceKey {
             IpAddr::V6(ip) => ip,
         };
         let port = source.remote.port().to_be_bytes();
-        let [mac @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
-            self.key.sign(&[cookie, &time, &[transport], &ip.octets(), &port]);
-        mac
+        let mac = self.key.sign(&[cookie, &tick.to_be_bytes(), &[transport], &ip.octets(), &port]);
+        *mac.first_chunk().expect("an HMAC-SHA256 has 32 bytes")
     }
 }
 
@@ -126,10 +138,21 @@ mod tests {
     #[test]
     fn a_nonce_expires() {
         let (key, home) = (key(1), path("198.51.100.7:1000"));
-        let issued = Time::ZERO + Duration::from_secs(5000);
-        let nonce = key.issue(issued, home, Features::default());
-        assert_eq!(key.check(issued + LIFETIME, home, &nonce), NonceState::Fresh);
-        assert_eq!(key.check(issued + LIFETIME + Duration::from_secs(1), home, &nonce), NonceState::Stale);
+        for issued in [0, 1, 5, 599, 5000, 1_000_000] {
+            let issued = Time::ZERO + Duration::from_secs(issued);
+            let nonce = key.issue(issued, home, Features::default());
+            let check = |age| key.check(issued + age, home, &nonce);
+            assert_eq!(check(Duration::ZERO), NonceState::Fresh);
+            assert_eq!(check(LIFETIME), NonceState::Fresh);
+            assert_eq!(check(LIFETIME + LIFETIME / 32), NonceState::Stale);
+            assert_eq!(check(LIFETIME * 3), NonceState::Stale);
+            assert_eq!(
+                check(LIFETIME * 4),
+                NonceState::Forged,
+                "256 ticks are over: it counts as one of now"
+            );
+            assert_eq!(check(LIFETIME * 5), NonceState::Forged);
+        }
     }
 
     #[test]
@@ -139,12 +162,18 @@ mod tests {
         let nonce = ours.issue(Time::ZERO, home, features);
         for at in 0..nonce.len() {
             let mut changed = nonce;
-            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            changed[at] = if changed[at] == b'A' { b'E' } else { b'A' };
             assert_eq!(ours.check(Time::ZERO, home, &changed), NonceState::Forged, "byte {at}");
         }
         assert_eq!(key(2).check(Time::ZERO, home, &nonce), NonceState::Forged, "a new key voids old nonces");
-        for made_up in [&b""[..], b"obMatJos2", &nonce[1..], &nonce[..32], &[0xff; NONCE_BYTES], &[b'='; 100]]
-        {
+        for made_up in [
+            &b""[..],
+            b"obMatJos2",
+            &nonce[1..],
+            &nonce[..NONCE_BYTES - 1],
+            &[0xff; NONCE_BYTES],
+            &[b'='; 100],
+        ] {
             assert_eq!(ours.check(Time::ZERO, home, made_up), NonceState::Forged);
         }
     }

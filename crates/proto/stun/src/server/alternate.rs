@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use sansio::{Outbox, Path, Transport, unmapped};
 
-use super::MAX_SOFTWARE_BYTES;
+use super::{AMPLIFICATION, MAX_SOFTWARE_BYTES};
 use crate::{
-    AttributeKind, ChangeRequest, Class, MAGIC_COOKIE, Message, MessageWriter, Method, TransactionId,
-    WriteError, kind,
+    AttributeKind, ChangeRequest, Class, HEADER_BYTES, MAGIC_COOKIE, Message, MessageWriter, Method,
+    TransactionId, WriteError, kind,
 };
 
 /// What such a server understands beyond RFC 8489.
@@ -26,7 +26,7 @@ const MAX_PADDING: usize = 9216;
 /// longer answer. None of that lets a stranger do more with a forged sender than a plain request does:
 ///
 /// * an answer goes to the address that the request came from, always;
-/// * a request gets one datagram, or none;
+/// * a request gets one datagram, or none, of at most [`AMPLIFICATION`](super::AMPLIFICATION) times its bytes;
 /// * an answer with PADDING is no longer than its request. (RFC 5780 §6.1 recommends PADDING of the length of the MTU,
 ///   which would turn 28 bytes into 1500.)
 /// * RESPONSE-PORT below 1024 is refused.
@@ -140,6 +140,7 @@ impl Alternate {
                 let length = request.bytes().len().saturating_sub(without + 4) / 4 * 4;
                 length.min(bytes).min(MAX_PADDING)
             }),
+            most: AMPLIFICATION * request.bytes().len(),
             fingerprint,
             ..self.plain_order(place, request.change_request().unwrap_or_default())
         })
@@ -156,6 +157,7 @@ impl Alternate {
             local,
             asked: (ip, port),
             padding: None,
+            most: AMPLIFICATION * HEADER_BYTES,
             fingerprint: false,
         }
     }
@@ -211,6 +213,8 @@ pub(super) struct Order {
     /// To which of our addresses and ports the request came.
     pub(super) asked: (usize, usize),
     pub(super) padding: Option<usize>,
+    /// Bytes that the answer may have, PADDING apart: four times those of the request, or of the smallest that there is.
+    pub(super) most: usize,
     pub(super) fingerprint: bool,
 }
 
@@ -231,16 +235,21 @@ impl Order {
         software: Option<&str>,
         buffer: &mut [u8],
     ) -> Result<usize, WriteError> {
-        let mut writer = MessageWriter::new(buffer, Class::Success, Method::BINDING, self.id);
-        // RFC 5780 §6.1: both, so that a client notices who rewrites addresses in packets.
+        let most =
+            buffer.len().min(self.most.max(AMPLIFICATION * self.padding.map_or(0, |bytes| 20 + bytes)));
+        let mut writer = MessageWriter::new(&mut buffer[..most], Class::Success, Method::BINDING, self.id);
+        let reserve = if self.fingerprint { super::FINGERPRINT_BYTES } else { 0 };
         writer.xor_address(kind::XOR_MAPPED_ADDRESS, self.client);
-        writer.address(kind::MAPPED_ADDRESS, self.client);
-        writer.address(kind::RESPONSE_ORIGIN, origin);
         writer.address(kind::OTHER_ADDRESS, other);
+        // RFC 5780 §6.1 wants these two in any answer. Four IPv6 addresses are more than a bare request of 20 bytes may be
+        // answered with; what is missing then is what a client can tell by itself (where the answer came from), and who
+        // rewrites addresses in packets.
+        writer.if_it_fits(reserve, |writer| _ = writer.address(kind::RESPONSE_ORIGIN, origin));
+        writer.if_it_fits(reserve, |writer| _ = writer.address(kind::MAPPED_ADDRESS, self.client));
         if let Some(bytes) = self.padding {
             writer.padding(bytes);
         }
-        end(&mut writer, software, self.fingerprint)
+        super::finish(writer, software, self.fingerprint)
     }
 }
 
@@ -251,26 +260,12 @@ fn refuse(
     software: Option<&str>,
     buffer: &mut [u8],
 ) -> Result<usize, WriteError> {
-    let mut writer = MessageWriter::answer(buffer, Class::Error, request);
+    let mut writer = MessageWriter::answer(super::bounded(buffer, request.bytes()), Class::Error, request);
     writer.error_code(code, "");
     if code == 420 {
         writer.unknown_attributes(&request.unknown_comprehension_required(&KNOWN));
     }
-    end(&mut writer, software, request.has_fingerprint())
-}
-
-fn end(
-    writer: &mut MessageWriter<'_>,
-    software: Option<&str>,
-    fingerprint: bool,
-) -> Result<usize, WriteError> {
-    if let Some(software) = software {
-        writer.string(kind::SOFTWARE, software);
-    }
-    if fingerprint {
-        writer.fingerprint();
-    }
-    writer.finish()
+    super::finish(writer, software, request.has_fingerprint())
 }
 
 /// Why a request is refused, if it is.

@@ -78,6 +78,11 @@ fn write_address(place: &mut [u8], kind: u16, address: SocketAddr) {
     place[8..].copy_from_slice(&ip.octets());
 }
 
+/// Whether this is a Binding request of RFC 3489, and one that may be answered.
+pub fn is_classic_request(bytes: &[u8]) -> bool {
+    parse(bytes).is_some()
+}
+
 /// What a request asks for, if it is one that may be answered.
 fn parse(bytes: &[u8]) -> Option<ChangeRequest> {
     let (header, mut rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use sansio::{Outbox, Path, Rng, Seed, Time, Transport, unmapped};
 
+use super::AMPLIFICATION;
 use super::alternate::{Alternate, Order};
 use crate::credential::{SharedSecret, WeakSecret};
-use crate::{AttributeKind, Class, Key, Message, MessageWriter, Method, kind};
+use crate::{AttributeKind, Class, HEADER_BYTES, Key, Message, MessageWriter, Method, kind};
 
 /// What one node asks the other to send: of the range that whoever comes first may use, and not understood by others.
 const ORDER: AttributeKind = AttributeKind(0xFFB0);
@@ -177,6 +178,8 @@ impl Partner {
             // The request came to the other node.
             asked: (1, usize::from(value[17] & 1)),
             padding: two(22).checked_sub(1).map(usize::from),
+            // It came with a CHANGE-REQUEST at least, or it would not have come here.
+            most: AMPLIFICATION * (HEADER_BYTES + 8),
             fingerprint: value[18] & 1 == 1,
         };
         (client.is_ipv4() == sockets[0].is_ipv4()).then_some((eight(0), eight(8), order))

@@ -3,32 +3,60 @@ use std::time::Duration;
 
 use sansio::{Outbox, Path, SocketOp, Ticket, Time};
 use stun::credential::Authenticated;
-use stun::{Class, Message, MessageWriter, kind};
+use stun::{Class, Message, MessageWriter, PasswordHash, kind};
 
-use super::allocation::{Allocation, AllocationId};
-use super::answer::Asker;
+use super::allocation::{Allocation, AllocationId, Seat, Seats};
+use super::answer::{ANSWER_ROOM, Asker};
 use super::channels::Channels;
+use super::config::OtherServer;
+use super::mobility::write_ticket;
 use super::permission::Permissions;
 use super::quota::Exceeded;
-use super::{Server, ServerEvent};
+use super::reservation::{RESERVATION_LIFETIME, Reservation};
+use super::wish::{PortWish, Wish};
+use super::{Due, Server, ServerEvent};
 use crate::attribute::Family;
 
 /// How many ports are tried when others on this machine have taken some.
 const BIND_ATTEMPTS: u8 = 8;
+/// Ports kept for later allocations at a time.
+const MAX_RESERVATIONS: usize = 256;
 
-/// An allocation whose socket is being bound.
+/// An allocation whose sockets are being bound, one after another.
 #[derive(Debug)]
 pub(super) struct Pending {
-    asker: Asker,
-    signer: Authenticated,
+    holder: Holder,
     lifetime: Duration,
-    relay: usize,
-    port: u16,
-    even: bool,
-    wanted_another: bool,
+    /// What is bound already.
+    seats: Seats,
+    /// What is being bound.
+    place: Place,
+    /// The family that comes after it.
+    another: Option<Family>,
+    /// The family that was not to be had, of two.
+    address_error: Option<(Family, u16)>,
+    /// Of the port that is reserved along.
+    reservation: Option<Reservation>,
     attempts: u8,
     /// The client's stream ended meanwhile.
     abandoned: bool,
+}
+
+/// Whose allocation it will be.
+#[derive(Debug)]
+struct Holder {
+    asker: Asker,
+    signer: Authenticated,
+    password: PasswordHash,
+    ticket: Option<u32>,
+}
+
+/// A port to bind.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    relay: usize,
+    port: u16,
+    wish: PortWish,
 }
 
 /// An answer that could not be given at once, for the socket had to be bound first.
@@ -37,14 +65,6 @@ pub(super) struct Reply {
     asker: Asker,
     signer: Authenticated,
     outcome: Result<AllocationId, u16>,
-}
-
-/// What an Allocate request asks for.
-struct Wish {
-    family: Family,
-    even: bool,
-    wanted_another: bool,
-    lifetime: Duration,
 }
 
 impl Pending {
@@ -61,7 +81,7 @@ impl Server {
         now: Time,
         asker: Asker,
         request: &Message<'_>,
-        signer: Authenticated,
+        (signer, password): (Authenticated, PasswordHash),
         out: &mut dyn Outbox,
     ) {
         if let Some((id, allocation)) = self.allocations.by_client(asker.client) {
@@ -74,7 +94,7 @@ impl Server {
         }
         if let Some(ticket) = self.pending_by_client.get(&asker.client) {
             // A retransmission will be answered when the first one is.
-            if self.pending.get(ticket).is_none_or(|pending| pending.asker.id != asker.id) {
+            if self.pending.get(ticket).is_none_or(|pending| pending.holder.asker.id != asker.id) {
                 self.refuse(asker, &signer, 437, out);
             }
             return;
@@ -83,160 +103,198 @@ impl Server {
             Ok(wish) => wish,
             Err(code) => return self.refuse(asker, &signer, code, out),
         };
-        let relays: Vec<usize> = (0..self.config.relay_addresses.len())
-            .filter(|at| Family::of(self.config.relay_addresses[*at].bind) == wish.family)
-            .collect();
-        if relays.is_empty() {
-            return self.refuse(asker, &signer, 440, out);
-        }
+        let ticket = match self.wants_ticket(request) {
+            Ok(wants) => wants.then_some(0),
+            Err(code) => return self.refuse(asker, &signer, code, out),
+        };
         match self.usage.admit(&self.config.quotas, &signer.username, asker.client.remote.ip()) {
             Ok(()) => {}
             Err(Exceeded::User | Exceeded::Source) => return self.refuse(asker, &signer, 486, out),
-            Err(Exceeded::Total) => return self.refuse(asker, &signer, 508, out),
+            Err(Exceeded::Total) => return self.redirect(asker, &signer, out),
         }
-        let relay = relays[self.rng.below(relays.len() as u64) as usize];
-        let Some(port) = self.ports[relay].draw(&mut self.rng, wish.even) else {
+        let holder = Holder { asker, signer: signer.clone(), password, ticket };
+        if let Err(code) = self.begin(holder, wish) {
             self.usage.release(&signer.username, asker.client.remote.ip());
-            return self.refuse(asker, &signer, 508, out);
+            self.refuse(asker, &signer, code, out);
+        }
+    }
+
+    /// Finds a port, and has its socket bound.
+    fn begin(&mut self, holder: Holder, wish: Wish) -> Result<(), u16> {
+        let Wish { family, another, port, lifetime } = wish;
+        let (place, another, address_error) = match (self.place(family, port), another) {
+            (Ok(place), another) => (place, another, None),
+            // Of two families one will do (RFC 8656 §7.2, step 9).
+            (Err(code), Some(another)) => (self.place(another, port)?, None, Some((family, code))),
+            (Err(code), None) => return Err(code),
         };
-        let Wish { even, wanted_another, lifetime, .. } = wish;
+        let reservation =
+            (port == PortWish::Pair).then_some(Reservation { relay: place.relay, port: place.port + 1 });
         self.bind(Pending {
-            asker,
-            signer,
+            holder,
             lifetime,
-            relay,
-            port,
-            even,
-            wanted_another,
+            seats: Seats::default(),
+            place,
+            another,
+            address_error,
+            reservation,
             attempts: 1,
             abandoned: false,
         });
+        Ok(())
     }
 
-    /// What the request asks for, or the error code that it gets: the checks of RFC 8656 §7.2 in their order.
-    fn wish(&self, request: &Message<'_>) -> Result<Wish, u16> {
-        match request.raw(kind::REQUESTED_TRANSPORT) {
-            Some([17, _, _, _]) => {}
-            Some([_, _, _, _]) => return Err(442),
-            _ => return Err(400),
+    /// A free port of `family`, which is taken from now on.
+    fn place(&mut self, family: Family, wish: PortWish) -> Result<Place, u16> {
+        if let PortWish::Reserved(token) = wish {
+            let Reservation { relay, port } = self.reservations.take(token).ok_or(508u16)?;
+            self.timers.stop(Due::Reservation(token));
+            return Ok(Place { relay, port, wish });
         }
-        let even_port = request.raw(kind::EVEN_PORT);
-        let requested = request.raw(kind::REQUESTED_ADDRESS_FAMILY);
-        let additional = request.raw(kind::ADDITIONAL_ADDRESS_FAMILY);
-        if request.raw(kind::RESERVATION_TOKEN).is_some() {
-            let alone = even_port.is_none() && requested.is_none() && additional.is_none();
-            // We reserve no ports, so no token is valid.
-            return Err(if alone { 508 } else { 400 });
+        let relays: Vec<usize> = (0..self.config.relay_addresses.len())
+            .filter(|at| Family::of(self.config.relay_addresses[*at].bind) == family)
+            .collect();
+        if relays.is_empty() {
+            return Err(440);
         }
-        if requested.is_some() && additional.is_some() {
-            return Err(400);
+        if wish == PortWish::Pair && self.reservations.len() >= MAX_RESERVATIONS {
+            return Err(508);
         }
-        let family = match requested {
-            Some(value) => Family::from_value(value).ok_or(440u16)?,
-            None => Family::Ipv4,
-        };
-        let even = match even_port {
-            None => false,
-            Some([flags]) if flags & 0x80 == 0 => true,
-            // The next port too, for a later allocation: we have none to reserve.
-            Some([_]) => return Err(if additional.is_some() { 400 } else { 508 }),
-            Some(_) => return Err(400),
-        };
-        let wanted_another = match additional {
-            None => false,
-            Some([2, _, _, _]) => true,
-            Some(_) => return Err(400),
-        };
-        Ok(Wish { family, even, wanted_another, lifetime: self.lifetime(request.u32(kind::LIFETIME)) })
+        let relay = relays[self.rng.below(relays.len() as u64) as usize];
+        let port = self.draw(relay, wish).ok_or(508u16)?;
+        Ok(Place { relay, port, wish })
     }
 
-    /// The lifetime that a client gets who asks for so many seconds (RFC 8656 §7.2).
-    pub(super) fn lifetime(&self, asked: Option<u32>) -> Duration {
-        let asked = asked.map_or(Duration::ZERO, |seconds| Duration::from_secs(seconds.into()));
-        asked.min(self.config.max_lifetime).max(self.config.default_lifetime)
+    fn draw(&mut self, relay: usize, wish: PortWish) -> Option<u16> {
+        match wish {
+            PortWish::Pair => self.ports[relay].draw_pair(&mut self.rng),
+            PortWish::Any | PortWish::Even => self.ports[relay].draw(&mut self.rng, wish == PortWish::Even),
+            // That one or none.
+            PortWish::Reserved(_) => None,
+        }
     }
 
     fn bind(&mut self, pending: Pending) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let local = SocketAddr::new(self.config.relay_addresses[pending.relay].bind, pending.port);
+        let Place { relay, port, .. } = pending.place;
+        let local = SocketAddr::new(self.config.relay_addresses[relay].bind, port);
         self.sockets.push_back(SocketOp::Bind { ticket, local });
-        self.pending_by_client.insert(pending.asker.client, ticket);
+        self.pending_by_client.insert(pending.holder.asker.client, ticket);
         self.pending.insert(ticket, pending);
     }
 
     fn take_pending(&mut self, ticket: Ticket) -> Option<Pending> {
         let pending = self.pending.remove(&ticket)?;
-        self.pending_by_client.remove(&pending.asker.client);
+        self.pending_by_client.remove(&pending.holder.asker.client);
         Some(pending)
     }
 
-    /// The relay socket is there: so is the allocation.
+    /// A relay socket is there: so is the allocation, unless it waits for another.
     pub(super) fn bound(&mut self, now: Time, ticket: Ticket, local: SocketAddr) {
-        let Some(pending) = self.take_pending(ticket) else { return };
-        let Pending { asker, signer, lifetime, relay, port, wanted_another, abandoned, .. } = pending;
-        if abandoned {
-            self.sockets.push_back(SocketOp::Unbind { local });
-            return self.give_up(asker, &signer.username, relay, port);
-        }
+        let Some(mut pending) = self.take_pending(ticket) else { return };
+        let relay = pending.place.relay;
         let relayed = SocketAddr::new(self.config.relay_addresses[relay].advertised, local.port());
-        let expiry = now + lifetime;
+        pending.seats.add(Seat { relay, local, relayed, expiry: now + pending.lifetime });
+        self.next_of(now, pending);
+    }
+
+    /// A relay socket is not to be had: another port, or not this family, or no allocation.
+    pub(super) fn bind_failed(&mut self, now: Time, ticket: Ticket) {
+        let Some(mut pending) = self.take_pending(ticket) else { return };
+        let Place { relay, port, wish } = pending.place;
+        let again = pending.attempts < BIND_ATTEMPTS && !pending.abandoned;
+        // Another one is drawn before the bad one is given back.
+        let another = if again { self.draw(relay, wish) } else { None };
+        self.ports[relay].release(port);
+        if let Some(reserved) = pending.reservation.take() {
+            self.ports[relay].release(reserved.port);
+        }
+        let Some(port) = another else {
+            let family = Family::of(self.config.relay_addresses[relay].bind);
+            pending.address_error = Some((family, 508));
+            return self.next_of(now, pending);
+        };
+        pending.place.port = port;
+        pending.attempts += 1;
+        pending.reservation = (wish == PortWish::Pair).then_some(Reservation { relay, port: port + 1 });
+        self.bind(pending);
+    }
+
+    /// Binds what is still to be bound, or is done with it.
+    fn next_of(&mut self, now: Time, mut pending: Pending) {
+        if let Some(family) = pending.another.take().filter(|_| !pending.abandoned) {
+            match self.place(family, PortWish::Any) {
+                Ok(place) => {
+                    (pending.place, pending.attempts) = (place, 1);
+                    return self.bind(pending);
+                }
+                Err(code) => pending.address_error = Some((family, code)),
+            }
+        }
+        if pending.abandoned || pending.seats.next_expiry().is_none() {
+            self.give_up(pending);
+        } else {
+            self.establish(now, pending);
+        }
+    }
+
+    fn give_up(&mut self, pending: Pending) {
+        let Pending { holder: Holder { asker, signer, .. }, seats, reservation, abandoned, .. } = pending;
+        for seat in seats.iter() {
+            self.free(seat);
+        }
+        if let Some(Reservation { relay, port }) = reservation {
+            self.ports[relay].release(port);
+        }
+        self.usage.release(&signer.username, asker.client.remote.ip());
+        if !abandoned {
+            self.replies.push_back(Reply { asker, signer, outcome: Err(508) });
+        }
+    }
+
+    /// Closes the socket of a relayed address that is no more.
+    pub(super) fn free(&mut self, seat: &Seat) {
+        self.ports[seat.relay].release(seat.local.port());
+        self.sockets.push_back(SocketOp::Unbind { local: seat.local });
+    }
+
+    fn establish(&mut self, now: Time, pending: Pending) {
+        let Pending { holder, seats, address_error, reservation, .. } = pending;
+        let Holder { asker, signer, password, ticket } = holder;
+        let reservation = reservation.map(|reservation| {
+            let token = self.reservations.add(&mut self.rng, reservation);
+            self.timers.set(Due::Reservation(token), now + RESERVATION_LIFETIME);
+            token
+        });
         let id = self.allocations.insert(Allocation {
             client: asker.client,
+            moving: None,
+            ticket,
             username: signer.username.clone(),
-            relay,
-            local,
-            relayed,
+            password,
+            seats,
             transaction_id: asker.id,
-            wanted_another,
+            address_error,
+            reservation,
             created: now,
-            expiry,
             permissions: Permissions::new(self.config.quotas.permissions),
             channels: Channels::new(self.config.quotas.channels),
             bytes_to_peers: 0,
             bytes_to_client: 0,
             in_flows: false,
         });
-        self.timers.set(id, expiry);
+        if let Some(expiry) = seats.next_expiry() {
+            self.timers.set(Due::Allocation(id), expiry);
+        }
         self.counters.allocations += 1;
         self.tell(ServerEvent::AllocationCreated {
             id,
             username: signer.username.clone(),
             client: asker.client,
-            relayed,
+            relayed: seats.iter().map(|seat| seat.relayed).collect(),
         });
         self.replies.push_back(Reply { asker, signer, outcome: Ok(id) });
-    }
-
-    /// The relay socket is not to be had: another port, or no allocation.
-    pub(super) fn bind_failed(&mut self, ticket: Ticket) {
-        let Some(mut pending) = self.take_pending(ticket) else { return };
-        let ports = &mut self.ports[pending.relay];
-        // Another one is drawn before the bad one is given back.
-        let another = ports.draw(&mut self.rng, pending.even);
-        ports.release(pending.port);
-        match another {
-            Some(port) if pending.attempts < BIND_ATTEMPTS && !pending.abandoned => {
-                pending.port = port;
-                pending.attempts += 1;
-                self.bind(pending);
-            }
-            another => {
-                if let Some(port) = another {
-                    ports.release(port);
-                }
-                let Pending { asker, signer, .. } = pending;
-                self.usage.release(&signer.username, asker.client.remote.ip());
-                if !pending.abandoned {
-                    self.replies.push_back(Reply { asker, signer, outcome: Err(508) });
-                }
-            }
-        }
-    }
-
-    fn give_up(&mut self, asker: Asker, username: &str, relay: usize, port: u16) {
-        self.ports[relay].release(port);
-        self.usage.release(username, asker.client.remote.ip());
     }
 
     /// The client's stream ended while its socket was being bound.
@@ -250,7 +308,7 @@ impl Server {
 
     /// Answers that had to wait.
     pub(super) fn send_replies(&mut self, now: Time, out: &mut dyn Outbox) {
-        while out.room() >= super::answer::ANSWER_ROOM {
+        while out.room() >= ANSWER_ROOM {
             let Some(reply) = self.replies.pop_front() else { return };
             self.reply(now, &reply, out);
         }
@@ -264,17 +322,45 @@ impl Server {
         };
         // Deleted or expired before the outbox had room.
         let Some(allocation) = self.allocations.by_id(id) else { return };
-        let (relayed, wanted_another) = (allocation.relayed, allocation.wanted_another);
-        let lifetime = allocation.expiry.since(now).as_secs() as u32;
+        let (seats, error, reservation) =
+            (allocation.seats, allocation.address_error, allocation.reservation);
+        let ticket = self.ticket(id);
+        let lifetime = seats.next_expiry().map_or(0, |expiry| expiry.since(now).as_secs() as u32);
         self.succeed(*asker, signer, out, &|writer: &mut MessageWriter<'_>| {
-            writer.xor_address(kind::XOR_RELAYED_ADDRESS, relayed);
+            for seat in seats.iter() {
+                writer.xor_address(kind::XOR_RELAYED_ADDRESS, seat.relayed);
+            }
             writer.xor_address(kind::XOR_MAPPED_ADDRESS, asker.client.remote);
             writer.u32(kind::LIFETIME, lifetime);
-            if wanted_another {
-                // 440 for IPv6 (RFC 8656 §18.12): two addresses in one allocation are not supported.
-                writer.raw(kind::ADDRESS_ERROR_CODE, &[2, 0, 4, 40]);
+            write_ticket(writer, ticket.as_ref());
+            if let Some(token) = reservation {
+                writer.raw(kind::RESERVATION_TOKEN, &token.0);
+            }
+            if let Some((family, code)) = error {
+                let [family, ..] = family.value();
+                writer.raw(kind::ADDRESS_ERROR_CODE, &[family, 0, (code / 100) as u8, (code % 100) as u8]);
             }
         });
+    }
+
+    /// Sends a client that is not taken to another server, if one is known (RFC 8489 §10). The answer is signed, or anybody
+    /// could send clients anywhere.
+    fn redirect(&mut self, asker: Asker, signer: &Authenticated, out: &mut dyn Outbox) {
+        // "The IP address family … MUST be identical to that of the source IP address of the request" (RFC 8489 §14.15).
+        let family = asker.client.remote.is_ipv4();
+        let fitting: Vec<&OtherServer> =
+            self.config.others.iter().filter(|other| other.address.is_ipv4() == family).collect();
+        let Some(last) = (fitting.len() as u64).checked_sub(1) else {
+            return self.refuse(asker, signer, 508, out);
+        };
+        let other = fitting[self.rng.below(last + 1) as usize];
+        let sent = asker.answer(out, Class::Error, Some(signer), &|writer| {
+            writer.error(300).address(kind::ALTERNATE_SERVER, other.address);
+            if let Some(domain) = &other.domain {
+                writer.string(kind::ALTERNATE_DOMAIN, domain);
+            }
+        });
+        self.count_answer(sent);
     }
 
     /// Answers a request with success.

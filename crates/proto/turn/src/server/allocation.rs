@@ -2,46 +2,96 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use sansio::{KeyedHash, Path, Rng, Time};
-use stun::TransactionId;
+use stun::{PasswordHash, TransactionId};
 
 use super::channels::Channels;
+use super::mobility::Move;
 use super::permission::Permissions;
+use super::reservation::Token;
 use crate::attribute::Family;
 
 /// Names an allocation among all that the server ever made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AllocationId(pub u64);
 
-/// A relayed address and whom it serves (RFC 8656 §6).
-#[derive(Debug)]
-pub(super) struct Allocation {
-    /// The 5-tuple.
-    pub(super) client: Path,
-    pub(super) username: String,
+/// A relayed address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seat {
     /// Which of the server's relay addresses it is on.
     pub(super) relay: usize,
     /// The socket's address on this machine.
     pub(super) local: SocketAddr,
     /// The same as others see it.
     pub(super) relayed: SocketAddr,
+    pub(super) expiry: Time,
+}
+
+/// The relayed addresses of an allocation: one, or one of each family ("dual allocation", RFC 8656 §7.2). Each is
+/// refreshed and deleted on its own, too.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seats([Option<Seat>; 2]);
+
+impl Seats {
+    pub(super) fn add(&mut self, seat: Seat) {
+        self.0[Family::of(seat.relayed.ip()) as usize] = Some(seat);
+    }
+
+    pub(super) fn get(&self, family: Family) -> Option<&Seat> {
+        self.0[family as usize].as_ref()
+    }
+
+    fn remove(&mut self, family: Family) -> Option<Seat> {
+        self.0[family as usize].take()
+    }
+
+    /// IPv4 first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Seat> {
+        self.0.iter().flatten()
+    }
+
+    /// Lets all of them, or the one of `family`, live until `expiry`.
+    pub(super) fn extend(&mut self, family: Option<Family>, expiry: Time) {
+        let wanted = |seat: &&mut Seat| family.is_none_or(|family| Family::of(seat.relayed.ip()) == family);
+        self.0.iter_mut().flatten().filter(wanted).for_each(|seat| seat.expiry = expiry);
+    }
+
+    /// Lets none of them live longer than until `end`.
+    pub(super) fn shorten(&mut self, end: Time) {
+        self.0.iter_mut().flatten().for_each(|seat| seat.expiry = seat.expiry.min(end));
+    }
+
+    /// When the first of them is due.
+    pub(super) fn next_expiry(&self) -> Option<Time> {
+        self.iter().map(|seat| seat.expiry).min()
+    }
+}
+
+/// What a client holds (RFC 8656 §6).
+#[derive(Debug)]
+pub(super) struct Allocation {
+    /// The 5-tuple.
+    pub(super) client: Path,
+    /// The 5-tuple that the client is moving to. It is the allocation's as well.
+    pub(super) moving: Option<Move>,
+    /// The number of its latest ticket, if it has tickets.
+    pub(super) ticket: Option<u32>,
+    pub(super) username: String,
+    /// What signed the Allocate request. It is good for as long as the allocation lives, whatever becomes of the account.
+    pub(super) password: PasswordHash,
+    pub(super) seats: Seats,
     /// Of the Allocate request, to know its retransmissions.
     pub(super) transaction_id: TransactionId,
-    /// Whether the client wanted an IPv6 address in addition, and has been told that there is none.
-    pub(super) wanted_another: bool,
+    /// The family that the client asked for as well and did not get, and why: 440 or 508.
+    pub(super) address_error: Option<(Family, u16)>,
+    /// Names the port that was reserved along with it.
+    pub(super) reservation: Option<Token>,
     pub(super) created: Time,
-    pub(super) expiry: Time,
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
     pub(super) bytes_to_peers: u64,
     pub(super) bytes_to_client: u64,
     /// Whether somebody was told a flow of it since it was last unsettled.
     pub(super) in_flows: bool,
-}
-
-impl Allocation {
-    pub(super) fn family(&self) -> Family {
-        Family::of(self.relayed.ip())
-    }
 }
 
 /// All allocations, and the ways to find them.
@@ -70,8 +120,10 @@ impl Allocations {
         let id = AllocationId(self.next);
         self.next += 1;
         self.by_client.insert(allocation.client, id);
-        self.by_local.insert(allocation.local, id);
-        self.by_relayed.insert(allocation.relayed, id);
+        for seat in allocation.seats.iter() {
+            self.by_local.insert(seat.local, id);
+            self.by_relayed.insert(seat.relayed, id);
+        }
         self.by_id.insert(id, Box::new(allocation));
         id
     }
@@ -79,9 +131,51 @@ impl Allocations {
     pub(super) fn remove(&mut self, id: AllocationId) -> Option<Allocation> {
         let allocation = self.by_id.remove(&id)?;
         self.by_client.remove(&allocation.client);
-        self.by_local.remove(&allocation.local);
-        self.by_relayed.remove(&allocation.relayed);
+        if let Some(Move { to, .. }) = allocation.moving {
+            self.by_client.remove(&to);
+        }
+        for seat in allocation.seats.iter() {
+            self.by_local.remove(&seat.local);
+            self.by_relayed.remove(&seat.relayed);
+        }
         Some(*allocation)
+    }
+
+    /// Takes one of two relayed addresses away, with the permissions and channels of its family.
+    pub(super) fn remove_seat(&mut self, id: AllocationId, family: Family) -> Option<Seat> {
+        let allocation = self.by_id.get_mut(&id)?;
+        let seat = allocation.seats.remove(family)?;
+        allocation.permissions.forget(family);
+        allocation.channels.forget(family);
+        self.by_local.remove(&seat.local);
+        self.by_relayed.remove(&seat.relayed);
+        Some(seat)
+    }
+
+    /// The allocation has another 5-tuple beside its own, in place of one that it was moving to before.
+    pub(super) fn begin_move(&mut self, id: AllocationId, to: Move) {
+        self.cancel_move(id);
+        if let Some(allocation) = self.by_id.get_mut(&id) {
+            allocation.moving = Some(to);
+            self.by_client.insert(to.to, id);
+        }
+    }
+
+    /// The allocation stays where it is.
+    pub(super) fn cancel_move(&mut self, id: AllocationId) {
+        if let Some(Move { to, .. }) = self.by_id.get_mut(&id).and_then(|allocation| allocation.moving.take())
+        {
+            self.by_client.remove(&to);
+        }
+    }
+
+    /// The allocation is at its new 5-tuple alone. Returns whose it is, and both 5-tuples.
+    pub(super) fn finish_move(&mut self, id: AllocationId) -> Option<(String, Path, Path)> {
+        let allocation = self.by_id.get_mut(&id)?;
+        let Move { to, .. } = allocation.moving.take()?;
+        let from = std::mem::replace(&mut allocation.client, to);
+        self.by_client.remove(&from);
+        Some((allocation.username.clone(), from, to))
     }
 
     pub(super) fn by_id(&mut self, id: AllocationId) -> Option<&mut Allocation> {
@@ -108,6 +202,14 @@ impl Allocations {
         let mut ids: Vec<_> = self.by_id.keys().copied().collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Whether there is none, and no way to one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+            && self.by_client.is_empty()
+            && self.by_local.is_empty()
+            && self.by_relayed.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {

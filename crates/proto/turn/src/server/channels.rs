@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use sansio::Time;
 
+use crate::attribute::Family;
 use crate::channel::ChannelNumber;
 
 /// "A channel binding lasts for 10 minutes unless refreshed" (RFC 8656 §12).
@@ -70,6 +71,11 @@ impl Channels {
         self.bindings.reserve_exact(1);
         self.bindings.push(Binding { number, peer, expiry: now + CHANNEL_LIFETIME });
         Ok(())
+    }
+
+    /// Forgets those to peers of `family`.
+    pub(crate) fn forget(&mut self, family: Family) {
+        self.bindings.retain(|binding| Family::of(binding.peer.ip()) != family);
     }
 
     /// The peer that `number` stands for, and until when.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use sansio::Seed;
 use stun::credential::{SharedSecret, WeakSecret};
 use stun::server::{Alternate, PartnerSecret};
+use stun::{PasswordAlgorithm, PasswordHash};
 
 use super::{PeerPolicy, Quotas};
 
-/// The longest realm and SOFTWARE text, in bytes: RFC 8489 §14.9 and §14.14 allow fewer than 128 characters.
+/// The longest SOFTWARE text, in bytes: RFC 8489 §14.14 allows fewer than 128 characters.
 const MAX_TEXT: usize = 127;
 
 /// An address that the server relays from.
@@ -28,18 +29,83 @@ impl From<IpAddr> for RelayAddress {
 }
 
 /// Someone who may use the server, with a password of his own.
+///
+/// In a file it is a line `name md5:… sha256:…`, with both hashes of his password in the server's realm: the first for
+/// clients of RFC 5389, which is what browsers are, the second for those of RFC 8489. Made with [`User::line`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
+    name: String,
+    secret: UserSecret,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum UserSecret {
+    Password(String),
+    /// By MD5 and by SHA-256.
+    Hashes([PasswordHash; 2]),
+}
+
+impl User {
+    /// A user whose password is known. The server keeps hashes of it.
+    pub fn new(name: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { name: name.into(), secret: UserSecret::Password(password.into()) }
+    }
+
     /// The username.
-    pub name: String,
-    /// The password.
-    pub password: String,
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads a line of a file.
+    ///
+    /// # Errors
+    /// If it is not a name and both hashes.
+    pub fn from_line(line: &str) -> Result<Self, UserError> {
+        let error = || UserError(line.split_whitespace().next().unwrap_or_default().to_owned());
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [name, md5, sha256] = fields[..] else { return Err(error()) };
+        let hashes: [PasswordHash; 2] =
+            [md5.parse().map_err(|_| error())?, sha256.parse().map_err(|_| error())?];
+        if !matches!(hashes, [PasswordHash::Md5(_), PasswordHash::Sha256(_)]) {
+            return Err(error());
+        }
+        Ok(Self { name: name.to_owned(), secret: UserSecret::Hashes(hashes) })
+    }
+
+    /// A line for a file. Whoever reads it can log in to this realm, and learns nothing of the password.
+    pub fn line(&self, realm: &str) -> String {
+        let [md5, sha256] = self.hashes(realm);
+        format!("{} {} {}", self.name, md5.to_text(), sha256.to_text())
+    }
+
+    /// His hashes, by MD5 and by SHA-256.
+    pub(super) fn hashes(&self, realm: &str) -> [PasswordHash; 2] {
+        match &self.secret {
+            UserSecret::Hashes(hashes) => *hashes,
+            UserSecret::Password(password) => [PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256]
+                .map(|algorithm| PasswordHash::new(algorithm, &self.name, realm, password)),
+        }
+    }
 }
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// A line is no [`User`]. It shows the name alone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the line of the user `{0}` is not `name md5:HASH sha256:HASH`")]
+pub struct UserError(String);
+
+/// Another server, which clients are sent to with ALTERNATE-SERVER (RFC 8489 §14.15).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherServer {
+    /// Where it listens, on the same transports as this one.
+    pub address: SocketAddr,
+    /// The name on its certificate, if it is not this one's.
+    pub domain: Option<String>,
 }
 
 /// Who may use the server.
@@ -67,17 +133,15 @@ impl Auth {
 
     /// One user with a password.
     pub fn user(name: impl Into<String>, password: impl Into<String>) -> Self {
-        Self {
-            shared_secrets: Vec::new(),
-            users: vec![User { name: name.into(), password: password.into() }],
-        }
+        Self { shared_secrets: Vec::new(), users: vec![User::new(name, password)] }
     }
 }
 
 /// What a [`Server`](crate::Server) needs to know. [`ServerConfig::new`] fills in the usual.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// What the usernames belong to; RFC 8489 §9.2.4 recommends the provider's domain name.
+    /// What the usernames belong to; RFC 8489 §9.2.4 recommends the provider's domain name. At most 40 bytes: it is in
+    /// every challenge, and a challenge is never more than four times what it answers.
     pub realm: String,
     /// The addresses to relay from. Several of one family are used in turn, by lot.
     pub relay_addresses: Vec<RelayAddress>,
@@ -97,6 +161,11 @@ pub struct ServerConfig {
     pub default_lifetime: Duration,
     /// Longest lifetime that a client can ask for. RFC 8656 §7.2: no more than an hour.
     pub max_lifetime: Duration,
+    /// Whether an allocation may move with its client to another address (RFC 8016). On unless told.
+    pub mobility: bool,
+    /// Where to send clients when this server is full: one of the client's address family, by lot. Without any they are
+    /// told 508.
+    pub others: Vec<OtherServer>,
     /// The SOFTWARE attribute of authenticated answers; nothing unless told.
     pub software: Option<String>,
     /// Two addresses and two ports, on all four of which the owner listens, to help clients find out how their NAT
@@ -125,6 +194,8 @@ impl ServerConfig {
             nonce_lifetime: Duration::from_secs(3600),
             default_lifetime: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
+            mobility: true,
+            others: Vec::new(),
             software: None,
             alternate: None,
             partner: None,
@@ -135,7 +206,8 @@ impl ServerConfig {
 
     /// Whether a server can be made of this. A mistake here must not make a server that is open to all.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.realm.is_empty() || self.realm.len() > MAX_TEXT || self.realm.contains(['"', '\0']) {
+        // How long it may be depends on what else is in a challenge: see `Server::new`.
+        if self.realm.is_empty() || self.realm.contains(['"', '\0']) {
             return Err(ConfigError::Realm(self.realm.clone()));
         }
         if self.relay_addresses.is_empty() {
@@ -164,7 +236,8 @@ impl ServerConfig {
             return Err(ConfigError::Software);
         }
         for user in &self.auth.users {
-            if user.name.is_empty() || user.name.len() > 508 || user.password.is_empty() {
+            let no_password = matches!(&user.secret, UserSecret::Password(password) if password.is_empty());
+            if user.name.is_empty() || user.name.len() > 508 || no_password {
                 return Err(ConfigError::User(user.name.clone()));
             }
         }
@@ -175,8 +248,10 @@ impl ServerConfig {
 /// Why a server cannot be made of a [`ServerConfig`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The realm is empty, longer than 127 bytes, or has a quote in it.
-    #[error("the realm `{0}` is empty, too long or has a quote in it: use the server's domain name")]
+    /// The realm is empty, longer than 40 bytes, or has a quote in it.
+    #[error(
+        "the realm `{0}` is empty, longer than 40 bytes or has a quote in it: use the server's domain name"
+    )]
     Realm(String),
     /// There is no address to relay from.
     #[error("the server has no address to relay from")]
@@ -249,9 +324,25 @@ mod tests {
     }
 
     #[test]
+    fn a_users_line_reads_as_it_was_written_and_does_not_show_the_password() {
+        let user = User::new("alice", "wonderland");
+        let line = user.line("example.org");
+        assert!(!line.contains("wonderland"), "{line}");
+        let read = User::from_line(&line).unwrap();
+        assert_eq!((read.name(), read.hashes("example.org")), ("alice", user.hashes("example.org")));
+        let [name, md5, sha256] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        for bad in
+            [format!("{name} {sha256} {md5}"), format!("{name} {md5}"), "alice:wonderland".into(), "".into()]
+        {
+            let error = User::from_line(&bad).unwrap_err().to_string();
+            assert!(!error.contains("wonderland") || bad == "alice:wonderland", "{error}");
+        }
+    }
+
+    #[test]
     fn secrets_and_passwords_do_not_show_themselves() {
         let auth = Auth {
-            users: vec![User { name: "alice".into(), password: "wonderland".into() }],
+            users: vec![User::new("alice", "wonderland")],
             ..Auth::shared_secret("b7c1e0b1b7a94bd29ab1").unwrap()
         };
         let shown = format!("{:?}", config(auth));

@@ -25,7 +25,78 @@ pub enum Drop {
 }
 
 impl Drop {
-    const COUNT: usize = Self::NoRoom as usize + 1;
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::Unexpected,
+        Self::NoAllocation,
+        Self::NoPermission,
+        Self::NoChannel,
+        Self::Denied,
+        Self::Family,
+        Self::Own,
+        Self::Throttled,
+        Self::NoRoom,
+    ];
+
+    /// A word for it that does not change: a metric's label, say.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unexpected => "unexpected",
+            Self::NoAllocation => "no_allocation",
+            Self::NoPermission => "no_permission",
+            Self::NoChannel => "no_channel",
+            Self::Denied => "denied",
+            Self::Family => "family",
+            Self::Own => "own",
+            Self::Throttled => "throttled",
+            Self::NoRoom => "no_room",
+        }
+    }
+}
+
+/// Why a request was not taken for anybody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LoginFailure {
+    /// It was not signed: the normal beginning. Whoever is in order asks again.
+    Unsigned,
+    /// It was signed, and username, realm, nonce or the choice of an algorithm was missing or wrong: somebody changed
+    /// it on the way, or its sender is broken.
+    Incomplete,
+    /// Nobody has this username.
+    UnknownUser,
+    /// The password is wrong, or of a back end with another shared secret.
+    WrongPassword,
+    /// The time-limited username, or the token, is over.
+    Expired,
+    /// The nonce is old, or none of ours: the normal end of a nonce. Whoever is in order asks again.
+    StaleNonce,
+}
+
+impl LoginFailure {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Unsigned,
+        Self::Incomplete,
+        Self::UnknownUser,
+        Self::WrongPassword,
+        Self::Expired,
+        Self::StaleNonce,
+    ];
+
+    /// A word for it that does not change: a metric's label, say.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unsigned => "unsigned",
+            Self::Incomplete => "incomplete",
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::Expired => "expired",
+            Self::StaleNonce => "stale_nonce",
+        }
+    }
 }
 
 /// What the server did so far.
@@ -33,8 +104,6 @@ impl Drop {
 pub struct Counters {
     /// Allocations made.
     pub allocations: u64,
-    /// Requests refused for missing, wrong or expired credentials, or a stale nonce.
-    pub unauthorized: u64,
     /// Requests refused because of [`PeerPolicy`](crate::PeerPolicy).
     pub forbidden: u64,
     /// Datagrams relayed to peers.
@@ -45,7 +114,8 @@ pub struct Counters {
     pub packets_to_clients: u64,
     /// Bytes of application data relayed to clients.
     pub bytes_to_clients: u64,
-    dropped: [u64; Drop::COUNT],
+    dropped: [u64; Drop::ALL.len()],
+    login_failures: [u64; LoginFailure::ALL.len()],
 }
 
 impl Counters {
@@ -59,11 +129,36 @@ impl Counters {
         self.dropped.iter().sum()
     }
 
+    /// How many requests were refused for their credentials, by cause.
+    pub fn login_failures(&self, cause: LoginFailure) -> u64 {
+        self.login_failures[cause as usize]
+    }
+
+    /// How many requests were refused for missing, wrong or expired credentials, or a stale nonce.
+    pub fn unauthorized(&self) -> u64 {
+        self.login_failures.iter().sum()
+    }
+
+    pub(crate) fn login_failure(&mut self, cause: LoginFailure) {
+        self.login_failures[cause as usize] += 1;
+    }
+
     pub(crate) fn drop(&mut self, reason: Drop) {
         self.drop_many(reason, 1);
     }
 
     pub(crate) fn drop_many(&mut self, reason: Drop, count: u64) {
         self.dropped[reason as usize] += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_place() {
+        assert!(Drop::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
+        assert!(LoginFailure::ALL.iter().enumerate().all(|(at, cause)| *cause as usize == at));
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use sansio::Path;
 
 use super::allocation::AllocationId;
+use super::counters::LoginFailure;
 use super::policy::Denial;
 
 /// What a [`Server`](crate::Server) tells its owner, for logs: who relayed through it, from where, and how much.
@@ -17,8 +18,20 @@ pub enum ServerEvent {
         username: String,
         /// From where: remote is the client, as the server sees it.
         client: Path,
-        /// The relayed address, as peers see it.
-        relayed: SocketAddr,
+        /// The relayed addresses, as peers see them: one, or one of each family.
+        relayed: Vec<SocketAddr>,
+    },
+    /// A client with a ticket has come from another 5-tuple (RFC 8016). The old one is its own, too, until data comes by
+    /// the new one.
+    AllocationMoved {
+        /// As in [`ServerEvent::AllocationCreated`].
+        id: AllocationId,
+        /// Whose it is.
+        username: String,
+        /// From where so far.
+        from: Path,
+        /// From where from now on.
+        to: Path,
     },
     /// A relayed address was taken back.
     AllocationEnded {
@@ -28,8 +41,8 @@ pub enum ServerEvent {
         username: String,
         /// From where.
         client: Path,
-        /// The relayed address, as peers see it.
-        relayed: SocketAddr,
+        /// The relayed addresses that it had at its end, as peers see them.
+        relayed: Vec<SocketAddr>,
         /// How long it lived.
         duration: Duration,
         /// How many permissions were installed in that time, refreshes not counted.
@@ -40,6 +53,15 @@ pub enum ServerEvent {
         bytes_to_client: u64,
         /// Why it ended.
         reason: EndReason,
+    },
+    /// Someone who receives what is sent to him (his nonce was good) was not let in.
+    LoginRefused {
+        /// The name that he gave.
+        username: String,
+        /// From where.
+        client: Path,
+        /// Which check failed.
+        cause: LoginFailure,
     },
     /// Someone with good credentials asked for a peer that the policy denies.
     PeerDenied {

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use sansio::{Path, Time};
 use stun::{HEADER_BYTES, Method, TransactionId};
 
-use super::allocation::AllocationId;
+use super::allocation::{AllocationId, Seat};
 use super::relaying::Reach;
 use super::{Drop, Server};
 use crate::attribute::{Family, plain};
@@ -108,22 +108,29 @@ impl Server {
     /// What becomes of what takes `passage`. `None`: [`handle_datagram`](sansio::Machine::handle_datagram) decides about
     /// each datagram, or drops it.
     pub fn flow(&mut self, now: Time, passage: Passage) -> Option<Flow> {
+        if let Passage::Channel { client, .. } | Passage::Send { client, .. } = passage {
+            let (id, allocation) = self.allocations.by_client(client)?;
+            // The first data from where the client has moved to.
+            if allocation.client != client {
+                self.arrive(id);
+            }
+        }
         let flow = match passage {
             Passage::Channel { client, number } => {
                 let (id, allocation) = self.allocations.by_client(client)?;
                 let (peer, until) = allocation.channels.binding(now, number)?;
-                let relayed = (allocation.local, allocation.relayed);
-                self.outbound(now, id, relayed, peer, until)
+                let seat = *allocation.seats.get(Family::of(peer.ip()))?;
+                self.outbound(now, id, seat, peer, until)
             }
             Passage::Send { client, peer } => {
                 let (id, allocation) = self.allocations.by_client(client)?;
                 let peer = plain(peer);
-                if peer.port() == 0 || Family::of(peer.ip()) != allocation.family() {
+                if peer.port() == 0 {
                     return None;
                 }
+                let seat = *allocation.seats.get(Family::of(peer.ip()))?;
                 let until = allocation.permissions.until(now, peer.ip())?;
-                let relayed = (allocation.local, allocation.relayed);
-                self.outbound(now, id, relayed, peer, until)
+                self.outbound(now, id, seat, peer, until)
             }
             Passage::Peer { local, peer } => {
                 let id = self.allocations.id_by_local(local)?;
@@ -179,7 +186,7 @@ impl Server {
         &mut self,
         now: Time,
         id: AllocationId,
-        (local, relayed): (SocketAddr, SocketAddr),
+        Seat { local, relayed, .. }: Seat,
         peer: SocketAddr,
         until: Time,
     ) -> Option<Flow> {

@@ -21,8 +21,8 @@ pub(super) enum Intake {
 }
 
 impl Server {
-    /// Goes by other rules from now on. Allocations that there are go on; requests for them are held against the new
-    /// rules, so a secret that is to be replaced should stay beside the new one for as long as sessions last.
+    /// Goes by other rules from now on. Allocations that there are go on, by the password that they were made with; their
+    /// peers are held against the new policy.
     ///
     /// # Errors
     /// If nobody or everybody could use the server by them; then all stays as it is.

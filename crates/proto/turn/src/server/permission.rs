@@ -4,6 +4,7 @@ use std::time::Duration;
 use sansio::Time;
 
 use super::Full;
+use crate::attribute::Family;
 
 /// "The Permission Lifetime MUST be 300 seconds" (RFC 8656 §9).
 pub(crate) const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
@@ -46,6 +47,11 @@ impl Permissions {
             }
         }
         Ok(())
+    }
+
+    /// Forgets those for addresses of `family`.
+    pub(crate) fn forget(&mut self, family: Family) {
+        self.expiry.retain(|(address, _)| Family::of(*address) != family);
     }
 
     /// Whether packets from and to `address` may pass.

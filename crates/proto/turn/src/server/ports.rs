@@ -35,6 +35,24 @@ impl Ports {
         Some(port)
     }
 
+    /// Takes an even port and the one after it, and returns the even one (RFC 8656 §7.2).
+    pub(crate) fn draw_pair(&mut self, rng: &mut Rng) -> Option<u16> {
+        let (first, last) =
+            (u32::from(*self.range.start()).div_ceil(2), u32::from(*self.range.end()).div_ceil(2));
+        let size = last.checked_sub(first).filter(|size| *size > 0)?;
+        let start = rng.below(size.into()) as u32;
+        let pairs = (0..size).map(|step| (2 * (first + (start + step) % size)) as u16);
+        let free = |port: &u16| !self.taken.contains(port) && !self.taken.contains(&(port + 1));
+        let port = { pairs }.find(free)?;
+        self.taken.extend([port, port + 1]);
+        Some(port)
+    }
+
+    /// Whether none is taken.
+    pub(crate) fn all_free(&self) -> bool {
+        self.taken.is_empty()
+    }
+
     /// Gives a port back.
     pub(crate) fn release(&mut self, port: u16) {
         self.taken.remove(&port);
@@ -66,6 +84,25 @@ mod tests {
         }
         assert_eq!(ports.draw(&mut rng, true), None);
         assert!(ports.draw(&mut rng, false).is_some());
+    }
+
+    #[test]
+    fn pairs_are_an_even_port_and_the_next_and_lie_within_the_range() {
+        let mut rng = Rng::new(Seed::from(4));
+        for (range, pairs) in
+            [(50_001..=50_010, 4), (50_000..=50_009, 5), (65_534..=65_535, 1), (65_535..=65_535, 0)]
+        {
+            let mut ports = Ports::new(range.clone());
+            let drawn: BTreeSet<u16> = std::iter::from_fn(|| ports.draw_pair(&mut rng)).collect();
+            assert_eq!(drawn.len(), pairs, "{range:?}");
+            for port in drawn {
+                assert!(port.is_multiple_of(2) && range.contains(&port) && range.contains(&(port + 1)));
+                assert!(ports.taken.contains(&(port + 1)));
+            }
+        }
+        let mut ports = Ports::new(50_000..=50_001);
+        assert!(ports.draw(&mut rng, false).is_some());
+        assert_eq!(ports.draw_pair(&mut rng), None, "half of it is taken");
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub struct Quotas {
     pub permissions: usize,
     /// Channels that one allocation may have, at most 4096.
     pub channels: usize,
-    /// Unauthenticated answers (to Binding requests, and 401s) that one source address over UDP gets in a
-    /// second; four times as many at once.
+    /// Unauthenticated answers (to Binding requests, and 401s) that one source over UDP gets in a second; four times as
+    /// many at once. A source is an IPv4 address or an IPv6 /64; the /24 or /48 around it gets eight times as many.
     pub unauthenticated_per_second: u32,
 }
 
@@ -50,8 +50,8 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// Counts one allocation more, unless that is one too many.
-    pub(crate) fn admit(&mut self, quotas: &Quotas, username: &str, source: IpAddr) -> Result<(), Exceeded> {
-        let (user, source) = (user(username), block(source));
+    pub(crate) fn admit(&mut self, quotas: &Quotas, username: &str, address: IpAddr) -> Result<(), Exceeded> {
+        let (user, source) = (user(username), block(address));
         if self.total >= quotas.total {
             return Err(Exceeded::Total);
         }
@@ -63,10 +63,25 @@ impl Usage {
         {
             return Err(Exceeded::Source);
         }
-        self.total += 1;
-        *self.by_user.entry(user.to_owned()).or_default() += 1;
-        *self.by_source.entry(source).or_default() += 1;
+        self.add(username, address);
         Ok(())
+    }
+
+    /// An allocation now has another client address. That is no reason to end it, whatever the quota of the new one.
+    pub(crate) fn relocate(&mut self, username: &str, from: IpAddr, to: IpAddr) {
+        self.release(username, from);
+        self.add(username, to);
+    }
+
+    fn add(&mut self, username: &str, source: IpAddr) {
+        self.total += 1;
+        *self.by_user.entry(user(username).to_owned()).or_default() += 1;
+        *self.by_source.entry(block(source)).or_default() += 1;
+    }
+
+    /// Whether nobody has any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.total == 0 && self.by_user.is_empty() && self.by_source.is_empty()
     }
 
     /// Counts one allocation less.
@@ -129,7 +144,7 @@ mod tests {
         {
             usage.release(user, ip(source));
         }
-        assert!(usage.by_user.is_empty() && usage.by_source.is_empty() && usage.total == 0);
+        assert!(usage.is_empty());
     }
 
     #[test]

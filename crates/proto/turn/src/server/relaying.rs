@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use sansio::{Outbox, Path, Time};
 use stun::{Message, Method, TransactionId};
 
-use super::allocation::AllocationId;
+use super::allocation::{AllocationId, Seat};
 use super::policy::{Denial, PeerPolicy};
 use super::{Drop, Server};
 use crate::attribute::{Family, plain};
@@ -25,10 +25,14 @@ impl Server {
         let Some((id, allocation)) = self.allocations.by_client(from) else {
             return self.counters.drop(Drop::NoAllocation);
         };
+        if allocation.client != from {
+            self.arrive(id);
+            return self.handle_send(now, from, message, out);
+        }
         let Some((peer, data)) = send_parts(message) else {
             return self.counters.drop(Drop::Malformed);
         };
-        if Family::of(peer.ip()) != allocation.family() {
+        if allocation.seats.get(Family::of(peer.ip())).is_none() {
             return self.counters.drop(Drop::Family);
         }
         if !allocation.permissions.allows(now, peer.ip()) {
@@ -51,6 +55,10 @@ impl Server {
         let Some((id, allocation)) = self.allocations.by_client(from) else {
             return self.counters.drop(Drop::NoAllocation);
         };
+        if allocation.client != from {
+            self.arrive(id);
+            return self.handle_channel_data(now, from, payload, out);
+        }
         let Some((peer, _)) = allocation.channels.binding(now, number) else {
             return self.counters.drop(Drop::NoChannel);
         };
@@ -72,7 +80,7 @@ impl Server {
             Err(_) => return self.counters.drop(Drop::Denied),
         };
         let Some(allocation) = self.allocations.by_id(id) else { return };
-        let (local, relayed) = (allocation.local, allocation.relayed);
+        let Some(&Seat { local, relayed, .. }) = allocation.seats.get(Family::of(peer.ip())) else { return };
         let bytes = data.len() as u64;
         allocation.bytes_to_peers += bytes;
         self.counters.packets_to_peers += 1;

@@ -1,14 +1,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sansio::{Outbox, Path, Time};
-use stun::credential::{Authenticated, Identity, Rejection};
-use stun::server::{MAX_ANSWER_BYTES, answer_binding};
+use stun::credential::Authenticated;
+use stun::server::{MAX_ANSWER_BYTES, answer_binding, is_classic_request};
 use stun::{AttributeKind, Class, Message, MessageWriter, Method, PasswordAlgorithm, kind};
 
-use super::accounts::Found;
 use super::allocation::AllocationId;
-use super::answer::{ANSWER_ROOM, Asker};
+use super::answer::Asker;
 use super::channels::BindError;
+use super::mobility::write_ticket;
 use super::operation::Intake;
 use super::policy::Denial;
 use super::{Drop, EndReason, Server, ServerEvent};
@@ -55,7 +55,9 @@ impl Server {
 
     /// What is no message of RFC 8489: perhaps a Binding request of RFC 3489, for those who look at their NAT.
     pub(super) fn handle_classic(&mut self, now: Time, from: Path, bytes: &[u8], out: &mut dyn Outbox) {
-        let Some(alternate) = self.config.alternate else { return self.counters.drop(Drop::Malformed) };
+        let Some(alternate) = self.config.alternate.filter(|_| is_classic_request(bytes)) else {
+            return self.counters.drop(Drop::Malformed);
+        };
         if !self.may_answer(now, from) {
             return;
         }
@@ -77,7 +79,7 @@ impl Server {
         request: &Message<'_>,
         out: &mut dyn Outbox,
     ) {
-        let Some(signer) = self.authenticate(now, from, request, out) else { return };
+        let Some((signer, password)) = self.authenticate(now, from, request, out) else { return };
         let asker = Asker::new(from, request);
         let unknown = request.unknown_comprehension_required(KNOWN);
         if !unknown.is_empty() {
@@ -92,7 +94,10 @@ impl Server {
             {
                 return self.send_away(asker, &signer, alternate, out);
             }
-            return self.handle_allocate(now, asker, request, signer, out);
+            return self.handle_allocate(now, asker, request, (signer, password), out);
+        }
+        if asker.method == Method::REFRESH && request.raw(kind::MOBILITY_TICKET).is_some() {
+            return self.handle_move(now, asker, request, &signer, out);
         }
         let Some((id, allocation)) = self.allocations.by_client(from) else {
             return self.refuse(asker, &signer, 437, out);
@@ -112,84 +117,8 @@ impl Server {
         }
     }
 
-    /// Who sent this, or `None` and a challenge to whoever did.
-    fn authenticate(
-        &mut self,
-        now: Time,
-        from: Path,
-        request: &Message<'_>,
-        out: &mut dyn Outbox,
-    ) -> Option<Authenticated> {
-        let unix_now = (self.config.unix_time_at_start + now.elapsed()).as_secs();
-        // A username that expires does not end what was begun with it.
-        let holder = match request.method() {
-            Method::ALLOCATE => None,
-            _ => self.allocations.by_client(from).map(|(_, allocation)| allocation.username.as_str()),
-        };
-        let mut expired = false;
-        let authenticated =
-            self.authenticator.authenticate(now, from, request, &mut |identity, algorithm| {
-                // The nonce does not announce USERHASH, so nobody sends it.
-                let Identity::Name(username) = identity else { return None };
-                let clock = (holder != Some(username)).then_some(unix_now);
-                match self.accounts.find(request, username, algorithm, clock) {
-                    Found::Account(account) => Some(account),
-                    Found::Expired => {
-                        expired = true;
-                        None
-                    }
-                    Found::Nobody => None,
-                }
-            });
-        match authenticated {
-            Ok(signer) => Some(signer),
-            Err(rejection) => {
-                self.counters.unauthorized += 1;
-                self.reject(now, from, request, rejection, expired, out);
-                None
-            }
-        }
-    }
-
-    fn reject(
-        &mut self,
-        now: Time,
-        from: Path,
-        request: &Message<'_>,
-        rejection: Rejection,
-        expired: bool,
-        out: &mut dyn Outbox,
-    ) {
-        if !self.may_answer(now, from) {
-            return;
-        }
-        let authenticator = &self.authenticator;
-        let sent = if expired && rejection == Rejection::Unauthenticated {
-            // He has shown that the credentials were his, so he may know what is wrong with them.
-            let nonce = authenticator.nonce(now, from);
-            Asker::new(from, request).answer(out, Class::Error, None, &|writer| {
-                writer.error_code(401, "Expired").string(kind::REALM, authenticator.realm());
-                writer.raw(kind::NONCE, &nonce).password_algorithms(&ALGORITHMS);
-            })
-        } else {
-            out.send(from, ANSWER_ROOM, &mut |buffer| {
-                authenticator.reject(now, from, request, rejection, buffer).unwrap_or(0)
-            })
-        };
-        self.count_answer(sent);
-    }
-
-    /// Whether a stranger gets an answer. Who can be answered on a stream is where he says he is.
-    fn may_answer(&mut self, now: Time, from: Path) -> bool {
-        let may = from.transport != sansio::Transport::Udp || self.throttle.allows(now, from.remote.ip());
-        if !may {
-            self.counters.drop(Drop::Throttled);
-        }
-        may
-    }
-
     /// RFC 8656 §8.2.
-    fn handle_refresh(
+    pub(super) fn handle_refresh(
         &mut self,
         now: Time,
         id: AllocationId,
@@ -198,24 +127,33 @@ impl Server {
         signer: &Authenticated,
         out: &mut dyn Outbox,
     ) {
-        let asked = request.u32(kind::LIFETIME);
-        let lifetime = self.lifetime(asked);
         let Some(allocation) = self.allocations.by_id(id) else { return };
-        if let Some(value) = request.raw(kind::REQUESTED_ADDRESS_FAMILY)
-            && Family::from_value(value) != Some(allocation.family())
-        {
-            return self.refuse(asker, signer, 443, out);
-        }
+        // Of a dual allocation one relayed address, or both (RFC 8656 §8.1).
+        let family = match request.raw(kind::REQUESTED_ADDRESS_FAMILY).map(Family::from_value) {
+            None => None,
+            Some(Some(family)) if allocation.seats.get(family).is_some() => Some(family),
+            Some(_) => return self.refuse(asker, signer, 443, out),
+        };
+        let asked = request.u32(kind::LIFETIME);
         let lifetime = if asked == Some(0) {
-            self.end(now, id, EndReason::Deleted);
+            match family {
+                Some(family) => self.end_seat(now, id, family, EndReason::Deleted),
+                None => self.end(now, id, EndReason::Deleted),
+            }
             0
         } else {
-            allocation.expiry = now + lifetime;
-            self.timers.set(id, allocation.expiry);
+            let lifetime = self.lifetime(asked);
+            if let Some(allocation) = self.allocations.by_id(id) {
+                allocation.seats.extend(family, now + lifetime);
+            }
+            self.arm(id);
             lifetime.as_secs() as u32
         };
+        // A new ticket to who came with one.
+        let ticket = request.raw(kind::MOBILITY_TICKET).and_then(|_| self.ticket(id));
         self.succeed(asker, signer, out, &|writer: &mut MessageWriter<'_>| {
             writer.u32(kind::LIFETIME, lifetime);
+            write_ticket(writer, ticket.as_ref());
         });
     }
 
@@ -260,7 +198,7 @@ impl Server {
 
     fn check_family(&mut self, id: AllocationId, address: IpAddr) -> Result<(), u16> {
         let allocation = self.allocations.by_id(id).ok_or(437u16)?;
-        if Family::of(address) == allocation.family() { Ok(()) } else { Err(443) }
+        allocation.seats.get(Family::of(address)).map(|_| ()).ok_or(443)
     }
 
     /// 403 for what the policy denies, with a line for the audit.

@@ -339,7 +339,7 @@ impl Raw {
     /// With a challenge answered, so that what follows is signed.
     pub fn challenged(world: &mut World, path: Path, credentials: Credentials) -> Self {
         let mut raw = Self::new(path, credentials);
-        let request = raw.write(Method::REFRESH, &|_| {});
+        let request = raw.write(Method::ALLOCATE, &allocate);
         let answer = world.ask(path, &request).expect("a challenge");
         assert_eq!(raw.learn(&request, &answer), Challenged::Retry);
         raw
@@ -399,6 +399,18 @@ impl Raw {
 /// The attributes of a plain Allocate request.
 pub fn allocate(writer: &mut MessageWriter<'_>) {
     writer.raw(kind::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+}
+
+/// The same, with another attribute.
+pub fn allocate_and(writer: &mut MessageWriter<'_>, kind: stun::AttributeKind, value: &[u8]) {
+    allocate(writer);
+    writer.raw(kind, value);
+}
+
+/// The relayed addresses in an answer.
+pub fn relayed_in(answer: &[u8]) -> Vec<SocketAddr> {
+    let message = Message::parse(answer).unwrap();
+    message.xor_addresses(kind::XOR_RELAYED_ADDRESS).map(Option::unwrap).collect()
 }
 
 /// `Ok` for a success response, otherwise the error code.

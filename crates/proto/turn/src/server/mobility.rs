@@ -1,0 +1,168 @@
+//! An allocation that moves with its client (RFC 8016).
+//!
+//! A client that asked for one has a *ticket*. When its address changes it shows the ticket in a Refresh request from the
+//! new one, and both 5-tuples are the allocation's until the client sends data from the new one: so nothing is lost of
+//! what is on its way.
+
+use std::time::Duration;
+
+use crypto::aead::Aes256Gcm;
+use sansio::{Outbox, Path, Rng, Time};
+use stun::credential::Authenticated;
+use stun::{Message, MessageWriter, kind};
+
+use super::allocation::AllocationId;
+use super::answer::Asker;
+use super::{EndReason, Server, ServerEvent};
+
+/// How long an old ticket is good for a Refresh request that is sent again: "at least 30 seconds" (RFC 8016 §3.2.2).
+const RETRANSMISSION: Duration = Duration::from_secs(40);
+/// How long an allocation whose client's stream has ended waits for the client to come back with its ticket.
+pub(super) const GRACE: Duration = Duration::from_secs(120);
+const NONCE_BYTES: usize = 12;
+const CONTENT_BYTES: usize = 8 + 4;
+
+/// A ticket as it goes into MOBILITY-TICKET: a nonce, and the allocation and the ticket's number among its tickets, sealed.
+pub(super) type Ticket = Vec<u8>;
+
+/// Makes and reads tickets.
+#[derive(Debug)]
+pub(super) struct Tickets(Aes256Gcm);
+
+/// Where an allocation has been asked to go, and is not yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Move {
+    pub(super) to: Path,
+    since: Time,
+}
+
+impl Tickets {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        Self(Aes256Gcm::new(&rng.bytes()))
+    }
+
+    fn issue(&self, rng: &mut Rng, id: AllocationId, number: u32) -> Ticket {
+        let nonce: [u8; NONCE_BYTES] = rng.bytes();
+        let mut content = [0; CONTENT_BYTES];
+        content[..8].copy_from_slice(&id.0.to_be_bytes());
+        content[8..].copy_from_slice(&number.to_be_bytes());
+        [&nonce[..], &self.0.seal(nonce, &[], &content)].concat()
+    }
+
+    fn read(&self, ticket: &[u8]) -> Option<(AllocationId, u32)> {
+        let (nonce, sealed) = ticket.split_first_chunk::<NONCE_BYTES>()?;
+        let content = self.0.open(*nonce, &[], sealed).ok()?;
+        let (id, number) = content.split_first_chunk::<8>()?;
+        Some((AllocationId(u64::from_be_bytes(*id)), u32::from_be_bytes(number.try_into().ok()?)))
+    }
+}
+
+impl Server {
+    /// Whether an Allocate request asks for a ticket. Errors: it may not have one, or asks in the wrong way.
+    pub(super) fn wants_ticket(&self, request: &Message<'_>) -> Result<bool, u16> {
+        match request.raw(kind::MOBILITY_TICKET) {
+            None => Ok(false),
+            Some([]) if self.config.mobility => Ok(true),
+            Some([]) => Err(405),
+            Some(_) => Err(400),
+        }
+    }
+
+    /// The allocation's ticket, if it has any.
+    pub(super) fn ticket(&mut self, id: AllocationId) -> Option<Ticket> {
+        let number = self.allocations.by_id(id)?.ticket?;
+        Some(self.tickets.issue(&mut self.rng, id, number))
+    }
+
+    /// The allocation that the ticket in a request names, right or wrong.
+    pub(super) fn ticket_holder(&self, request: &Message<'_>) -> Option<AllocationId> {
+        self.tickets.read(request.raw(kind::MOBILITY_TICKET)?).map(|(id, _)| id)
+    }
+
+    /// A Refresh request with a ticket (RFC 8016 §3.2.2).
+    pub(super) fn handle_move(
+        &mut self,
+        now: Time,
+        asker: Asker,
+        request: &Message<'_>,
+        signer: &Authenticated,
+        out: &mut dyn Outbox,
+    ) {
+        match self.move_to(now, asker.client, request, signer) {
+            Ok(id) => self.handle_refresh(now, id, asker, request, signer, out),
+            Err(code) => self.refuse(asker, signer, code, out),
+        }
+    }
+
+    fn move_to(
+        &mut self,
+        now: Time,
+        to: Path,
+        request: &Message<'_>,
+        signer: &Authenticated,
+    ) -> Result<AllocationId, u16> {
+        if !self.config.mobility {
+            return Err(405);
+        }
+        let (id, number) =
+            request.raw(kind::MOBILITY_TICKET).and_then(|value| self.tickets.read(value)).ok_or(400u16)?;
+        let holder = self.allocations.by_client(to).map(|(holder, _)| holder);
+        let allocation = self.allocations.by_id(id).ok_or(437u16)?;
+        if allocation.username != signer.username {
+            return Err(441);
+        }
+        if allocation.client == to {
+            return Err(400);
+        }
+        let current = allocation.ticket.ok_or(400u16)?;
+        match allocation.moving {
+            // Sent again, because the answer was lost.
+            Some(Move { to: there, since })
+                if there == to && current == number.wrapping_add(1) && now.since(since) <= RETRANSMISSION =>
+            {
+                return Ok(id);
+            }
+            _ if current != number => return Err(400),
+            _ => {}
+        }
+        if holder.is_some_and(|holder| holder != id) {
+            return Err(437);
+        }
+        allocation.ticket = Some(current.wrapping_add(1));
+        let (username, from) = (allocation.username.clone(), allocation.client);
+        self.allocations.begin_move(id, Move { to, since: now });
+        self.tell(ServerEvent::AllocationMoved { id, username, from, to });
+        Ok(id)
+    }
+
+    /// The client sends data from where it has moved to: the old 5-tuple is discarded.
+    pub(super) fn arrive(&mut self, id: AllocationId) {
+        self.unsettle(id);
+        if let Some((username, from, to)) = self.allocations.finish_move(id) {
+            self.usage.relocate(&username, from.remote.ip(), to.remote.ip());
+        }
+    }
+
+    /// A client's stream has ended.
+    pub(super) fn disconnected(&mut self, now: Time, path: Path) {
+        self.abandon(path);
+        let Some((id, allocation)) = self.allocations.by_client(path) else { return };
+        match allocation.moving {
+            Some(_) if allocation.client == path => self.arrive(id),
+            Some(_) => self.allocations.cancel_move(id),
+            // It may come back from elsewhere.
+            None if allocation.ticket.is_some() => {
+                allocation.seats.shorten(now + GRACE);
+                self.arm(id);
+            }
+            None => self.end(now, id, EndReason::Disconnected),
+        }
+    }
+}
+
+/// Writes the ticket, if there is one.
+pub(super) fn write_ticket(writer: &mut MessageWriter<'_>, ticket: Option<&Ticket>) {
+    if let Some(ticket) = ticket {
+        writer.raw(kind::MOBILITY_TICKET, ticket);
+    }
+}

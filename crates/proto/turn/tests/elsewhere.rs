@@ -1,0 +1,65 @@
+//! Clients that this server does not take, and sends to another (RFC 8489 §10).
+
+mod world;
+
+use sterna_turn::{ClientEvent, OtherServer};
+use stun::{Message, Method, kind};
+use world::{Raw, World, address, allocate, client_path, credentials, outcome};
+
+const PEER: &str = "203.0.113.9:4000";
+
+fn config() -> sterna_turn::ServerConfig {
+    let mut config = world::server_config();
+    config.others = vec![
+        OtherServer { address: address("[2001:db8::99]:3478"), domain: None },
+        OtherServer { address: address("192.0.2.99:3478"), domain: Some("b.example.org".into()) },
+    ];
+    config
+}
+
+#[test]
+fn a_server_that_drains_sends_new_clients_away_and_keeps_those_it_has() {
+    let mut world = World::with(config());
+    let at = world.connected("alice", 1000, address(PEER));
+    world.server.drain(Some(address("192.0.2.99:3478")));
+    let late = world.add_client("bob", 1001);
+    world.settle();
+    let redirected = ClientEvent::Redirected { server: address("192.0.2.99:3478"), domain: None };
+    assert_eq!(world.events(late), [redirected]);
+    world.advance_secs(7200);
+    assert_eq!(world.events(at), [], "who is here stays");
+    assert!(world.send(at, address(PEER), b"still here"));
+    let now = world.now;
+    world.client(at).close(now);
+    world.settle();
+    assert_eq!(world.server.allocations(), 0, "drained");
+}
+
+#[test]
+fn strangers_are_challenged_and_not_redirected_and_the_redirection_is_signed() {
+    let mut world = World::with(config());
+    world.server.drain(Some(address("192.0.2.99:3478")));
+    let mut raw = Raw::new(client_path(1000), credentials("alice"));
+    let request = raw.write(Method::ALLOCATE, &allocate);
+    assert_eq!(outcome(&world.ask(raw.path, &request).unwrap()), Err(401));
+    let mut raw = Raw::challenged(&mut world, client_path(1000), credentials("alice"));
+    let request = raw.write(Method::ALLOCATE, &allocate);
+    let answer = world.ask(raw.path, &request).unwrap();
+    let answer = Message::parse(&answer).unwrap();
+    assert_eq!(answer.error_code().unwrap().code, 300);
+    assert!(answer.integrity().is_some());
+    assert_eq!(answer.address(kind::ALTERNATE_SERVER), Some(address("192.0.2.99:3478")));
+}
+
+#[test]
+fn a_full_server_sends_clients_away_and_without_another_says_508() {
+    for (others, expected) in [(config().others, 300), (Vec::new(), 508)] {
+        let mut config = config();
+        config.others = others;
+        config.quotas.total = 1;
+        let mut world = World::with(config);
+        world.allocated("alice", 1000);
+        let mut raw = Raw::challenged(&mut world, client_path(1001), credentials("bob"));
+        assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Err(expected));
+    }
+}

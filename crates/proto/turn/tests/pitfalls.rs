@@ -1,0 +1,410 @@
+//! What went wrong for other relays, line by line, each line with a test of its own name.
+//!
+//! | what went wrong | the test |
+//! |---|---|
+//! | CVE-2020-26262: `0.0.0.0`, `::`, `::1` reached loopback | `cve_2020_26262_the_unspecified_address_is_not_loopback` |
+//! | CVE-2026-27624: IPv4-mapped addresses passed the deny list | `cve_2026_27624_an_ipv4_mapped_peer_is_not_reached` |
+//! | coturn #1945: IPv4-compatible, 6to4, NAT64 did too; RFC 8215 and Teredo with them | `coturn_1945_no_other_spelling_of_an_inner_address_is_reached` |
+//! | coturn #1947: link-local (metadata), unique local, site-local | `coturn_1947_link_local_and_metadata_are_not_reached` |
+//! | 0.0.0.0/8, carrier NAT, broadcast, multicast | `the_rest_of_the_inside_is_not_reached` |
+//! | coturn #1946: the server's own ports and what listens beside it | `coturn_1946_the_servers_own_services_are_not_reached` |
+//! | Slack 2018, Ghost Calls: internal services, covert channels | `slack_2018_refusals_and_sessions_leave_a_line_each` |
+//! | "allow all peers" as a library's default | `a_policy_that_nobody_wrote_denies_the_inside` |
+//! | coturn #1872: a malformed rule opened everything | `coturn_1872_a_malformed_rule_is_an_error` |
+//! | coturn #2016: of two XOR-PEER-ADDRESS one was checked, the other used | `coturn_2016_of_two_peers_the_first_is_checked_and_used` |
+//! | CVE-2025-69217: nonces and ports could be guessed | `cve_2025_69217_ports_and_nonces_cannot_be_guessed` |
+//! | coturn #1969: mobility took the wrong owner's credentials | `tests/mobility.rs` `another_users_ticket_an_unknown_one_and_none_of_ours_move_nothing` |
+//! | coturn #1869: MACs compared byte by byte | `crypto::equal` wherever a MAC is compared; time itself is not tested |
+//! | coturn #1871: origin pinned before the MAC was checked | `coturn_1871_nothing_is_pinned_before_the_signature_is_checked` |
+//! | livekit #4526: the username's end killed live sessions | `livekit_4526_the_end_of_a_username_does_not_end_its_session` |
+//! | eturnal, Pion: nonces short, or not bound to their source | `a_nonce_is_good_for_its_source_alone_and_for_its_time` |
+//! | SHA-256 bid down to MD5 by taking the cookie from the nonce | `a_nonce_without_its_cookie_is_no_nonce`; `stun`: `tests/long_term.rs` |
+//! | stale-nonce loops | `stun`: `tests/long_term.rs` `a_server_that_calls_every_nonce_stale_is_left_alone` |
+//! | coturn #2006: channel numbers outside 0x4000 to 0x4FFF | `coturn_2006_channel_numbers_outside_their_range_are_refused` |
+//! | REST credentials keyed with a public value | `a_shared_secret_from_a_manual_is_refused` |
+//! | CVE-2026-43994: the length of an OAuth token overflowed | `cve_2026_43994_a_token_of_any_length_before_authentication_is_harmless` |
+//! | CVE-2026-40613: a misaligned packet killed ARM64 | `cve_2026_40613_a_packet_may_lie_at_any_address` |
+//! | coturn #1844, #1964: lengths that wrap at 16 bits | `coturn_1844_lengths_do_not_wrap` |
+//! | coturn #1999: an Allocate from a spoofed source cost 18 KB and a socket | `coturn_1999_a_spoofed_source_costs_nothing` |
+//! | unsigned attributes acted upon | `attributes_behind_the_signature_do_not_count` |
+//! | 401 larger than its request, Binding reflectors | `tests/amplification.rs` `no_answer_to_a_stranger_is_more_than_four_times_its_question`; `stun`: `tests/alternate.rs` |
+//! | answers to indications and to malformed packets | `tests/amplification.rs` `indications_responses_and_noise_are_never_answered` |
+//! | no limit on 401s | `tests/amplification.rs` `challenges_and_bindings_are_limited_per_source_over_udp` |
+//! | overheads: 36, 48 and 4 bytes, and padding | `the_overheads_are_36_48_and_4_bytes` |
+//! | coturn #2012, #2013: half-open DTLS | no DTLS listener here; TLS: `crates/io/relay/tests/strangers.rs` |
+
+mod world;
+
+use std::net::SocketAddr;
+
+use sterna_turn::{Auth, Cidr, Denial, Drop, EndReason, PeerPolicy, ServerEvent};
+use stun::credential::{Features, SharedSecret};
+use stun::{Message, MessageWriter, Method, TransactionId, kind};
+use world::{
+    RELAY, Raw, SECRET, START, World, address, allocate, allocate_and, client_path, credentials, outcome,
+    relayed_in, send_indication,
+};
+
+const PEER: &str = "203.0.113.9:4000";
+
+/// A client that has one relayed address of each family.
+fn dual(world: &mut World) -> Raw {
+    let mut raw = Raw::challenged(world, client_path(1000), credentials("mallory"));
+    let both = |w: &mut MessageWriter<'_>| allocate_and(w, kind::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+    assert_eq!(raw.ask(world, Method::ALLOCATE, &both), Ok(()));
+    raw
+}
+
+/// None of `peers` is reached by CreatePermission, ChannelBind, or Send.
+fn not_reached(peers: &[&str]) {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    for peer in peers {
+        let peer = SocketAddr::new(world::ip(peer), 80);
+        assert_eq!(raw.permit(&mut world, peer), Err(403), "CreatePermission {peer}");
+        assert_eq!(raw.bind(&mut world, 0x4000, peer), Err(403), "ChannelBind {peer}");
+        let send = send_indication(&|writer| {
+            writer.xor_address(kind::XOR_PEER_ADDRESS, peer).raw(kind::DATA, b"GET / HTTP/1.1\r\n\r\n");
+        });
+        assert_eq!(world.ask(raw.path, &send), None);
+        assert!(world.sent_to_peers.is_empty(), "Send {peer}");
+    }
+    assert_eq!(world.server.counters().forbidden, 2 * peers.len() as u64);
+}
+
+#[test]
+fn cve_2020_26262_the_unspecified_address_is_not_loopback() {
+    not_reached(&["0.0.0.0", "127.0.0.1", "127.255.255.254", "::", "::1"]);
+}
+
+#[test]
+fn cve_2026_27624_an_ipv4_mapped_peer_is_not_reached() {
+    not_reached(&["::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:8.8.8.8"]);
+}
+
+#[test]
+fn coturn_1945_no_other_spelling_of_an_inner_address_is_reached() {
+    not_reached(&[
+        "::127.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "2002:7f00:1::",
+        "2002:a9fe:a9fe::1",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::10.0.0.1",
+        "2001:0:c000:201::f5ff:fffe",
+        "2001:db8::5efe:10.0.0.1",
+    ]);
+}
+
+#[test]
+fn coturn_1947_link_local_and_metadata_are_not_reached() {
+    not_reached(&["169.254.169.254", "fe80::1", "fd00:ec2::254", "fec0::1", "168.63.129.16", "192.0.0.192"]);
+}
+
+#[test]
+fn the_rest_of_the_inside_is_not_reached() {
+    not_reached(&[
+        "0.1.2.3",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "224.0.0.251",
+        "240.1.1.1",
+        "255.255.255.255",
+        "ff02::fb",
+        "fc00::1",
+    ]);
+}
+
+#[test]
+fn coturn_1946_the_servers_own_services_are_not_reached() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    for port in [3478, 22, 80, 5432, 6379] {
+        let own = SocketAddr::new(world::ip(RELAY), port);
+        assert_eq!(raw.bind(&mut world, 0x4000, own), Err(403), "{own}");
+        // The permission is for relayed addresses there, and for nothing else.
+        assert_eq!(raw.permit(&mut world, own), Ok(()));
+        let send = send_indication(&|writer| {
+            writer.xor_address(kind::XOR_PEER_ADDRESS, own).raw(kind::DATA, b"x");
+        });
+        assert_eq!(world.ask(raw.path, &send), None);
+    }
+    assert!(world.sent_to_peers.is_empty());
+    assert_eq!(world.server.counters().dropped(Drop::Own), 5);
+}
+
+#[test]
+fn slack_2018_refusals_and_sessions_leave_a_line_each() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    let _ = raw.permit(&mut world, address("10.0.0.1:80"));
+    let delete = |writer: &mut MessageWriter<'_>| _ = writer.u32(kind::LIFETIME, 0);
+    assert_eq!(raw.ask(&mut world, Method::REFRESH, &delete), Ok(()));
+    let mallory = credentials("mallory").username;
+    let [ServerEvent::AllocationCreated { username: created, .. }, denied, ended] = &world.server_events[..]
+    else {
+        panic!("{:?}", world.server_events)
+    };
+    assert_eq!(*created, mallory);
+    let ServerEvent::PeerDenied { username, denial: Denial::Private, .. } = denied else {
+        panic!("{denied:?}")
+    };
+    assert_eq!(*username, mallory);
+    assert!(matches!(ended, ServerEvent::AllocationEnded { reason: EndReason::Deleted, .. }), "{ended:?}");
+}
+
+#[test]
+fn a_policy_that_nobody_wrote_denies_the_inside() {
+    let config = world::server_config();
+    assert_eq!(config.policy, PeerPolicy::default());
+    assert!(PeerPolicy::default().check(world::ip("10.0.0.1")).is_err());
+    assert!(PeerPolicy::default().check(world::ip("203.0.113.9")).is_ok());
+}
+
+#[test]
+fn coturn_1872_a_malformed_rule_is_an_error() {
+    for rule in ["", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0-10.255.255.255", "localhost", "::/129", "10/8"] {
+        assert!(rule.parse::<Cidr>().is_err(), "{rule}");
+    }
+}
+
+#[test]
+fn coturn_2016_of_two_peers_the_first_is_checked_and_used() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    for (first, second, bound) in [(PEER, "10.0.0.1:80", Ok(())), ("10.0.0.1:80", PEER, Err(403))] {
+        let outcome = raw.ask(&mut world, Method::CHANNEL_BIND, &|writer| {
+            writer.u32(kind::CHANNEL_NUMBER, 0x4000 << 16);
+            writer.xor_address(kind::XOR_PEER_ADDRESS, address(first));
+            writer.xor_address(kind::XOR_PEER_ADDRESS, address(second));
+        });
+        assert_eq!(outcome, bound);
+        let send = send_indication(&|writer| {
+            writer.xor_address(kind::XOR_PEER_ADDRESS, address(first));
+            writer.xor_address(kind::XOR_PEER_ADDRESS, address(second)).raw(kind::DATA, b"x");
+        });
+        world.ask(raw.path, &send);
+    }
+    let reached: Vec<_> = world.sent_to_peers.iter().map(|(_, to, _)| *to).collect();
+    assert_eq!(reached, [address(PEER)]);
+}
+
+#[test]
+fn cve_2025_69217_ports_and_nonces_cannot_be_guessed() {
+    let draw = |seed| {
+        let mut config = world::server_config();
+        config.seed = sansio::Seed::from(seed);
+        let mut world = World::with(config);
+        (1000..1030)
+            .map(|port| {
+                let mut raw = Raw::new(client_path(port), credentials("alice"));
+                let request = raw.write(Method::ALLOCATE, &allocate);
+                let challenge = world.ask(raw.path, &request).unwrap();
+                let nonce = Message::parse(&challenge).unwrap().nonce().unwrap().to_vec();
+                raw.learn(&request, &challenge);
+                let request = raw.write(Method::ALLOCATE, &allocate);
+                (relayed_in(&world.ask(raw.path, &request).unwrap())[0].port(), nonce)
+            })
+            .collect::<Vec<_>>()
+    };
+    let (one, other) = (draw(1), draw(2));
+    assert_eq!(one, draw(1), "all of it comes from the seed");
+    assert!(one.iter().zip(&other).all(|((_, a), (_, b))| a != b));
+    let steps: std::collections::BTreeSet<_> = one.windows(2).map(|w| w[1].0.wrapping_sub(w[0].0)).collect();
+    assert!(steps.len() > 25, "{steps:?}");
+    // 56 bits of each nonce are a MAC: two sources never share them.
+    let macs: std::collections::BTreeSet<_> =
+        one.iter().map(|(_, nonce)| nonce[Features::COOKIE_BYTES..].to_vec()).collect();
+    assert_eq!(macs.len(), one.len());
+}
+
+#[test]
+fn coturn_1871_nothing_is_pinned_before_the_signature_is_checked() {
+    let mut world = World::new();
+    let path = client_path(1000);
+    let mut mallory = Raw::challenged(&mut world, path, credentials("mallory"));
+    let mut forged = mallory.write(Method::ALLOCATE, &allocate);
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(outcome(&world.ask(path, &forged).unwrap()), Err(401));
+    // The same 5-tuple is free for somebody else.
+    let mut alice = Raw::challenged(&mut world, path, credentials("alice"));
+    assert_eq!(alice.ask(&mut world, Method::ALLOCATE, &allocate), Ok(()));
+}
+
+#[test]
+fn livekit_4526_the_end_of_a_username_does_not_end_its_session() {
+    let mut world = World::new();
+    let at = world.connected("alice", 1000, address(PEER));
+    // Its username was good for an hour.
+    world.advance_secs(4 * 3600);
+    assert_eq!(world.events(at), []);
+    assert!(world.send(at, address(PEER), b"still here"));
+    assert_eq!(world.sent_to_peers.len(), 1);
+}
+
+#[test]
+fn a_nonce_is_good_for_its_source_alone_and_for_its_time() {
+    let mut config = world::server_config();
+    config.nonce_lifetime = std::time::Duration::from_secs(640);
+    let mut world = World::with(config);
+    let mut raw = Raw::challenged(&mut world, client_path(1000), credentials("alice"));
+    let elsewhere = client_path(1001);
+    let stolen = raw.write(Method::ALLOCATE, &allocate);
+    assert_eq!(outcome(&world.ask(elsewhere, &stolen).unwrap()), Err(438));
+    assert_eq!(world.server.allocations(), 0);
+    world.advance_secs(660);
+    assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Err(438));
+}
+
+#[test]
+fn a_nonce_without_its_cookie_is_no_nonce() {
+    let mut world = World::new();
+    let path = client_path(1000);
+    let mut raw = Raw::new(path, credentials("alice"));
+    let request = raw.write(Method::ALLOCATE, &allocate);
+    let challenge = world.ask(path, &request).unwrap();
+    let nonce = Message::parse(&challenge).unwrap().nonce().unwrap().to_vec();
+    let (username, password) = stun::credential::rest_credentials(SECRET, "alice", START + 60).unwrap();
+    let key = stun::Key::long_term(stun::PasswordAlgorithm::Md5, &username, world::REALM, &password);
+    for nonce in [nonce[Features::COOKIE_BYTES..].to_vec(), [b"obMatJos2AAAA", &nonce[13..]].concat()] {
+        let mut buffer = [0; 500];
+        let id = TransactionId([1; 12]);
+        let mut writer = MessageWriter::new(&mut buffer, stun::Class::Request, Method::ALLOCATE, id);
+        allocate(&mut writer);
+        writer.string(kind::USERNAME, &username).string(kind::REALM, world::REALM).raw(kind::NONCE, &nonce);
+        let length = writer.integrity(&key).finish().unwrap();
+        assert_eq!(outcome(&world.ask(path, &buffer[..length]).unwrap()), Err(438));
+    }
+    assert_eq!(world.server.allocations(), 0);
+}
+
+#[test]
+fn coturn_2006_channel_numbers_outside_their_range_are_refused() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    for number in [0, 0x3fff, 0x5000, 0x7fff, 0xffff] {
+        assert_eq!(raw.bind(&mut world, number, address(PEER)), Err(400), "{number:#x}");
+    }
+    for (number, port) in [(0x4000, 1), (0x4fff, 2)] {
+        assert_eq!(raw.bind(&mut world, number, SocketAddr::new(address(PEER).ip(), port)), Ok(()));
+    }
+}
+
+#[test]
+fn a_shared_secret_from_a_manual_is_refused() {
+    for secret in ["", "short", "changeme", "static-auth-secret", "openrelayprojectsecret", "north-south"] {
+        assert!(SharedSecret::new(secret).is_err(), "{secret}");
+        assert!(Auth::shared_secret(secret).is_err(), "{secret}");
+    }
+}
+
+#[test]
+fn cve_2026_43994_a_token_of_any_length_before_authentication_is_harmless() {
+    let mut world = World::new();
+    let path = client_path(1000);
+    for length in [0, 1, 2, 3, 100, 65_000] {
+        for byte in [0, 0xff] {
+            let token = vec![byte; length];
+            let bare = Raw::new(path, credentials("alice"))
+                .write(Method::ALLOCATE, &|w| allocate_and(w, kind::ACCESS_TOKEN, &token));
+            assert_eq!(outcome(&world.ask(path, &bare).unwrap()), Err(401));
+        }
+    }
+    assert_eq!(world.server.allocations(), 0);
+}
+
+#[test]
+fn cve_2026_40613_a_packet_may_lie_at_any_address() {
+    use sansio::{Batches, Datagram, Machine as _};
+    let mut world = World::new();
+    let mut raw = Raw::challenged(&mut world, client_path(1000), credentials("alice"));
+    for offset in 0..8 {
+        let request = raw.write(Method::REFRESH, &|_| {});
+        let mut buffer = [vec![0; offset], request].concat();
+        let mut out = Batches::new(1 << 16);
+        let datagram = Datagram { from: raw.path.reversed(), payload: &mut buffer[offset..] };
+        world.server.handle_datagram(world.now, datagram, &mut out);
+        assert_eq!(outcome(&out.pop().expect("an answer").bytes), Err(437), "at offset {offset}");
+    }
+}
+
+#[test]
+fn coturn_1844_lengths_do_not_wrap() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    assert_eq!(raw.bind(&mut world, 0x4000, address(PEER)), Ok(()));
+    for length in [1u16, 5, 0x7fff, 0xfffc, 0xffff] {
+        let mut data = vec![0x40, 0];
+        data.extend_from_slice(&length.to_be_bytes());
+        assert_eq!(world.ask(raw.path, &data), None, "ChannelData that claims {length} bytes");
+        // The same for an attribute, and for the message.
+        let mut send = send_indication(&|writer| {
+            writer.xor_address(kind::XOR_PEER_ADDRESS, address(PEER)).raw(kind::DATA, b"");
+        });
+        let end = send.len();
+        send[end - 2..].copy_from_slice(&length.to_be_bytes());
+        assert_eq!(world.ask(raw.path, &send), None);
+        send[2..4].copy_from_slice(&length.to_be_bytes());
+        assert_eq!(world.ask(raw.path, &send), None);
+    }
+    assert!(world.sent_to_peers.is_empty());
+    assert_eq!(world.server.counters().dropped(Drop::Malformed), 15);
+    // What is too long for either envelope is dropped, and not sent short.
+    let relayed = *world.sockets.iter().find(|socket| socket.is_ipv4()).unwrap();
+    world.peer_sends(address(PEER), relayed, &vec![0; 65_536]);
+    assert!(world.answers.is_empty());
+}
+
+#[test]
+fn coturn_1999_a_spoofed_source_costs_nothing() {
+    let mut world = World::new();
+    let mut victim = Raw::challenged(&mut world, client_path(1000), credentials("mallory"));
+    let valid = victim.write(Method::ALLOCATE, &allocate);
+    let before = format!("{:?}", world.server).len();
+    for port in 2000..2500 {
+        // Signed by somebody who has an account, and sent in others' names.
+        world.ask(client_path(port), &valid);
+    }
+    assert_eq!((world.server.allocations(), world.sockets.len(), world.server_events.len()), (0, 0, 0));
+    let after = format!("{:?}", world.server).len();
+    assert!(after < before + 2000, "the server's state grew from {before} to {after} characters");
+}
+
+#[test]
+fn attributes_behind_the_signature_do_not_count() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    let mut request = raw.write(Method::REFRESH, &|_| {});
+    // Somebody on the way appends a lifetime of zero.
+    request.extend_from_slice(&[0, 0x0d, 0, 4, 0, 0, 0, 0]);
+    let length = (request.len() - 20) as u16;
+    request[2..4].copy_from_slice(&length.to_be_bytes());
+    assert_eq!(outcome(&world.ask(raw.path, &request).unwrap()), Ok(()));
+    assert_eq!(world.server.allocations(), 1);
+}
+
+#[test]
+fn the_overheads_are_36_48_and_4_bytes() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    let relayed: Vec<_> = world.sockets.iter().copied().collect();
+    for (peer, overhead) in [(PEER, 36), ("[2001:db8:9::9]:4000", 48)] {
+        let peer = address(peer);
+        assert_eq!(raw.permit(&mut world, peer), Ok(()));
+        let relayed = *relayed.iter().find(|relayed| relayed.is_ipv4() == peer.is_ipv4()).unwrap();
+        for (data, padding) in [(1000, 0), (1001, 3), (1002, 2), (1003, 1)] {
+            world.answers.clear();
+            world.peer_sends(peer, relayed, &vec![7; data]);
+            assert_eq!(world.answers[0].1.len(), data + overhead + padding);
+        }
+        assert_eq!(raw.bind(&mut world, if peer.is_ipv4() { 0x4000 } else { 0x4001 }, peer), Ok(()));
+        for data in [0, 1, 1000, 1001] {
+            world.answers.clear();
+            world.peer_sends(peer, relayed, &vec![7; data]);
+            assert_eq!(world.answers[0].1.len(), data + 4);
+        }
+    }
+}
