@@ -47,3 +47,17 @@ fn what_cannot_be_played_is_told() {
         Program::json(&["lab", "grid", "--seeds", "1", "--html", "/nowhere/at/all.html"]).failure();
     assert_eq!((failed["code"].as_str(), exit), (Some("file"), 7), "{failed}");
 }
+
+#[test]
+fn punching_is_an_object_a_meeting() {
+    let run = Program::json(&["lab", "punch", "--seeds", "1", "--busy", "1"]);
+    let meetings: Vec<serde_json::Value> =
+        std::iter::from_fn(|| run.line()).map(|line| serde_json::from_str(&line).unwrap()).collect();
+    assert_eq!(run.end().0, 0);
+    // Six rules against a port-restricted NAT, and each pair of them.
+    assert_eq!(meetings.len(), 6 + 21);
+    let preserving = &meetings[0];
+    assert_eq!((&preserving["a"], &preserving["b"]), (&"preserving".into(), &"port-restricted".into()));
+    let counts = ["seeds", "direct_without", "direct", "relayed", "failed"];
+    assert_eq!(counts.map(|key| preserving[key].as_u64()), [1, 0, 1, 0, 0].map(Some), "{preserving}");
+}
