@@ -3,6 +3,7 @@ mod config;
 mod event;
 mod hint;
 mod lane;
+mod mobility;
 mod peers;
 mod request;
 
@@ -18,6 +19,7 @@ use stun::{AttributeKind, Class, Message, MessageWriter, Method, Packet, Transac
 pub use config::{ClientConfig, Credentials};
 pub use event::ClientEvent;
 pub use lane::Lane;
+pub use mobility::Immobile;
 
 use crate::attribute::{Family, plain};
 use crate::channel::{CHANNEL_DATA_HEADER, parse_channel_data};
@@ -60,6 +62,10 @@ pub struct Client {
     waiting: VecDeque<Request>,
     peers: Peers,
     timers: Timers<Timer>,
+    /// What moves the allocation to another path.
+    ticket: Option<Vec<u8>>,
+    /// The path that it is being moved to.
+    moving: Option<Path>,
     /// Whether something was sent since the last keep-alive was due.
     active: bool,
     keepalive_due: bool,
@@ -107,6 +113,8 @@ impl Client {
             waiting: VecDeque::new(),
             peers: Peers::new(),
             timers: Timers::default(),
+            ticket: None,
+            moving: None,
             active: false,
             keepalive_due: false,
             events: VecDeque::new(),
@@ -344,12 +352,13 @@ impl Client {
     }
 
     fn ask(&mut self, now: Time, asked: Asked) {
-        let mut request = stun::transaction::Request::new(self.config.server, asked.request.method());
+        let path = self.moving.filter(|_| asked.request == Request::Move).unwrap_or(self.config.server);
+        let mut request = stun::transaction::Request::new(path, asked.request.method());
         request.rto = self.config.rto;
         request.protection = self.long_term.protection();
-        let (config, long_term) = (&self.config, &self.long_term);
+        let (config, long_term, ticket) = (&self.config, &self.long_term, self.ticket.as_deref());
         let started = self.transactions.start(now, &mut self.rng, request, asked, |writer| {
-            asked.request.write(config, writer);
+            asked.request.write(config, ticket, writer);
             long_term.sign(writer);
         });
         if started.is_err() {
@@ -390,6 +399,7 @@ impl Client {
         self.waiting.clear();
         self.peers = Peers::new();
         self.timers.clear();
+        (self.ticket, self.moving) = (None, None);
         self.keepalive_due = false;
     }
 }

@@ -25,7 +25,7 @@ mod server;
 
 pub use attribute::Family;
 pub use channel::{CHANNEL_DATA_HEADER, ChannelNumber, parse_channel_data};
-pub use client::{Client, ClientConfig, ClientEvent, Credentials, Lane, Opened};
+pub use client::{Client, ClientConfig, ClientEvent, Credentials, Immobile, Lane, Opened};
 pub use error::{Stage, TurnError};
 pub use indication::parse_send;
 pub use server::{

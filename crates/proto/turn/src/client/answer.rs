@@ -25,7 +25,8 @@ const MAX_TIMES: u8 = 6;
 
 impl Client {
     pub(super) fn handle_response(&mut self, now: Time, message: &Message<'_>) -> Opened {
-        let opened = match self.transactions.handle_response(now, message, self.config.server) {
+        let from = self.path_of(message);
+        let opened = match self.transactions.handle_response(now, message, from) {
             Ok(response) => {
                 self.answered(now, message, response);
                 Opened::Control
@@ -69,6 +70,10 @@ impl Client {
         match request {
             Request::Allocate => self.allocated(now, message),
             Request::Refresh => self.refresh_after(now, lifetime(message)),
+            Request::Move => {
+                self.refresh_after(now, lifetime(message));
+                self.moved(now, message);
+            }
             Request::Delete => self.closed(),
             Request::Permission(address) => self.permitted(now, address),
             Request::Channel(peer, _) => {
@@ -99,6 +104,7 @@ impl Client {
             return self.ask(now, Asked { request: Request::Delete, times: 1 });
         }
         let lifetime = lifetime(message);
+        self.keep_ticket(message);
         self.state = State::Allocated { relayed };
         self.refresh_after(now, lifetime);
         if let Some(interval) = self.keepalive_interval() {
@@ -150,6 +156,12 @@ impl Client {
                     ClientEvent::Redirected { server, domain }
                 });
             }
+            // It forbids mobility, and not the allocation (RFC 8016 §3.1.4).
+            (Request::Allocate, 405) if self.config.mobility => {
+                self.config.mobility = false;
+                self.ask(now, Asked { request, times: 1 });
+            }
+            (Request::Move, code) if code != 437 => self.not_moved(Some(code), reason),
             // "It should consider its request as having effectively succeeded" (RFC 8656 §8.3).
             (Request::Delete, _) => self.closed(),
             (Request::Permission(address), code) if code != 437 => {
@@ -198,6 +210,7 @@ impl Client {
             (_, State::Over) => {}
             (Request::Delete, _) | (Request::Allocate, State::Leaving) => self.closed(),
             (_, State::Leaving) => {}
+            (Request::Move, _) => self.not_moved(None, cause.to_string()),
             (Request::Permission(address), _) => self.permission_refused(address, None, &cause.to_string()),
             (Request::Channel(peer, _), _) => {
                 self.peers.channel_refused(peer);

@@ -40,6 +40,9 @@ pub struct ClientConfig {
     pub channels: bool,
     /// Over UDP, how long the path may be silent before a Binding indication keeps its NAT binding alive.
     pub keepalive: Option<Duration>,
+    /// Whether to ask for a ticket, with which the allocation can be taken along to another address of ours: see
+    /// [`Client::migrate`](crate::Client::migrate). Off unless told. A server that forbids it is asked again without.
+    pub mobility: bool,
     /// What is told to the server about the software; nothing unless told.
     pub software: Option<String>,
     /// Unix time at [`Time::ZERO`](sansio::Time::ZERO), if known: lets a refused time-limited credential say
@@ -59,6 +62,7 @@ impl ClientConfig {
             rto: Duration::from_millis(500),
             channels: true,
             keepalive: Some(Duration::from_secs(15)),
+            mobility: false,
             software: None,
             unix_time_at_start: None,
         }

@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sansio::Path;
+
 use crate::error::TurnError;
 
 /// What a [`Client`](crate::Client) tells its owner.
@@ -38,6 +40,16 @@ pub enum ClientEvent {
         icmp_code: u8,
         /// The next hop's MTU where type and code are about that, otherwise 0.
         data: u32,
+    },
+    /// The allocation was taken along to this path after [`Client::migrate`](crate::Client::migrate): everything goes by it
+    /// from now on. What peers send comes by the old one until the first packet to a peer has gone by the new one.
+    Moved(Path),
+    /// It was not, and stays where it was.
+    MoveRefused {
+        /// The server's error code; `None` if it did not answer.
+        code: Option<u16>,
+        /// The server's words, or ours where it had none.
+        reason: String,
     },
     /// The server sends us to another one (RFC 8489 §10). This client is at its end; try that server with a
     /// new one, and count, lest servers send you in circles.

@@ -12,6 +12,8 @@ use crate::error::Stage;
 pub(super) enum Request {
     Allocate,
     Refresh,
+    /// A Refresh from another address, with the ticket.
+    Move,
     /// A Refresh that gives the allocation back.
     Delete,
     Permission(IpAddr),
@@ -29,7 +31,7 @@ impl Request {
     pub(super) fn method(self) -> Method {
         match self {
             Self::Allocate => Method::ALLOCATE,
-            Self::Refresh | Self::Delete => Method::REFRESH,
+            Self::Refresh | Self::Move | Self::Delete => Method::REFRESH,
             Self::Permission(_) => Method::CREATE_PERMISSION,
             Self::Channel(..) => Method::CHANNEL_BIND,
         }
@@ -38,14 +40,14 @@ impl Request {
     pub(super) fn stage(self) -> Stage {
         match self {
             Self::Allocate => Stage::Allocate,
-            Self::Refresh | Self::Delete => Stage::Refresh,
+            Self::Refresh | Self::Move | Self::Delete => Stage::Refresh,
             Self::Permission(_) => Stage::CreatePermission,
             Self::Channel(..) => Stage::ChannelBind,
         }
     }
 
     /// Writes the attributes, credentials apart.
-    pub(super) fn write(self, config: &ClientConfig, writer: &mut MessageWriter<'_>) {
+    pub(super) fn write(self, config: &ClientConfig, ticket: Option<&[u8]>, writer: &mut MessageWriter<'_>) {
         let lifetime = config.lifetime.map(|lifetime| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
         match self {
             Self::Allocate => {
@@ -53,6 +55,9 @@ impl Request {
                 // Without it a server allocates IPv4 (RFC 8656 §7.2), also one that knows nothing of families.
                 if config.family == Family::Ipv6 {
                     writer.raw(kind::REQUESTED_ADDRESS_FAMILY, &config.family.value());
+                }
+                if config.mobility {
+                    writer.flag(kind::MOBILITY_TICKET);
                 }
             }
             Self::Permission(address) => {
@@ -63,11 +68,14 @@ impl Request {
                 writer.xor_address(kind::XOR_PEER_ADDRESS, peer);
             }
             Self::Refresh => {}
+            Self::Move => {
+                writer.raw(kind::MOBILITY_TICKET, ticket.unwrap_or_default());
+            }
             Self::Delete => {
                 writer.u32(kind::LIFETIME, 0);
             }
         }
-        if let (Self::Allocate | Self::Refresh, Some(seconds)) = (self, lifetime) {
+        if let (Self::Allocate | Self::Refresh | Self::Move, Some(seconds)) = (self, lifetime) {
             writer.u32(kind::LIFETIME, seconds.max(1));
         }
         if let (Self::Allocate | Self::Refresh | Self::Delete, Some(software)) = (self, &config.software) {

@@ -76,6 +76,8 @@ pub type Loss = Box<dyn FnMut(&[u8]) -> bool>;
 pub struct Host {
     pub client: Client,
     pub path: Path,
+    /// A path of another network, once it has one.
+    pub other_path: Option<Path>,
     pub events: Vec<ClientEvent>,
     /// What came from peers.
     pub inbox: Vec<(SocketAddr, Vec<u8>)>,
@@ -84,6 +86,12 @@ pub struct Host {
     /// Every packet that came from the server.
     pub received: Vec<Vec<u8>>,
     pub opened: Vec<Opened>,
+}
+
+impl Host {
+    fn has(&self, path: Path) -> bool {
+        self.path == path || self.other_path == Some(path)
+    }
 }
 
 impl World {
@@ -122,6 +130,7 @@ impl World {
         self.clients.push(Host {
             client: Client::new(self.now, config),
             path,
+            other_path: None,
             events: Vec::new(),
             inbox: Vec::new(),
             sent: Vec::new(),
@@ -182,7 +191,7 @@ impl World {
             let packets = drain(&mut out);
             for (path, bytes) in packets {
                 moved = true;
-                let sender = self.clients.iter_mut().find(|host| host.path == path).expect("a client's path");
+                let sender = self.clients.iter_mut().find(|host| host.has(path)).expect("a client's path");
                 sender.sent.push(bytes.clone());
                 if !(self.lose)(&bytes) {
                     self.hand_to_server(path.reversed(), bytes);
@@ -244,7 +253,7 @@ impl World {
         for (path, mut bytes) in drain(out) {
             if self.sockets.contains(&path.local) {
                 self.sent_to_peers.push_back((path.local, path.remote, bytes));
-            } else if let Some(host) = self.clients.iter_mut().find(|host| host.path == path.reversed()) {
+            } else if let Some(host) = self.clients.iter_mut().find(|host| host.has(path.reversed())) {
                 host.received.push(bytes.clone());
                 let inbox = &mut host.inbox;
                 let opened = host
