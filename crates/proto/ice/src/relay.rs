@@ -380,6 +380,8 @@ impl Relays {
                 RelayNews::Permission { peer, refused: Some((code.unwrap_or(0), reason)) }
             }
             ClientEvent::ChannelBound(_) | ClientEvent::PeerUnreachable { .. } => return None,
+            // Nobody here takes an allocation along.
+            ClientEvent::Moved(_) | ClientEvent::MoveRefused { .. } => return None,
             ClientEvent::Redirected { server, domain } => return self.redirect(now, id, server, domain),
             ClientEvent::Failed(error) => {
                 let text = error.to_string();

@@ -232,7 +232,10 @@ impl Trial {
                 self.fail(now, Step::Allocate, Some(300), reason, hint);
             }
             ClientEvent::Closed => self.ends[at].closed = true,
-            ClientEvent::ChannelBound(_) | ClientEvent::PeerUnreachable { .. } => {}
+            ClientEvent::ChannelBound(_)
+            | ClientEvent::PeerUnreachable { .. }
+            | ClientEvent::Moved(_)
+            | ClientEvent::MoveRefused { .. } => {}
         }
     }
 
