@@ -23,6 +23,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sdp", parsers::sdp),
     ("server-url", parsers::server_url),
     ("stun", parsers::stun),
+    ("turn-client", machines::turn_client),
+    ("turn-peer", machines::turn_peer),
     ("turn-server", machines::turn_server),
 ];
 
