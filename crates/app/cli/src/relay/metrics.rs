@@ -53,12 +53,20 @@ pub(crate) fn text(status: &Status, ready: bool, running: Duration) -> String {
         status.counters.forbidden,
     );
     page.counter("sterna_relay_lost_total", "Datagrams that a full buffer of the system lost.", status.lost);
-    page.counter("sterna_relay_dropped_total", "Datagrams dropped.", status.counters.dropped_in_all());
-    page.counter(
-        "sterna_relay_login_failures_total",
-        "Requests without good credentials.",
-        status.counters.unauthorized(),
+    let name = "sterna_relay_dropped_total";
+    page.family(name, "counter", "Datagrams dropped, by reason.");
+    for reason in turn::Drop::ALL {
+        page.sample(name, &[("reason", reason.code())], status.counters.dropped(reason) as f64);
+    }
+    let name = "sterna_relay_login_failures_total";
+    page.family(
+        name,
+        "counter",
+        "Requests without good credentials, by cause; each client begins with `unsigned`.",
     );
+    for cause in turn::LoginFailure::ALL {
+        page.sample(name, &[("cause", cause.code())], status.counters.login_failures(cause) as f64);
+    }
     handshakes(&mut page, &status.handshakes);
     page.text
 }
@@ -131,5 +139,6 @@ mod tests {
             }
         }
         assert!(text.contains("sterna_uptime_seconds 1.5\n") && text.contains("sterna_ready 1\n"), "{text}");
+        assert!(text.contains("sterna_relay_dropped_total{reason=\"malformed\"} 0\n"), "{text}");
     }
 }
