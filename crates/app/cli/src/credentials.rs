@@ -39,12 +39,16 @@ enum Task {
         /// The user's name
         #[arg(value_name = "NAME")]
         name: String,
+
+        /// The server's realm: in another one the line is worth nothing
+        #[arg(long, value_name = "REALM", env = "STERNA_REALM", default_value = "sterna")]
+        realm: String,
     },
 }
 
 pub(crate) fn run(args: Credentials, output: Output) -> Result<(), Failure> {
     match &args.task {
-        Some(Task::Hash { name }) => user_line(name, output),
+        Some(Task::Hash { name, realm }) => user_line(name, realm, output),
         None => print(&args, output),
     }
 }
@@ -88,12 +92,19 @@ fn print(args: &Credentials, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn user_line(name: &str, output: Output) -> Result<(), Failure> {
-    if name.is_empty() || name.contains(':') || name.contains(char::is_control) || name.starts_with('#') {
-        return Err(Failure::new(Kind::Usage, "a user's name has no colon, and does not begin with #"));
+fn user_line(name: &str, realm: &str, output: Output) -> Result<(), Failure> {
+    if name.is_empty()
+        || name.contains([':', ' '])
+        || name.contains(char::is_control)
+        || name.starts_with('#')
+    {
+        return Err(Failure::new(
+            Kind::Usage,
+            "a user's name has no colon and no space, and does not begin with #",
+        ));
     }
     let password = password(output)?;
-    let line = format!("{name}:{password}");
+    let line = turn::User::new(name, password).line(realm);
     output.event("user", json!({ "line": line }));
     output.say(&line);
     Ok(())
