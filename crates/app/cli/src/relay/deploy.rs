@@ -40,11 +40,11 @@ fn the_charts_settings_are_settings() {
     let values = text("deploy/helm/sterna-relay/values.yaml");
     let block = values.split("\nsettings:\n").nth(1).unwrap();
     let mut toml = String::new();
-    for line in block.lines().take_while(|line| line.starts_with("  ")) {
-        let (key, value) = line.trim().split_once(": ").unwrap_or_else(|| panic!("{line}"));
-        if key.starts_with('#') {
+    for line in block.lines().take_while(|line| line.starts_with("  ")).map(str::trim) {
+        if line.starts_with('#') {
             continue;
         }
+        let (key, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line}"));
         // As `toJson` writes it: numbers and lists as they are, all else in quotes.
         let plain = value.starts_with('[') || value.parse::<u64>().is_ok();
         toml += &if plain { format!("{key} = {value}\n") } else { format!("{key} = {value:?}\n") };
