@@ -47,7 +47,6 @@ mod control;
 mod crew;
 mod egress;
 mod error;
-mod files;
 mod flows;
 mod handshakes;
 mod journal;

@@ -22,7 +22,7 @@ use crate::post::Post;
 use crate::pulse::Pulse;
 use crate::shard::{Inbox, Shard};
 use crate::threads::Threads;
-use crate::{Error, Limits, RelayConfig, files};
+use crate::{Error, Limits, RelayConfig};
 
 /// Stream events that may wait for the machine; a stream with more to say waits, and so does its client.
 const STREAM_EVENTS: usize = 256;
@@ -53,7 +53,6 @@ impl Relay {
     /// Outside a tokio runtime.
     pub fn bind(config: RelayConfig) -> Result<Self, Error> {
         let RelayConfig { udp, tcp, tls, mut server, limits, shards, busy_poll } = config;
-        files::raise_limit();
         // One list for each shard, in the order of the addresses.
         let mut listeners: Vec<Vec<BareSocket>> = (0..shards.max(1)).map(|_| Vec::new()).collect();
         for address in udp {

@@ -186,14 +186,12 @@ fn two_servers_with_one_address_each_find_out_a_nat_together() {
     let (Some(sterna), Some(mut lab)) = (sterna::program(), lab()) else { return };
     let [one, two] = ["one", "two"].map(|name| lab.add_server(name, 1).unwrap());
     let folder = lab.folder().to_owned();
+    let secret = folder.join("partners");
+    std::fs::write(&secret, "both servers know this").unwrap();
+    let secret = secret.to_str().unwrap().to_owned();
     let with = |partner: &Host| {
         let address = partner.address().to_string();
-        [
-            "--stun-partner".to_owned(),
-            address,
-            "--stun-partner-secret".into(),
-            "both servers know this".into(),
-        ]
+        ["--stun-partner".to_owned(), address, "--stun-partner-secret-file".into(), secret.clone()]
     };
     let start = |host: &Host, partner: &Host| {
         serve(&sterna, host, &folder, &with(partner).each_ref().map(String::as_str))

@@ -66,9 +66,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IP", env = "STERNA_STUN_PARTNER", conflicts_with = "stun_alternate")]
     pub(crate) stun_partner: Option<IpAddr>,
 
-    /// What the two share; better given by the environment or the file, where other users cannot see it
-    #[arg(long, value_name = "SECRET", env = "STERNA_STUN_PARTNER_SECRET", hide_env_values = true)]
-    pub(crate) stun_partner_secret: Option<String>,
+    /// A file with the secret that the two share; or the secret itself in STERNA_STUN_PARTNER_SECRET
+    #[arg(long, value_name = "FILE", env = "STERNA_STUN_PARTNER_SECRET_FILE")]
+    pub(crate) stun_partner_secret_file: Option<PathBuf>,
 
     /// The address under which others reach this server, if it is not its own: one for each family, or `auto`,
     /// which asks --probe-server

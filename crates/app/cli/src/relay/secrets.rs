@@ -13,6 +13,7 @@ use crate::failure::{Failure, Kind};
 /// What the environment may hold instead of a file.
 const SECRET: &str = "STERNA_SECRET";
 const TOKEN: &str = "STERNA_TOKEN";
+const STUN_PARTNER_SECRET: &str = "STERNA_STUN_PARTNER_SECRET";
 /// The longest file of secrets or users.
 const LONGEST: u64 = 16 << 20;
 
@@ -95,6 +96,19 @@ impl Secrets {
              secret-file in the settings file)",
         )
     }
+}
+
+/// What this server and its partner in NAT discovery share, if the options name it.
+pub(super) fn stun_partner(options: &Options) -> Result<Option<String>, Failure> {
+    let (text, whence) = match &options.stun_partner_secret_file {
+        Some(path) => (Some(read(path, "secret file")?), path.display().to_string()),
+        None => (environment(STUN_PARTNER_SECRET)?, STUN_PARTNER_SECRET.to_owned()),
+    };
+    let Some(text) = text else { return Ok(None) };
+    let secret = lines(&text).next().unwrap_or_default();
+    SharedSecret::new(secret)
+        .map_err(|error| Failure::new(Kind::Usage, format!("the secret of {whence} is weak: {error}")))?;
+    Ok(Some(secret.to_owned()))
 }
 
 /// Whether a secret is named, good or not.

@@ -163,13 +163,13 @@ impl Settings {
 
 impl StunPartner {
     fn gather(options: &Options) -> Result<Option<Self>, Failure> {
-        let partner = match (options.stun_partner, &options.stun_partner_secret) {
+        let partner = match (options.stun_partner, super::secrets::stun_partner(options)?) {
             (None, None) => return Ok(None),
-            (Some(address), Some(secret)) => Self { address, secret: secret.clone() },
+            (Some(address), Some(secret)) => Self { address, secret },
             _ => {
                 return Err(usage(
-                    "--stun-partner and its secret (STERNA_STUN_PARTNER_SECRET, or stun-partner-secret in the file) \
-                     belong together",
+                    "--stun-partner and its secret (--stun-partner-secret-file, or STERNA_STUN_PARTNER_SECRET) belong \
+                     together",
                 ));
             }
         };
@@ -392,13 +392,18 @@ mod tests {
     #[test]
     fn a_partner_needs_a_secret_and_a_port_and_no_second_address() {
         let partner = ["--stun-partner", "198.51.100.8"];
-        let secret = ["--stun-partner-secret", "two servers know this"];
+        let file = std::env::temp_dir().join(format!("sterna-partner-{}", std::process::id()));
+        std::fs::write(&file, "# for both\ntwo servers know this\n").unwrap();
+        let secret = ["--stun-partner-secret-file", file.to_str().unwrap()];
         let settings = gather(&[partner, secret].concat()).unwrap();
         assert!(!format!("{settings:?}").contains("two servers"));
-        assert_eq!(settings.stun_partner.unwrap().secret, secret[1]);
+        assert_eq!(settings.stun_partner.unwrap().secret, "two servers know this");
         for more in [vec![], [&secret[..], &["--stun", "0"]].concat()] {
             assert!(gather(&[&partner[..], &more].concat()).is_err(), "{more:?}");
         }
+        std::fs::write(&file, "short").unwrap();
+        assert!(gather(&[partner, secret].concat()).unwrap_err().contains("weak"));
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]
