@@ -97,6 +97,7 @@ impl Chief {
                 let _ = answer.send(Doings { allocations, counters, lost: sockets.lost() });
             }
             Wish::Apply(rules, answer) => {
+                self.told = true;
                 let _ = answer.send(self.server.reconfigure(rules.auth, rules.policy, rules.quotas));
             }
             Wish::Drain(alternate) => self.server.drain(alternate),

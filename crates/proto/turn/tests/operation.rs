@@ -2,7 +2,7 @@
 
 mod world;
 
-use sterna_turn::{Auth, ClientEvent, ConfigError, PeerPolicy, Quotas, Stage};
+use sterna_turn::{Auth, ClientEvent, ConfigError, Drop, Passage, PeerPolicy, Quotas, Stage};
 use world::{SECRET, World, address, server_config};
 
 const NEW_SECRET: &str = "another secret of this test";
@@ -84,4 +84,27 @@ fn another_secret_counts_from_now_on_and_a_mistake_changes_nothing() {
     let late = world.add_client("dave", 1004);
     world.settle();
     assert!(world.clients[late].client.relayed().is_none(), "the old secret is over");
+}
+
+#[test]
+fn peers_that_a_new_policy_refuses_are_cut_off_at_once() {
+    let mut world = World::new();
+    let [kept, refused] = ["203.0.113.9:4000", "198.51.100.9:4000"].map(address);
+    let alice = world.connected("alice", 1000, kept);
+    world.permit(alice, refused);
+    let local = world.relayed(alice);
+    let flow = |world: &mut World, peer| world.server.flow(world.now, Passage::Peer { local, peer });
+    assert!(flow(&mut world, kept).is_some() && flow(&mut world, refused).is_some());
+    let before = server_config();
+    let policy = before.policy.deny("198.51.100.0/24".parse().unwrap());
+    world.server.reconfigure(before.auth, policy, before.quotas).unwrap();
+    assert!(world.server.poll_stale().is_some(), "what was carried without asking is asked for again");
+    assert!(flow(&mut world, kept).is_some());
+    assert_eq!(flow(&mut world, refused), None);
+    let client = world.clients[alice].path.reversed();
+    assert_eq!(world.server.flow(world.now, Passage::Send { client, peer: refused }), None);
+    let denied = world.server.counters().dropped(Drop::Denied);
+    assert!(world.send(alice, refused, b"too late"));
+    world.settle();
+    assert_eq!(world.server.counters().dropped(Drop::Denied), denied + 1);
 }

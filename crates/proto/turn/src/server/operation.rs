@@ -1,6 +1,6 @@
 //! What an operator changes while the server runs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sansio::Outbox;
 use stun::credential::Authenticated;
@@ -32,7 +32,21 @@ impl Server {
         config.check()?;
         self.accounts = Accounts::new(&config.realm, config.auth.clone());
         self.config = config;
+        self.review_peers();
         Ok(())
+    }
+
+    /// Takes back the permissions that would not be given any more, and all flows: they rest on the old rules.
+    fn review_peers(&mut self) {
+        for id in self.allocations.ids() {
+            self.unsettle(id);
+            let Some(allocation) = self.allocations.by_id(id) else { continue };
+            let mut refused: Vec<IpAddr> = allocation.permissions.addresses().collect();
+            refused.retain(|address| self.check_permission(*address).is_err());
+            if let Some(allocation) = self.allocations.by_id(id) {
+                allocation.permissions.retain(|address| !refused.contains(&address));
+            }
+        }
     }
 
     /// Makes no new allocations from now on. Clients that ask for one are sent to `alternate` (RFC 8489 §10), if it is

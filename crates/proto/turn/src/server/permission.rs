@@ -51,7 +51,17 @@ impl Permissions {
 
     /// Forgets those for addresses of `family`.
     pub(crate) fn forget(&mut self, family: Family) {
-        self.expiry.retain(|(address, _)| Family::of(*address) != family);
+        self.retain(|address| Family::of(address) != family);
+    }
+
+    /// Whose there are, expired ones among them.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.expiry.iter().map(|(address, _)| *address)
+    }
+
+    /// Forgets those for addresses that are not `good` any more.
+    pub(crate) fn retain(&mut self, good: impl Fn(IpAddr) -> bool) {
+        self.expiry.retain(|(address, _)| good(*address));
     }
 
     /// Whether packets from and to `address` may pass.
