@@ -174,12 +174,17 @@ async fn closing_a_connection_delivers_what_was_sent() {
         sent += 1;
     }
     assert!(sent > 50);
-    timeout(LONG, here.close()).await.unwrap();
+    // More may be under way than the other side takes in before somebody reads it.
+    let read = async {
+        let mut received = 0;
+        while timeout(LONG, theirs.recv()).await.unwrap().is_some() {
+            received += 1;
+        }
+        received
+    };
+    let (closed, received) = tokio::join!(timeout(LONG, here.close()), read);
+    closed.unwrap();
     assert_eq!(here.connection_state(), ConnectionState::Closed);
-    let mut received = 0;
-    while timeout(LONG, theirs.recv()).await.unwrap().is_some() {
-        received += 1;
-    }
     assert_eq!(received, sent);
     assert_eq!(theirs.closed().await, Ok(()));
     let last = async { while there.next_event().await.is_some() {} };

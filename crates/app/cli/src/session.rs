@@ -114,9 +114,9 @@ impl Session {
         }
     }
 
-    /// The path that data takes now, as `docs/json.md` describes it.
+    /// The path that data takes, or took if the other side has closed already, as `docs/json.md` describes it.
     pub(crate) fn via(&self) -> Value {
-        self.connection.path().as_ref().map_or(Value::Null, path_json)
+        self.connection.last_path().as_ref().map_or(Value::Null, path_json)
     }
 
     /// The next channel that the other side opens, the first one not counted.

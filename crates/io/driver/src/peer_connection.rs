@@ -291,6 +291,12 @@ impl PeerConnection {
         self.handle.state().connection.path()
     }
 
+    /// The path that data takes, or took last, also when the connection has ended; `None` if it never had one.
+    pub fn last_path(&self) -> Option<PathSummary> {
+        let state = self.handle.state();
+        state.connection.path().or_else(|| state.last_path.as_deref().cloned())
+    }
+
     /// What was tried so far and what came back, and the doctor's verdicts on it: why there is no connection, or why it
     /// is not direct. As text, `report.to_string()` is what `sterna` prints.
     pub fn report(&self) -> Report {

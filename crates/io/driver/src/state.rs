@@ -32,6 +32,8 @@ pub(crate) struct State {
     /// Tasks that wait for a state of the connection.
     watchers: Waiting,
     failure: Option<Box<Failure>>,
+    /// The path that was told last.
+    pub(crate) last_path: Option<Box<peer::PathSummary>>,
     /// When closing gives up on delivering what was sent before.
     closing: Option<Time>,
     /// The connection broke off, or was closed by the other side: what was not delivered by then never will be.
@@ -91,6 +93,7 @@ impl State {
             listeners: Waiting::default(),
             watchers: Waiting::default(),
             failure: None,
+            last_path: None,
             closing: None,
             severed: false,
             gone: false,
@@ -402,7 +405,10 @@ impl State {
                 }
                 self.tell(Told::Connection(state));
             }
-            Event::PathChanged(path) => self.tell(Told::Path(path)),
+            Event::PathChanged(path) => {
+                self.last_path = Some(path.clone());
+                self.tell(Told::Path(path));
+            }
             Event::PeerClosed => {
                 self.severed = true;
                 self.wake_channels(wakers);

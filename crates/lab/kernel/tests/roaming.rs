@@ -14,7 +14,7 @@ use sterna::{Server, Transfer, event};
 use sterna_kernel::{Host, Lab, Site};
 
 /// With the throttle below a transfer of a few seconds.
-const BYTES: usize = 12_000_000;
+const BYTES: usize = 20_000_000;
 
 /// A transfer from alice to bob that is on its way.
 struct Voyage {
@@ -56,10 +56,7 @@ impl Voyage {
         let mut far = lab.add_site("far", preset).unwrap();
         let alice = lab.add_host(&mut home, "alice").unwrap();
         let bob = lab.add_host(&mut far, "bob").unwrap();
-        let throttle = "add table ip slow; add chain ip slow forward { type filter hook forward priority -50; }; \
-                        add rule ip slow forward limit rate over 3 mbytes/second burst 300 kbytes drop";
-        let throttled = lab.router(&far).command("nft").arg(throttle).status().unwrap();
-        assert!(throttled.success());
+        sterna::throttle(&lab.router(&far));
         let secret = lab.folder().join("secret");
         std::fs::write(&secret, "of this lab alone, 8d1f2a90b35c").unwrap();
         let shared = ["--secret-file", secret.to_str().unwrap()];

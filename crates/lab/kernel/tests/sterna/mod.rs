@@ -28,6 +28,14 @@ pub(crate) fn program() -> Option<PathBuf> {
     None
 }
 
+/// Lets no more than 3 MB a second through a router, each way together: a transfer lasts.
+#[track_caller]
+pub(crate) fn throttle(router: &Host) {
+    let rules = "add table ip slow; add chain ip slow forward { type filter hook forward priority -50; }; \
+                 add rule ip slow forward limit rate over 3 mbytes/second burst 300 kbytes drop";
+    assert!(router.command("nft").arg(rules).status().unwrap().success());
+}
+
 /// The next event of this name; without it the test has failed.
 #[track_caller]
 pub(crate) fn event(program: &mut Program, name: &str) -> Value {
