@@ -2,31 +2,25 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt;
 
 use crate::contender::{Contender, Make};
 
 const LOT: usize = 64;
 /// The default of the system is too small for everybody.
-static SOCKET_BUFFER: libc::c_int = 8 << 20;
+const SOCKET_BUFFER: usize = 8 << 20;
 
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    for option in [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE, libc::SO_RCVBUF, libc::SO_SNDBUF] {
-        // SAFETY: the descriptor is open, and the value is an int of the length given. Failure is harmless.
-        unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                option,
-                (&raw const SOCKET_BUFFER).cast(),
-                size_of_val(&SOCKET_BUFFER) as libc::socklen_t,
-            );
-        }
-    }
+    // Beyond what everybody is granted, if we may; else as much as there is.
+    let _ = sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER)
+        .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER));
+    let _ = sockopt::set_socket_send_buffer_size_force(&socket, SOCKET_BUFFER)
+        .or_else(|_| sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER));
     socket
 }
 

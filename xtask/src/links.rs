@@ -1,4 +1,4 @@
-//! Links of the documentation that lead nowhere.
+//! Pages of the documentation that cannot be right: links that lead nowhere, and traces of an unfinished merge.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,28 @@ use crate::install::root;
 const PLACES: &[&str] =
     &["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "scenarios"];
 
-/// Every file that a Markdown page of ours links to, or shows as a picture, is there.
+/// Every file that a Markdown page of ours links to, or shows as a picture, is there, and no merge was left half done.
 pub(crate) fn check() -> Result<(), String> {
     let mut pages = Vec::new();
     for place in PLACES {
         collect(&root().join(place), &mut pages)?;
     }
-    let mut dead = Vec::new();
+    let mut wrong = Vec::new();
     for page in &pages {
         let text =
             fs::read_to_string(page).map_err(|error| format!("cannot read {}: {error}", page.display()))?;
         let folder = page.parent().expect("a file lies in a folder");
         for (line, target) in targets(&text) {
             if !folder.join(target).exists() {
-                dead.push(format!("{}:{line}: there is no {target}", page.display()));
+                wrong.push(format!("{}:{line}: there is no {target}", page.display()));
             }
         }
+        for line in conflicts(&text) {
+            wrong.push(format!("{}:{line}: a merge was left half done here", page.display()));
+        }
     }
-    println!("xtask: {} pages, {} dead links", pages.len(), dead.len());
-    if dead.is_empty() { Ok(()) } else { Err(dead.join("\n")) }
+    println!("xtask: {} pages, {} faults", pages.len(), wrong.len());
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
 fn collect(place: &Path, pages: &mut Vec<PathBuf>) -> Result<(), String> {
@@ -67,6 +70,13 @@ fn targets(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
+/// The lines where git has marked a conflict and nobody has resolved it.
+fn conflicts(text: &str) -> Vec<usize> {
+    let marks = ["<<<<<<< ", ">>>>>>> "];
+    let marked = |line: &str| marks.iter().any(|mark| line.starts_with(mark));
+    text.lines().enumerate().filter(|(_, line)| marked(line)).map(|(at, _)| at + 1).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +87,13 @@ mod tests {
                     ```\n[code](code.md)\n```\n[last](../last.md)";
         let expected = [(1, "a.md"), (1, "b.png"), (1, "c/d.md"), (6, "../last.md")];
         assert_eq!(targets(text), expected);
+    }
+
+    #[test]
+    fn an_unfinished_merge_is_found() {
+        let mine = "<".repeat(7);
+        let theirs = ">".repeat(7);
+        let text = format!("a\n{mine} HEAD\nb\n=======\nc\n{theirs} other\n> {mine} quoted\n");
+        assert_eq!(conflicts(&text), [2, 6]);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -55,6 +54,16 @@ impl Kind {
 
     fn cores(self) -> &'static [usize] {
         if self == Self::SternaTwice { &[0, 1] } else { &[SERVER_CORE] }
+    }
+
+    /// Its command, on its cores, and not outliving a generator that is killed.
+    fn held(self) -> io::Result<Command> {
+        let command = self.command()?;
+        let cores: Vec<String> = self.cores().iter().map(usize::to_string).collect();
+        let mut held = Command::new("setpriv");
+        held.args(["--pdeathsig", "KILL", "taskset", "--cpu-list", &cores.join(",")]);
+        held.arg(command.get_program()).args(command.get_args());
+        Ok(held)
     }
 
     fn command(self) -> io::Result<Command> {
@@ -116,20 +125,11 @@ pub struct Contestant {
 
 impl Contestant {
     pub fn start(kind: Kind) -> io::Result<Self> {
-        let mut command = kind.command()?;
+        let mut command = kind.held()?;
         command.stdin(Stdio::null()).stdout(Stdio::null());
         if kind.is_coturn() {
             command.stderr(Stdio::null());
         }
-        let cores = kind.cores();
-        // SAFETY: between fork and exec, only system calls are made.
-        unsafe {
-            command.pre_exec(move || {
-                // So that it does not outlive a generator that is killed.
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                system::pin(cores)
-            })
-        };
         let process = command
             .spawn()
             .map_err(|error| io::Error::other(format!("{} does not start: {error}", kind.name())))?;

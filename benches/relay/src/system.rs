@@ -3,22 +3,22 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::param::clock_ticks_per_second;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
 /// Keeps the calling thread, and what it starts, on `cores`.
 pub fn pin(cores: &[usize]) -> io::Result<()> {
-    // SAFETY: all zeros is an empty set, the cores are small numbers, and the call only reads the set.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        cores.iter().for_each(|core| libc::CPU_SET(*core, &mut set));
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    Ok(sched_setaffinity(None, &set)?)
 }
 
 /// Lets this process, and what it starts, open many files.
 pub fn open_many_files() {
-    let limit = libc::rlimit { rlim_cur: 65_536, rlim_max: 65_536 };
-    // SAFETY: the call only reads `limit`. Who may not raise it gets a clear error later, when files run out.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    let limit = Rlimit { current: Some(65_536), maximum: Some(65_536) };
+    // Who may not raise it gets a clear error later, when files run out.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// CPU time that a process has used, in user and in kernel mode.
@@ -27,9 +27,7 @@ pub fn cpu_time(process: u32) -> io::Result<Duration> {
     // After the name, which is in parentheses and may have anything in it.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    // SAFETY: asks for a number.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as u64;
-    Ok(Duration::from_micros((ticks(11) + ticks(12)) * 1_000_000 / per_second))
+    Ok(Duration::from_micros((ticks(11) + ticks(12)) * 1_000_000 / clock_ticks_per_second()))
 }
 
 /// CPU time of each thread of a process, by name.

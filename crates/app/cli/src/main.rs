@@ -23,7 +23,10 @@ mod transfer;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry};
 
 use crate::args::Command;
 use crate::command_line::Unread;
@@ -101,17 +104,24 @@ fn asks_for_json() -> bool {
 fn log(command: &mut Command) {
     let usual =
         if matches!(command, Command::Relay(_)) { "warn,sterna=info,sterna_relay=info" } else { "error" };
-    let format = match command.options_mut() {
+    let form = match command.options_mut() {
         Some(options) => options.log_format,
         None => Format::Text,
     };
-    let filter = match std::env::var_os("RUST_LOG") {
-        Some(_) => EnvFilter::builder().with_env_var("RUST_LOG").from_env_lossy(),
-        None => EnvFilter::new(usual),
+    let usual: Targets = usual.parse().expect("a filter");
+    let asked = std::env::var("RUST_LOG").ok().map(|text| text.parse());
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs: Box<dyn Layer<Registry> + Send + Sync> = match form {
+        Format::Text => format.boxed(),
+        Format::Json => {
+            format.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        Format::Text => logs.init(),
-        Format::Json => logs.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+    let wrong =
+        asked.as_ref().and_then(|asked: &Result<Targets, _>| asked.as_ref().err().map(ToString::to_string));
+    let filter = asked.and_then(Result::ok).unwrap_or(usual);
+    tracing_subscriber::registry().with(logs).with(filter).init();
+    if let Some(wrong) = wrong {
+        tracing::error!("RUST_LOG is not understood ({wrong}): say debug, or target=level,target=level");
     }
 }

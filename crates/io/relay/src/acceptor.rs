@@ -48,7 +48,7 @@ impl Acceptor {
         let tls = tls.map(TlsAcceptor::from);
         let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
         let failed = |source| Error::Bind { transport, address, source };
-        let listener = listen(address).map_err(failed)?;
+        let listener = listen_tcp(address).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, local, tls })
     }
@@ -130,14 +130,21 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// A TCP listener as a server wants it: IPv6 leaves IPv4 to others, a restart does not wait for the connections of
+/// the run before, and many may knock at once.
+///
+/// # Errors
+/// Those of the system: the address is not ours, or in use.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Or a restart would have to wait for the last connections of the run before. (On Windows it means to
-    // share the port with whoever has it.)
+    // (On Windows it means to share the port with whoever has it.)
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;

@@ -59,6 +59,7 @@ mod shard;
 mod sockets;
 mod threads;
 
+pub use acceptor::listen_tcp;
 pub use config::{Limits, RelayConfig};
 pub use control::{Handle, Rules, Status};
 pub use error::Error;

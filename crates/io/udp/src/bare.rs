@@ -1,17 +1,12 @@
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use sansio::Batch;
-use socket2::SockRef;
 
-#[cfg(target_os = "linux")]
-use crate::linux as system;
-#[cfg(not(target_os = "linux"))]
-use crate::portable as system;
-use crate::socket::open;
+use crate::end::End;
 use crate::{Bundles, Config, Outcome, Transmit};
 
 /// A [`Socket`](crate::Socket) without a runtime, for a thread with a loop of its own: `mio` tells when it is ready.
@@ -20,9 +15,7 @@ use crate::{Bundles, Config, Outcome, Transmit};
 /// [`Bundles`], and not before.
 pub struct BareSocket {
     io: mio::net::UdpSocket,
-    local: SocketAddr,
-    wildcard: bool,
-    system: system::State,
+    end: End,
 }
 
 impl BareSocket {
@@ -31,11 +24,8 @@ impl BareSocket {
     /// # Errors
     /// Those of the system: the address is not ours, or in use.
     pub fn bind(local: SocketAddr, config: &Config) -> io::Result<Self> {
-        let (socket, system) = open(local, config)?;
-        let io = mio::net::UdpSocket::from_std(socket.into());
-        let wildcard = local.ip().is_unspecified();
-        let local = if local.port() == 0 { io.local_addr()? } else { local };
-        Ok(Self { io, local, wildcard, system })
+        let (socket, end) = End::bind(local, config)?;
+        Ok(Self { io: mio::net::UdpSocket::from_std(socket), end })
     }
 
     /// Takes over a socket that is bound, and sets it up as `config` says as far as that can be done now.
@@ -43,37 +33,28 @@ impl BareSocket {
     /// # Errors
     /// Those of the system.
     pub fn adopt(socket: std::net::UdpSocket, config: &Config) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let local = socket.local_addr()?;
-        system::enlarge_buffers(SockRef::from(&socket), config);
-        let system = system::State::new(SockRef::from(&socket), local, config)?;
-        let io = mio::net::UdpSocket::from_std(socket);
-        Ok(Self { io, local, wildcard: local.ip().is_unspecified(), system })
+        let end = End::adopt(&socket, config)?;
+        Ok(Self { io: mio::net::UdpSocket::from_std(socket), end })
     }
 
     /// The address it is bound to, with its real port.
     pub fn local(&self) -> SocketAddr {
-        self.local
+        self.end.local
     }
 
     /// Whether it is bound to all addresses of its family, so that each datagram has to say which one it leaves from.
     pub fn is_wildcard(&self) -> bool {
-        self.wildcard
+        self.end.wildcard
     }
 
     /// Sends now, or not at all. Never waits.
     pub fn try_send(&self, transmit: &Transmit<'_>) -> Outcome {
-        self.system.send(&self.io, transmit)
+        self.end.send(&self.io, transmit)
     }
 
     /// Sends a batch, from its path's local address, as [`BareSocket::try_send`] does.
     pub fn try_send_batch(&self, batch: &Batch) -> Outcome {
-        self.try_send(&Transmit {
-            from: self.wildcard.then(|| batch.path.local.ip()).filter(|ip| !ip.is_unspecified()),
-            to: batch.path.remote,
-            segment: batch.segment,
-            bytes: &[IoSlice::new(&batch.bytes)],
-        })
+        self.end.send_batch(&self.io, batch)
     }
 
     /// Receives what has arrived, as far as there is room in `bundles`, and returns how many bundles that is; 0 if
@@ -82,19 +63,7 @@ impl BareSocket {
     /// # Errors
     /// The socket is broken. What the network did (a closed port at the other end, an unreachable host) is no error.
     pub fn try_recv(&self, bundles: &mut Bundles) -> io::Result<usize> {
-        bundles.arrivals.clear();
-        let received = self.io.try_io(|| {
-            self.system.receive(&self.io, self.local, bundles)?;
-            // Some systems want to hear of it, or readiness would not be told again.
-            if bundles.arrivals.len() < bundles.capacity {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            Ok(())
-        });
-        match received {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(bundles.arrivals.len()),
-        }
+        self.end.receive(&self.io, bundles)
     }
 }
 
@@ -114,6 +83,6 @@ impl Source for BareSocket {
 
 impl fmt::Debug for BareSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BareSocket").field("local", &self.local).finish_non_exhaustive()
+        f.debug_struct("BareSocket").field("local", &self.end.local).finish_non_exhaustive()
     }
 }

@@ -10,6 +10,9 @@ pub(crate) trait Handle {
 
     /// Sending blocked: tries once more, and tells whoever waits for writability if it blocks again.
     fn blocked<T>(&self, send: impl FnMut() -> io::Result<T>) -> io::Result<T>;
+
+    /// Receives, and tells whoever waits for something to arrive if nothing is left.
+    fn arrived<T>(&self, receive: impl FnMut() -> io::Result<T>) -> io::Result<T>;
 }
 
 impl Handle for tokio::net::UdpSocket {
@@ -20,6 +23,10 @@ impl Handle for tokio::net::UdpSocket {
     fn blocked<T>(&self, send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         self.try_io(Interest::WRITABLE, send)
     }
+
+    fn arrived<T>(&self, receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.try_io(Interest::READABLE, receive)
+    }
 }
 
 impl Handle for mio::net::UdpSocket {
@@ -29,5 +36,9 @@ impl Handle for mio::net::UdpSocket {
 
     fn blocked<T>(&self, send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         self.try_io(send)
+    }
+
+    fn arrived<T>(&self, receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.try_io(receive)
     }
 }

@@ -41,6 +41,7 @@
 
 mod bare;
 mod bundle;
+mod end;
 mod handle;
 #[cfg(target_os = "linux")]
 mod linux;

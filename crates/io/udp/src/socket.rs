@@ -1,17 +1,13 @@
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use sansio::Batch;
-use socket2::{Domain, Protocol, SockRef, Type};
-use tokio::io::Interest;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 
-#[cfg(target_os = "linux")]
-use crate::linux as system;
-#[cfg(not(target_os = "linux"))]
-use crate::portable as system;
+use crate::end::End;
 use crate::{Bundles, Outcome, Transmit};
 
 /// How a [`Socket`] is set up.
@@ -53,9 +49,7 @@ impl Default for Config {
 /// An IPv6 socket speaks IPv6 only, also when it is bound to the wildcard.
 pub struct Socket {
     io: UdpSocket,
-    local: SocketAddr,
-    wildcard: bool,
-    system: system::State,
+    end: End,
 }
 
 impl Socket {
@@ -78,16 +72,13 @@ impl Socket {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind_with(local: SocketAddr, config: &Config) -> io::Result<Self> {
-        let (socket, system) = open(local, config)?;
-        let wildcard = local.ip().is_unspecified();
-        let io = UdpSocket::from_std(socket.into())?;
-        let local = io.local_addr()?;
-        Ok(Self { io, local, wildcard, system })
+        let (socket, end) = End::bind(local, config)?;
+        Ok(Self { io: UdpSocket::from_std(socket)?, end })
     }
 
     /// The address it is bound to, with its real port.
     pub fn local(&self) -> SocketAddr {
-        self.local
+        self.end.local
     }
 
     /// The bytes that the system really grants for receiving and for sending.
@@ -101,24 +92,19 @@ impl Socket {
 
     /// Whether many datagrams leave by one call, as far as is known now.
     pub fn segments(&self) -> bool {
-        self.system.segments()
+        self.end.system.segments()
     }
 
     /// Sends now, or not at all. Never waits.
     pub fn try_send(&self, transmit: &Transmit<'_>) -> Outcome {
-        self.system.send(&self.io, transmit)
+        self.end.send(&self.io, transmit)
     }
 
     /// Sends a batch, from its path's local address, as [`Socket::try_send`] does.
     ///
     /// If the outcome is [`Outcome::Blocked`], the first `sent` bytes of the batch are gone; send the rest later.
     pub fn try_send_batch(&self, batch: &Batch) -> Outcome {
-        self.try_send(&Transmit {
-            from: self.wildcard.then(|| batch.path.local.ip()).filter(|ip| !ip.is_unspecified()),
-            to: batch.path.remote,
-            segment: batch.segment,
-            bytes: &[IoSlice::new(&batch.bytes)],
-        })
+        self.end.send_batch(&self.io, batch)
     }
 
     /// Receives what has arrived, as far as there is room in `bundles`, and returns how many bundles that is; 0 if
@@ -128,19 +114,7 @@ impl Socket {
     /// # Errors
     /// The socket is broken. What the network did (a closed port at the other end, an unreachable host) is no error.
     pub fn try_recv(&self, bundles: &mut Bundles) -> io::Result<usize> {
-        bundles.arrivals.clear();
-        let received = self.io.try_io(Interest::READABLE, || {
-            self.system.receive(&self.io, self.local, bundles)?;
-            if bundles.arrivals.len() < bundles.capacity {
-                // Drained: this clears the readiness without a further system call.
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            Ok(())
-        });
-        match received {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(bundles.arrivals.len()),
-        }
+        self.end.receive(&self.io, bundles)
     }
 
     /// Waits until there may be something to receive. Cancel-safe.
@@ -178,25 +152,8 @@ impl Socket {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("local", &self.local).finish_non_exhaustive()
+        f.debug_struct("Socket").field("local", &self.end.local).finish_non_exhaustive()
     }
-}
-
-/// A socket that is bound as `config` says and does not block.
-pub(crate) fn open(local: SocketAddr, config: &Config) -> io::Result<(socket2::Socket, system::State)> {
-    let socket = socket2::Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
-    if local.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    #[cfg(all(unix, not(target_os = "solaris"), not(target_os = "illumos")))]
-    if config.reuse_port {
-        socket.set_reuse_port(true)?;
-    }
-    system::enlarge_buffers(SockRef::from(&socket), config);
-    let system = system::State::new(SockRef::from(&socket), local, config)?;
-    socket.bind(&local.into())?;
-    Ok((socket, system))
 }
 
 /// Whether `error` tells of the network or the other end, and not of the socket.

@@ -2,42 +2,10 @@
 
 mod world;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use netsim::NatBehaviour;
 use sansio::{Batches, Datagram, Outbox};
 use sterna_ice::Agent;
 use world::{A, Peer, Plan, World};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is left to the system's allocator.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
-}
 
 fn send(agent: &mut Agent, out: &mut Batches, bytes: &[u8]) {
     assert!(agent.lane(out).expect("a path").send_bytes((), bytes));
@@ -74,8 +42,8 @@ fn a_packet_of_the_application_costs_no_allocation() {
                 // Buffers grow to their size.
                 received = round(peer, &mut out);
             }
-            let counted = allocations(|| received = round(peer, &mut out));
-            assert_eq!(counted, 0, "{behaviour:?}");
+            let counted = allocation_counter::measure(|| received = round(peer, &mut out));
+            assert_eq!(counted.count_total, 0, "{behaviour:?}");
             assert_eq!(received, 500, "{behaviour:?}: ChannelData and datagrams alike come back");
         });
     }

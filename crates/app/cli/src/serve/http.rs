@@ -12,7 +12,6 @@ use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
-use socket2::{Domain, Protocol, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -21,8 +20,6 @@ use tokio_rustls::server::TlsStream;
 
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Connections that the system keeps until they are accepted.
-const BACKLOG: i32 = 1024;
 /// TLS handshakes at a time.
 const MAX_HANDSHAKES: usize = 256;
 
@@ -31,20 +28,6 @@ const MAX_HANDSHAKES: usize = 256;
 pub(crate) struct HttpListener {
     local: SocketAddr,
     accepted: mpsc::Receiver<(HttpStream, SocketAddr)>,
-}
-
-/// Opens a listener; one of IPv6 leaves IPv4 to others.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    #[cfg(not(windows))]
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 impl HttpListener {

@@ -67,7 +67,7 @@ async fn bind_http(listen: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, Fai
         let port = listeners.first().and_then(|first| first.local_addr().ok()).map_or(port, |at| at.port());
         let address = SocketAddr::new(*ip, port);
         listeners
-            .push(self::http::listen(address).map_err(|error| cannot_listen(address, "--http", &error))?);
+            .push(::relay::listen_tcp(address).map_err(|error| cannot_listen(address, "--http", &error))?);
     }
     Ok(listeners)
 }
