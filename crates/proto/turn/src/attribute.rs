@@ -31,6 +31,37 @@ impl Family {
     }
 }
 
+/// The relayed addresses that a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Families {
+    /// One, of this family.
+    One(Family),
+    /// One of each, or the one that is to be had: a "dual allocation" (RFC 8656 §7.1).
+    Both,
+}
+
+impl Families {
+    /// Whether an address of `family` is asked for.
+    pub fn include(self, family: Family) -> bool {
+        self == Self::Both || self == Self::One(family)
+    }
+}
+
+impl From<Family> for Families {
+    fn from(family: Family) -> Self {
+        Self::One(family)
+    }
+}
+
+impl fmt::Display for Families {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(family) => family.fmt(f),
+            Self::Both => f.write_str("IPv4 and IPv6"),
+        }
+    }
+}
+
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if *self == Self::Ipv4 { "IPv4" } else { "IPv6" })

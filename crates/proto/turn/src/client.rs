@@ -5,6 +5,7 @@ mod hint;
 mod lane;
 mod mobility;
 mod peers;
+mod relayed;
 mod request;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use crate::error::{Stage, TurnError};
 use crate::indication::{data_range, indication_overhead};
 use lane::Header;
 use peers::{Peers, Permit};
+use relayed::Relayed;
 use request::{Asked, Request};
 
 /// Requests that wait for their answers at one time: "a client SHOULD limit the number of outstanding transactions to
@@ -64,8 +66,10 @@ pub struct Client {
     timers: Timers<Timer>,
     /// What moves the allocation to another path.
     ticket: Option<Vec<u8>>,
-    /// The path that it is being moved to.
+    /// The path that it is being moved to; the path that it is on if a NAT has given us another address.
     moving: Option<Path>,
+    /// How often it was moved without leaving its path, since the server last knew us as we were.
+    returns: u8,
     /// Whether something was sent since the last keep-alive was due.
     active: bool,
     keepalive_due: bool,
@@ -77,7 +81,7 @@ enum State {
     /// Waiting for an allocation.
     Allocating,
     /// Relaying.
-    Allocated { relayed: SocketAddr },
+    Allocated { relayed: Relayed },
     /// Giving the allocation back, or waiting for one in order to give it back.
     Leaving,
     /// At its end.
@@ -115,6 +119,7 @@ impl Client {
             timers: Timers::default(),
             ticket: None,
             moving: None,
+            returns: 0,
             active: false,
             keepalive_due: false,
             events: VecDeque::new(),
@@ -210,16 +215,19 @@ impl Client {
     /// [`Client::forget`].
     ///
     /// Answered by [`ClientEvent::PermissionGranted`] or [`ClientEvent::PermissionRefused`]. May be called before
-    /// there is an allocation. A peer of another family than the relayed address is refused at once.
+    /// there is an allocation. A peer of a family without a relayed address is refused at once.
     pub fn permit(&mut self, now: Time, peer: SocketAddr) {
         let peer = plain(unmapped(peer));
         if matches!(self.state, State::Leaving | State::Over) {
             return;
         }
-        if Family::of(peer.ip()) != self.config.family {
-            let reason = format!("the relayed address is {}", self.config.family);
-            self.events.push_back(ClientEvent::PermissionRefused { peer, code: Some(443), reason });
-            return;
+        let family = Family::of(peer.ip());
+        let reachable = match self.state {
+            State::Allocated { relayed } => relayed.of(family).is_some(),
+            _ => self.config.families.include(family),
+        };
+        if !reachable {
+            return self.out_of_reach(peer);
         }
         let permit = self.peers.permit(peer);
         if !matches!(self.state, State::Allocated { .. }) {
@@ -267,11 +275,29 @@ impl Client {
         }
     }
 
-    /// The relayed address, while there is one.
+    /// The relayed address, while there is one; of two the one for peers with IPv4.
     pub fn relayed(&self) -> Option<SocketAddr> {
         match self.state {
-            State::Allocated { relayed } => Some(relayed),
+            State::Allocated { relayed } => Some(relayed.first),
             _ => None,
+        }
+    }
+
+    /// Whether there is an allocation that can be taken along, see [`Client::migrate`].
+    pub fn is_mobile(&self) -> bool {
+        matches!(self.state, State::Allocated { .. }) && self.ticket.is_some()
+    }
+
+    /// Asks the server whether the allocation is still ours. For when nothing comes from peers any more: a NAT on the way
+    /// may have given us another address, by which the server does not know us. Then the allocation moves there
+    /// ([`ClientEvent::Moved`]), if it can.
+    pub fn make_sure(&mut self, now: Time) {
+        let is_asked = |asked: &Asked| matches!(asked.request, Request::Refresh | Request::Move);
+        if matches!(self.state, State::Allocated { .. })
+            && !self.transactions.tokens().any(|(_, asked)| is_asked(asked))
+        {
+            self.want(Request::Refresh);
+            self.start_waiting(now);
         }
     }
 
@@ -309,6 +335,12 @@ impl Client {
         self.fail(TurnError { code: None, reason: reason.to_owned(), stage: Stage::Connection, hint });
     }
 
+    /// There is no relayed address of its family.
+    fn out_of_reach(&mut self, peer: SocketAddr) {
+        let reason = format!("there is no relayed address with {}", Family::of(peer.ip()));
+        self.events.push_back(ClientEvent::PermissionRefused { peer, code: Some(443), reason });
+    }
+
     /// A packet to `peer` came back as an ICMP error (RFC 8656 §11.6, §18.13).
     fn handle_icmp(&mut self, peer: SocketAddr, message: &Message<'_>) {
         if let Some(&[_, _, icmp_type, icmp_code, ref data @ ..]) = message.raw(kind::ICMP)
@@ -337,7 +369,7 @@ impl Client {
     }
 
     fn start_waiting(&mut self, now: Time) {
-        while self.transactions.len() < MAX_OUTSTANDING {
+        while self.transactions.len() < MAX_OUTSTANDING && !self.is_returning() {
             let Some(request) = self.waiting.pop_front() else { return };
             // The owner may have lost interest.
             let wanted = match request {
@@ -399,7 +431,7 @@ impl Client {
         self.waiting.clear();
         self.peers = Peers::new();
         self.timers.clear();
-        (self.ticket, self.moving) = (None, None);
+        (self.ticket, self.moving, self.returns) = (None, None, 0);
         self.keepalive_due = false;
     }
 }

@@ -23,7 +23,7 @@ mod error;
 mod indication;
 mod server;
 
-pub use attribute::Family;
+pub use attribute::{Families, Family};
 pub use channel::{CHANNEL_DATA_HEADER, ChannelNumber, parse_channel_data};
 pub use client::{Client, ClientConfig, ClientEvent, Credentials, Immobile, Lane, Opened};
 pub use error::{Stage, TurnError};

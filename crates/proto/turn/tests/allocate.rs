@@ -15,7 +15,8 @@ fn a_client_gets_a_relayed_address_in_two_round_trips() {
     let mut world = World::new();
     let at = world.add_client("alice", 1000);
     world.settle();
-    let [ClientEvent::Allocated { relayed, mapped, lifetime }] = world.events(at)[..] else {
+    let [ClientEvent::Allocated { relayed, additional: None, mapped, lifetime }] = world.events(at)[..]
+    else {
         panic!("{:?}", world.events(at))
     };
     assert_eq!(relayed.ip(), world::ip(world::RELAY));
@@ -53,7 +54,7 @@ fn relayed_ports_cannot_be_guessed_from_one_another() {
 fn each_family_is_relayed_from_its_own_address_and_a_missing_one_is_440() {
     let mut world = World::new();
     let mut config = ClientConfig::new(client_path(1000), credentials("alice"), sansio::Seed::from(1));
-    config.family = Family::Ipv6;
+    config.families = Family::Ipv6.into();
     let at = world.add(config.clone());
     world.settle();
     assert_eq!(world.relayed(at).ip(), world::ip(world::RELAY_6));
@@ -359,4 +360,13 @@ fn the_software_is_named_in_signed_answers_only_and_only_if_told() {
     let request = raw.write(Method::ALLOCATE, &allocate);
     let answer = world.ask(raw.path, &request).unwrap();
     assert_eq!(Message::parse(&answer).unwrap().software(), Some("sterna"));
+}
+
+#[test]
+fn the_last_port_of_all_is_a_port() {
+    let mut config = world::server_config();
+    config.ports = 65_535..=65_535;
+    let mut world = World::with(config);
+    let at = world.allocated("alice", 1000);
+    assert_eq!(world.relayed(at).port(), 65_535);
 }

@@ -511,3 +511,22 @@ fn passwords_do_not_show_themselves() {
     let client = Client::new(Time::ZERO, config.clone());
     assert!(!format!("{config:?}{client:?}").contains(&password));
 }
+
+#[test]
+fn a_server_that_does_not_know_dual_allocations_gives_one_address() {
+    let mut config = ClientConfig::new(client_path(1000), credentials("alice"), Seed::from(1));
+    config.families = sterna_turn::Families::Both;
+    let mut alone = Alone::with(config);
+    let request = alone.request().unwrap();
+    let asked = Message::parse(&request).unwrap();
+    assert_eq!(asked.raw(kind::ADDITIONAL_ADDRESS_FAMILY), Some(&[2, 0, 0, 0][..]));
+    assert_eq!(asked.raw(kind::REQUESTED_ADDRESS_FAMILY), None, "RFC 8656 §7.1: not both");
+    let mut buffer = [0; 200];
+    let mut writer = MessageWriter::answer(&mut buffer, Class::Success, &asked);
+    writer.xor_address(kind::XOR_RELAYED_ADDRESS, address("192.0.2.15:50000"));
+    writer.xor_address(kind::XOR_MAPPED_ADDRESS, address("198.51.100.2:1000"));
+    let length = writer.finish().unwrap();
+    alone.answer(buffer[..length].to_vec());
+    let [ClientEvent::Allocated { relayed, additional: None, .. }] = alone.events()[..] else { panic!() };
+    assert_eq!(relayed, address("192.0.2.15:50000"));
+}

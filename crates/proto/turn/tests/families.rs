@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use sterna_turn::{Drop, EndReason, ServerEvent};
+use sterna_turn::{ClientConfig, ClientEvent, Drop, EndReason, Families, ServerEvent};
 use stun::{Message, MessageWriter, Method, kind};
 use world::{Raw, World, address, allocate_and, client_path, credentials, relayed_in, send_indication};
 
@@ -168,4 +168,59 @@ fn a_peer_of_the_family_that_is_not_there_is_443_and_its_data_is_dropped() {
     assert_eq!(refresh(&mut world, &mut raw, Some(V6), 600), Err(443));
     assert_eq!(refresh(&mut world, &mut raw, Some(&[7, 0, 0, 0]), 600), Err(443));
     assert_eq!(refresh(&mut world, &mut raw, Some(V4), 600), Ok(()));
+}
+
+/// Our client, which asks for both families, at a server that relays from these addresses.
+fn asks_for_both(relays: &[&str]) -> (World, usize) {
+    let mut config = world::server_config();
+    config.relay_addresses = relays.iter().map(|relay| world::ip(relay).into()).collect();
+    let mut world = World::with(config);
+    let mut config = ClientConfig::new(client_path(1000), credentials("alice"), sansio::Seed::from(1));
+    config.families = Families::Both;
+    let at = world.add(config);
+    // Peers may be named before anything is known.
+    for peer in [PEER_4, PEER_6] {
+        let now = world.now;
+        world.client(at).permit(now, address(peer));
+    }
+    world.settle();
+    (world, at)
+}
+
+#[test]
+fn our_client_has_one_allocation_for_peers_of_both_families() {
+    let (mut world, at) = asks_for_both(&[world::RELAY, world::RELAY_6]);
+    let ClientEvent::Allocated { relayed, additional: Some(additional), .. } = world.events(at)[0] else {
+        panic!("{:?}", world.events(at))
+    };
+    assert_eq!((relayed.ip(), additional.ip()), (world::ip(world::RELAY), world::ip(world::RELAY_6)));
+    // Longer than any lifetime.
+    for _ in 0..5 {
+        world.advance_secs(700);
+        for (peer, from) in [(PEER_4, relayed), (PEER_6, additional)] {
+            assert!(world.send(at, address(peer), b"hello"), "{:?}", world.events(at));
+            assert_eq!(world.sent_to_peers.pop_back().unwrap(), (from, address(peer), b"hello".to_vec()));
+            world.peer_sends(address(peer), from, b"back");
+            assert_eq!(world.clients[at].inbox.pop().unwrap(), (address(peer), b"back".to_vec()));
+        }
+    }
+    assert_eq!((world.server.allocations(), world.sockets.len()), (1, 2));
+    let now = world.now;
+    world.client(at).close(now);
+    world.settle();
+    assert_eq!((world.server.allocations(), world.sockets.len()), (0, 0));
+}
+
+#[test]
+fn our_client_takes_one_family_where_the_other_is_not_to_be_had() {
+    for (relay, there, missing) in [(world::RELAY, PEER_4, PEER_6), (world::RELAY_6, PEER_6, PEER_4)] {
+        let (mut world, at) = asks_for_both(&[relay]);
+        assert_eq!(world.relayed(at).ip(), world::ip(relay));
+        assert!(matches!(world.events(at)[0], ClientEvent::Allocated { additional: None, .. }));
+        let refused = |event: &&ClientEvent| matches!(event, ClientEvent::PermissionRefused { peer, code: Some(443), .. } if *peer == address(missing));
+        assert_eq!(world.events(at).iter().filter(refused).count(), 1, "{:?}", world.events(at));
+        assert!(world.send(at, address(there), b"x") && !world.send(at, address(missing), b"x"));
+        world.permit(at, address(missing));
+        assert_eq!(world.events(at).iter().filter(refused).count(), 2, "now it is known at once");
+    }
 }

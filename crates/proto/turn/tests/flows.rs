@@ -88,7 +88,7 @@ fn an_indication_for_an_ipv6_peer_reads_as_the_machines_does() {
     let mut world = World::new();
     let peer = address(PEER_6);
     let mut config = ClientConfig::new(client_path(1000), credentials("alice"), Seed::from(3));
-    (config.channels, config.family) = (false, sterna_turn::Family::Ipv6);
+    (config.channels, config.families) = (false, sterna_turn::Family::Ipv6.into());
     let at = world.add(config);
     world.permit(at, peer);
     let flow = world.server.flow(world.now, Passage::Peer { local: world.relayed(at), peer }).unwrap();

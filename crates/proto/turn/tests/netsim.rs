@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use netsim::{HostId, Hostile, Limits, Link, NatBehaviour, Net};
 use sansio::{Datagram, Machine, Outbox, Path, Seed, SocketOp, SocketReply, Ticket, Time, Transport};
-use sterna_turn::{Auth, Client, ClientConfig, ClientEvent, Credentials, Server, ServerConfig};
+use sterna_turn::{Auth, Client, ClientConfig, ClientEvent, Credentials, Server, ServerConfig, ServerEvent};
 
 const SECRET: &str = "a secret of this test alone";
 const START: u64 = 1_700_000_000;
@@ -250,6 +250,85 @@ fn an_idle_allocation_stays_reachable_through_a_forgetful_nat() {
     net.events::<Talker>(bob);
     talk_again(&mut net, alice, bob);
     assert_eq!(net.machine::<Server>(server).allocations(), 2);
+}
+
+/// What somebody sends who is nobody's client, as whom he likes: requests without a signature or with a wrong one, and garbage.
+fn unwanted(dice: &mut sansio::Rng) -> Vec<u8> {
+    let id = stun::TransactionId(dice.bytes());
+    let methods = [
+        stun::Method::ALLOCATE,
+        stun::Method::REFRESH,
+        stun::Method::CREATE_PERMISSION,
+        stun::Method::BINDING,
+    ];
+    let method = methods[dice.below(4) as usize];
+    match dice.below(5) {
+        kind @ 0..2 => {
+            let mut buffer = vec![0; 300];
+            let mut writer = stun::MessageWriter::new(&mut buffer, stun::Class::Request, method, id);
+            // Which would end the session.
+            writer.u32(stun::kind::LIFETIME, 0).raw(stun::kind::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+            if kind == 1 {
+                let name = format!("{}:talker", START + 3600);
+                writer.string(stun::kind::USERNAME, &name).string(stun::kind::REALM, "example.org");
+                writer.string(stun::kind::NONCE, "obMatJos2AAAAforged");
+                writer.raw(stun::kind::MESSAGE_INTEGRITY, &dice.bytes::<20>());
+            }
+            let length = writer.finish().unwrap();
+            buffer.truncate(length);
+            buffer
+        }
+        // A channel that nobody has.
+        2 => [&[0x4f, 0xf0, 0, 3][..], &dice.bytes::<4>()].concat(),
+        // A good header, and what follows is not.
+        3 => [&[0, 8, 0, 44][..], &0x2112_A442u32.to_be_bytes(), &dice.bytes::<56>()].concat(),
+        _ => dice.bytes::<64>().to_vec(),
+    }
+}
+
+#[test]
+fn a_flood_takes_nothing_from_a_session_whoever_it_seems_to_come_from() {
+    let mut net = Net::new(11);
+    let server = add_server(&mut net, "server");
+    let alice = add_talker(&mut net, "alice", server, Transport::Udp, Link::delay_ms(20));
+    let bob = add_talker(&mut net, "bob", server, Transport::Tcp, Link::delay_ms(30));
+    talk(&mut net, alice, bob);
+    let [a, b] = [alice, bob].map(|host| net.machine::<Talker>(host).relayed().unwrap());
+    let listening = net.socket(server, 3478);
+    // Where the server sees Alice: whoever can send from there may pass for her as far as data goes, and no further.
+    let seen = net.events::<Server>(server).into_iter().find_map(|event| match event {
+        ServerEvent::AllocationCreated { client, .. } if client.transport == Transport::Udp => {
+            Some(client.remote)
+        }
+        _ => None,
+    });
+    let seen = seen.expect("she has an allocation");
+    let mut dice = sansio::Rng::new(Seed::from(12));
+    for number in 0..500u32 {
+        for _ in 0..100 {
+            let stranger = SocketAddr::from(([5, 9, dice.below(256) as u8, dice.below(256) as u8], 4000));
+            let (from, to) = match dice.below(3) {
+                0 => (seen, listening),
+                1 => (stranger, listening),
+                _ => (stranger, [a, b][dice.below(2) as usize]),
+            };
+            net.inject(Net::INTERNET, Path::udp(from, to), &unwanted(&mut dice));
+        }
+        for (host, peer) in [(alice, b), (bob, a)] {
+            net.machine_mut::<Talker>(host).to_send.push_back((peer, number.to_be_bytes().to_vec()));
+        }
+        net.run_for(Duration::from_millis(10));
+    }
+    net.run_for(secs(1));
+    for (host, peer) in [(alice, b), (bob, a)] {
+        let told = net.events::<Talker>(host);
+        let all: Vec<Told> =
+            (0..500u32).map(|number| Told::Heard(peer, number.to_be_bytes().to_vec())).collect();
+        assert!(told == all, "{} of 500, {:?}", told.len(), told.first());
+    }
+    let machine = net.machine::<Server>(server);
+    assert_eq!(machine.allocations(), 2);
+    assert!(machine.counters().packets_to_peers < 2 * 550, "{:?}", machine.counters());
 }
 
 fn talk_again(net: &mut Net, alice: HostId, bob: HostId) {

@@ -53,7 +53,7 @@ fn overheads_are_36_48_and_4_bytes() {
         for channels in [false, true] {
             let port = 1000 + indication as u16 + u16::from(channels);
             let mut config = ClientConfig::new(world::client_path(port), credentials("alice"), Seed::from(3));
-            (config.family, config.channels) = (family, channels);
+            (config.families, config.channels) = (family.into(), channels);
             let at = world.add(config);
             world.permit(at, peer);
             let expected = if channels { 4 } else { indication };

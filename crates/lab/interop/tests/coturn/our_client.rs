@@ -80,7 +80,9 @@ impl Wire {
 
     fn allocated(&mut self) -> SocketAddr {
         let event = self.event();
-        let ClientEvent::Allocated { relayed, mapped, lifetime } = event else { panic!("{event:?}") };
+        let ClientEvent::Allocated { relayed, additional: None, mapped, lifetime } = event else {
+            panic!("{event:?}")
+        };
         assert_eq!(mapped, self.socket.local_addr().unwrap());
         assert_eq!(lifetime, Duration::from_secs(600));
         relayed
@@ -169,7 +171,7 @@ fn an_ipv6_address_is_relayed() {
     let coturn = Coturn::start(&["--allow-loopback-peers", "--relay-ip", "::1"]);
     for channels in [false, true] {
         let mut wire = Wire::new(coturn.address(), |config| {
-            config.family = Family::Ipv6;
+            config.families = Family::Ipv6.into();
             config.channels = channels;
         });
         let relayed = wire.allocated();
@@ -191,7 +193,7 @@ fn a_family_that_the_server_does_not_have_is_440() {
         return;
     }
     let coturn = Coturn::start(&[]);
-    let mut wire = Wire::new(coturn.address(), |config| config.family = Family::Ipv6);
+    let mut wire = Wire::new(coturn.address(), |config| config.families = Family::Ipv6.into());
     let ClientEvent::Failed(error) = wire.event() else { panic!("{:?}", wire.events) };
     assert_eq!((error.code, error.stage), (Some(440), Stage::Allocate), "{error}");
 }

@@ -8,6 +8,7 @@ use stun::credential::{Challenged, Refusal};
 use stun::transaction::{Cause, Dropped, Failed, Response};
 use stun::{Class, Message, kind};
 
+use super::relayed::{Relayed, Unusable};
 use super::request::{Asked, Request};
 use super::{Client, ClientEvent, Opened, State, Timer, hint};
 use crate::attribute::Family;
@@ -55,6 +56,10 @@ impl Client {
         let sent = Message::parse(&response.request).expect("what we wrote parses");
         match self.long_term.handle_error(&sent, message) {
             Challenged::OtherError => self.refused(now, request, message),
+            // A username that is over is good for an allocation that it was good for, if the server knows whose it is.
+            Challenged::Refused(Refusal::WrongCredentials) if request.is_upkeep() && self.may_return() => {
+                self.come_back(now, request);
+            }
             Challenged::Refused(refusal) => self.locked_out(now, request, message, refusal),
             Challenged::Retry if self.state == State::Leaving && request == Request::Allocate => {
                 self.closed()
@@ -69,7 +74,10 @@ impl Client {
     fn granted(&mut self, now: Time, request: Request, message: &Message<'_>) {
         match request {
             Request::Allocate => self.allocated(now, message),
-            Request::Refresh => self.refresh_after(now, lifetime(message)),
+            Request::Refresh => {
+                self.returns = 0;
+                self.refresh_after(now, lifetime(message));
+            }
             Request::Move => {
                 self.refresh_after(now, lifetime(message));
                 self.moved(now, message);
@@ -89,20 +97,20 @@ impl Client {
         if self.state == State::Leaving {
             return self.ask(now, Asked { request: Request::Delete, times: 1 });
         }
-        let relayed = message.xor_address(kind::XOR_RELAYED_ADDRESS);
-        let (Some(relayed), Some(mapped)) = (relayed, message.xor_mapped_address()) else {
-            let hint = "Its answer lacks an address: it is broken, use another server.".to_owned();
-            let reason = "incomplete answer".to_owned();
-            return self.fail(TurnError { code: None, reason, stage: Stage::Allocate, hint });
-        };
-        if Family::of(relayed.ip()) != self.config.family {
+        let relayed = Relayed::read(message, self.config.families);
+        if let Err(Unusable::Unasked(given)) = relayed {
             // "If these addresses are not part of an address family … that the client is prepared to handle, then
             // the client MUST delete the allocation" (RFC 8656 §7.3). The server may or may not hear of it.
-            let reason = format!("asked for an {} address and got {relayed}", self.config.family);
+            let reason = format!("asked for an {} address and got {given}", self.config.families);
             let hint = hint::for_code(440).to_owned();
             self.fail(TurnError { code: None, reason, stage: Stage::Allocate, hint });
             return self.ask(now, Asked { request: Request::Delete, times: 1 });
         }
+        let (Ok(relayed), Some(mapped)) = (relayed, message.xor_mapped_address()) else {
+            let hint = "Its answer lacks an address: it is broken, use another server.".to_owned();
+            let reason = "incomplete answer".to_owned();
+            return self.fail(TurnError { code: None, reason, stage: Stage::Allocate, hint });
+        };
         let lifetime = lifetime(message);
         self.keep_ticket(message);
         self.state = State::Allocated { relayed };
@@ -110,9 +118,16 @@ impl Client {
         if let Some(interval) = self.keepalive_interval() {
             self.timers.set(Timer::Keepalive, now + interval);
         }
-        self.events.push_back(ClientEvent::Allocated { relayed, mapped, lifetime });
+        let Relayed { first, additional } = relayed;
+        self.events.push_back(ClientEvent::Allocated { relayed: first, additional, mapped, lifetime });
         let addresses: Vec<IpAddr> = self.peers.addresses().collect();
-        addresses.into_iter().for_each(|address| self.want(Request::Permission(address)));
+        for address in addresses {
+            match relayed.of(Family::of(address)) {
+                Some(_) => self.want(Request::Permission(address)),
+                // Both families were asked for, and one was to be had.
+                None => self.peers.refused(address).into_iter().for_each(|peer| self.out_of_reach(peer)),
+            }
+        }
     }
 
     fn refresh_after(&mut self, now: Time, lifetime: Duration) {
@@ -161,18 +176,20 @@ impl Client {
                 self.config.mobility = false;
                 self.ask(now, Asked { request, times: 1 });
             }
+            (Request::Move, code) if self.is_returning() => self.not_returned(Some(code), reason),
             (Request::Move, code) if code != 437 => self.not_moved(Some(code), reason),
+            (_, 437) if request.is_upkeep() && self.may_return() => self.come_back(now, request),
             // "It should consider its request as having effectively succeeded" (RFC 8656 §8.3).
             (Request::Delete, _) => self.closed(),
             (Request::Permission(address), code) if code != 437 => {
                 self.permission_refused(address, Some(code), &reason);
-                self.make_sure(code);
+                self.consider_loss(now, code);
             }
             // Not the permission, only the shorter header. RFC 8656 §12.3 would start all over again after a 400; as
             // our numbers are never given to another peer, Send indications do.
             (Request::Channel(peer, _), code) if code != 437 && code != 403 => {
                 self.peers.channel_refused(peer);
-                self.make_sure(code);
+                self.consider_loss(now, code);
                 if self.peers.expects(peer.ip()) {
                     self.want(Request::Permission(peer.ip()));
                 }
@@ -188,9 +205,9 @@ impl Client {
 
     /// Asks after the allocation when the server finds fault with a request that is in order: coturn says 400 to a
     /// CreatePermission request when it has no allocation (any more), and 437 to a Refresh only.
-    fn make_sure(&mut self, code: u16) {
+    fn consider_loss(&mut self, now: Time, code: u16) {
         if code == 400 {
-            self.want(Request::Refresh);
+            self.make_sure(now);
         }
     }
 
@@ -210,6 +227,7 @@ impl Client {
             (_, State::Over) => {}
             (Request::Delete, _) | (Request::Allocate, State::Leaving) => self.closed(),
             (_, State::Leaving) => {}
+            (Request::Move, _) if self.is_returning() => self.not_returned(None, cause.to_string()),
             (Request::Move, _) => self.not_moved(None, cause.to_string()),
             (Request::Permission(address), _) => self.permission_refused(address, None, &cause.to_string()),
             (Request::Channel(peer, _), _) => {
@@ -252,7 +270,7 @@ fn reason(message: &Message<'_>) -> (u16, String) {
 }
 
 /// Our words for a code, for servers that save theirs.
-fn words(code: u16) -> &'static str {
+pub(super) fn words(code: u16) -> &'static str {
     match code {
         300 => "Try Alternate",
         400 => "Bad Request",

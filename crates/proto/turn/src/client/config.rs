@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use sansio::{Path, Seed};
 
-use crate::attribute::Family;
+use crate::attribute::{Families, Family};
 
 /// What a client shows to be let in (RFC 8489 §9.2).
 #[derive(Clone, PartialEq, Eq)]
@@ -29,8 +29,9 @@ pub struct ClientConfig {
     pub credentials: Credentials,
     /// What the random generator starts from.
     pub seed: Seed,
-    /// The family of the relayed address, and so of the peers it can reach. Usually IPv4.
-    pub family: Family,
+    /// The family of the relayed address, and so of the peers it can reach. IPv4 unless told. Servers that do not know
+    /// dual allocations give one IPv4 address to whoever asks for both.
+    pub families: Families,
     /// How long the allocation should live between refreshes; `None` leaves it to the server (usually 10
     /// minutes). Servers take it as a hint.
     pub lifetime: Option<Duration>,
@@ -57,7 +58,7 @@ impl ClientConfig {
             server,
             credentials,
             seed,
-            family: Family::Ipv4,
+            families: Family::Ipv4.into(),
             lifetime: None,
             rto: Duration::from_millis(500),
             channels: true,

@@ -12,6 +12,8 @@ pub enum ClientEvent {
     Allocated {
         /// The address that peers send to.
         relayed: SocketAddr,
+        /// The one for peers with IPv6, of two.
+        additional: Option<SocketAddr>,
         /// Our address as the server sees it.
         mapped: SocketAddr,
         /// How long the allocation lives unless refreshed, which the client does by itself.
@@ -43,6 +45,8 @@ pub enum ClientEvent {
     },
     /// The allocation was taken along to this path after [`Client::migrate`](crate::Client::migrate): everything goes by it
     /// from now on. What peers send comes by the old one until the first packet to a peer has gone by the new one.
+    ///
+    /// Without that call too, and with the path as it was, if a NAT on the way has given us another address.
     Moved(Path),
     /// It was not, and stays where it was.
     MoveRefused {

@@ -3,8 +3,14 @@
 use sansio::{Path, Time};
 use stun::{Message, kind};
 
+use super::answer::words;
 use super::request::{Asked, Request};
-use super::{Client, ClientEvent, State};
+use super::{Client, ClientEvent, State, hint};
+use crate::error::{Stage, TurnError};
+
+/// How often the ticket is shown from the same path, if the server forgets in between that it did: a NAT may have another
+/// address for every packet.
+const MAX_RETURNS: u8 = 3;
 
 /// The allocation cannot be taken along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +45,40 @@ impl Client {
         self.moving = Some(path);
         self.ask(now, Asked { request: Request::Move, times: 1 });
         Ok(())
+    }
+
+    /// Whether the server shall know us by the address that a NAT on the way has given us.
+    pub(super) fn is_returning(&self) -> bool {
+        self.moving == Some(self.config.server)
+    }
+
+    /// Whether to show the ticket when the server does not know us.
+    pub(super) fn may_return(&self) -> bool {
+        self.is_mobile() && self.returns < MAX_RETURNS
+    }
+
+    /// The server does not know us where we are: either it has lost the allocation, or a NAT has given us another address,
+    /// from where `request` came. The ticket tells which. What was asked is asked again then.
+    pub(super) fn come_back(&mut self, now: Time, request: Request) {
+        if request != Request::Refresh {
+            self.want(request);
+        }
+        // On its way to another path it will be known there.
+        if self.moving.is_none() {
+            self.returns += 1;
+            self.moving = Some(self.config.server);
+            self.ask(now, Asked { request: Request::Move, times: 1 });
+        }
+    }
+
+    /// There is no allocation of ours to come back to.
+    pub(super) fn not_returned(&mut self, code: Option<u16>, silence: String) {
+        let hint = hint::for_code(437).to_owned();
+        let (code, reason) = match code {
+            Some(_) => (Some(437), words(437).to_owned()),
+            None => (None, silence),
+        };
+        self.fail(TurnError { code, reason, stage: Stage::Refresh, hint });
     }
 
     /// The server knows us at the new path.

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use stun::{MessageWriter, Method, kind};
 
 use super::ClientConfig;
-use crate::attribute::{Family, UDP};
+use crate::attribute::{Families, Family, UDP};
 use crate::channel::ChannelNumber;
 use crate::error::Stage;
 
@@ -46,15 +46,25 @@ impl Request {
         }
     }
 
+    /// Whether it takes for granted that the server knows the allocation by where it comes from.
+    pub(super) fn is_upkeep(self) -> bool {
+        matches!(self, Self::Refresh | Self::Permission(_) | Self::Channel(..))
+    }
+
     /// Writes the attributes, credentials apart.
     pub(super) fn write(self, config: &ClientConfig, ticket: Option<&[u8]>, writer: &mut MessageWriter<'_>) {
         let lifetime = config.lifetime.map(|lifetime| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
         match self {
             Self::Allocate => {
                 writer.raw(kind::REQUESTED_TRANSPORT, &UDP);
-                // Without it a server allocates IPv4 (RFC 8656 §7.2), also one that knows nothing of families.
-                if config.family == Family::Ipv6 {
-                    writer.raw(kind::REQUESTED_ADDRESS_FAMILY, &config.family.value());
+                match config.families {
+                    // Without it a server allocates IPv4 (RFC 8656 §7.2), also one that knows nothing of families.
+                    Families::One(Family::Ipv4) => {}
+                    Families::One(family) => _ = writer.raw(kind::REQUESTED_ADDRESS_FAMILY, &family.value()),
+                    // "The ADDITIONAL-ADDRESS-FAMILY attribute … MUST be set to 0x02 (IPv6)" (RFC 8656 §7.1).
+                    Families::Both => {
+                        writer.raw(kind::ADDITIONAL_ADDRESS_FAMILY, &Family::Ipv6.value());
+                    }
                 }
                 if config.mobility {
                     writer.flag(kind::MOBILITY_TICKET);

@@ -129,7 +129,7 @@ impl Server {
             (Err(code), None) => return Err(code),
         };
         let reservation =
-            (port == PortWish::Pair).then_some(Reservation { relay: place.relay, port: place.port + 1 });
+            (port == PortWish::Pair).then(|| Reservation { relay: place.relay, port: place.port + 1 });
         self.bind(Pending {
             holder,
             lifetime,
@@ -217,7 +217,7 @@ impl Server {
         };
         pending.place.port = port;
         pending.attempts += 1;
-        pending.reservation = (wish == PortWish::Pair).then_some(Reservation { relay, port: port + 1 });
+        pending.reservation = (wish == PortWish::Pair).then(|| Reservation { relay, port: port + 1 });
         self.bind(pending);
     }
 

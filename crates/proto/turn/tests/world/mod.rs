@@ -78,6 +78,8 @@ pub struct Host {
     pub path: Path,
     /// A path of another network, once it has one.
     pub other_path: Option<Path>,
+    /// As what a NAT lets the server see its path, if there is one.
+    pub outer_path: Option<Path>,
     pub events: Vec<ClientEvent>,
     /// What came from peers.
     pub inbox: Vec<(SocketAddr, Vec<u8>)>,
@@ -91,6 +93,16 @@ pub struct Host {
 impl Host {
     fn has(&self, path: Path) -> bool {
         self.path == path || self.other_path == Some(path)
+    }
+
+    /// What the server sees of what leaves by `path`.
+    fn seen(&self, path: Path) -> Path {
+        self.outer_path.filter(|_| path == self.path).unwrap_or(path)
+    }
+
+    /// Whether what the server sends to `path` comes here.
+    fn is_seen_as(&self, path: Path) -> bool {
+        self.outer_path.map_or(self.path == path, |outer| outer == path) || self.other_path == Some(path)
     }
 }
 
@@ -131,6 +143,7 @@ impl World {
             client: Client::new(self.now, config),
             path,
             other_path: None,
+            outer_path: None,
             events: Vec::new(),
             inbox: Vec::new(),
             sent: Vec::new(),
@@ -193,8 +206,9 @@ impl World {
                 moved = true;
                 let sender = self.clients.iter_mut().find(|host| host.has(path)).expect("a client's path");
                 sender.sent.push(bytes.clone());
+                let seen = sender.seen(path);
                 if !(self.lose)(&bytes) {
-                    self.hand_to_server(path.reversed(), bytes);
+                    self.hand_to_server(seen.reversed(), bytes);
                 }
             }
             moved |= self.serve();
@@ -253,7 +267,7 @@ impl World {
         for (path, mut bytes) in drain(out) {
             if self.sockets.contains(&path.local) {
                 self.sent_to_peers.push_back((path.local, path.remote, bytes));
-            } else if let Some(host) = self.clients.iter_mut().find(|host| host.has(path.reversed())) {
+            } else if let Some(host) = self.clients.iter_mut().find(|host| host.is_seen_as(path.reversed())) {
                 host.received.push(bytes.clone());
                 let inbox = &mut host.inbox;
                 let opened = host
@@ -304,7 +318,8 @@ impl World {
         };
         for (path, bytes) in drain(&mut out) {
             self.clients[at].sent.push(bytes.clone());
-            self.hand_to_server(path.reversed(), bytes);
+            let seen = self.clients[at].seen(path);
+            self.hand_to_server(seen.reversed(), bytes);
         }
         sent
     }
