@@ -255,6 +255,13 @@ impl Agent {
         }
     }
 
+    /// Whether application bytes go by an allocation that is just being taken along to another address of ours (RFC 8016):
+    /// they cannot leave before it is there, or is found to be lost.
+    pub fn is_moving(&self) -> bool {
+        let relay = self.carrier.and_then(|route| route.relay()).and_then(|relay| self.relays.get(relay));
+        relay.is_some_and(|relay| !relay.mooring.is_fast())
+    }
+
     /// Adds a candidate of the other side, whenever it comes: before the credentials it is kept for them, and
     /// one of an earlier ICE session (by its `ufrag`) is ignored.
     pub fn add_remote_candidate(&mut self, now: Time, candidate: Candidate) {
@@ -325,6 +332,8 @@ impl Agent {
         }
         let mut old = self.begin(local);
         old.pause();
+        // There is a reason for it: perhaps a NAT has forgotten us.
+        self.relays.make_sure(now, |_| true);
         if old.carrier(self.config.lite).is_some() || self.previous.is_none() {
             self.previous = Some(old);
             self.replaced = None;
@@ -522,6 +531,7 @@ impl Agent {
             relays: &mut self.relays,
             events: &mut self.events,
             ufrag: &self.session.local.ufrag,
+            carrier: self.carrier.and_then(|route| route.relay()),
         };
         (supplies, &mut self.gatherer)
     }

@@ -3,7 +3,8 @@ use std::time::Duration;
 use sansio::Time;
 
 use crate::check::Purpose;
-use crate::pair::{PairId, Valid};
+use crate::pair::{Pair, PairId, Valid};
+use crate::relay::RelayId;
 use crate::session::{Context, Session, SessionTimer};
 
 /// RFC 7675 §5.1: "Implementations MUST NOT set the period between checks to less than 4 seconds."
@@ -135,6 +136,19 @@ impl Session {
     pub(crate) fn doubt(&mut self, ctx: &mut Context<'_>) {
         let Some(id) = self.watched else { return };
         self.queue_check(ctx, id, Purpose::Connectivity, ctx.config.timings.rto);
+        // Perhaps it is the way to our server that is broken.
+        let relay = self.list.get(id).and_then(|pair| pair.route.relay());
+        ctx.relays.make_sure(ctx.now, |other| Some(other) == relay);
+    }
+
+    /// An allocation was taken along. Its server goes on sending to where we were until it hears something from where we
+    /// are (RFC 8016 §3.2.2): so it does, and whether the other side can be reached shows as well.
+    pub(crate) fn relay_moved(&mut self, ctx: &mut Context<'_>, relay: RelayId) {
+        let is_there = |pair: &&Pair| pair.route.relay() == Some(relay);
+        if let Some(id) = self.watched.filter(|id| self.list.get(*id).as_ref().is_some_and(is_there)) {
+            self.checks.cancel(|check| check.pair == id && check.purpose == Purpose::Connectivity);
+            self.queue_check(ctx, id, Purpose::Connectivity, ctx.config.timings.rto);
+        }
     }
 
     /// RFC 7675 §5.1: "each interval MUST be randomized from between 0.8 and 1.2 times the basic period".

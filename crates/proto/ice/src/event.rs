@@ -27,6 +27,9 @@ pub enum Event {
     StateChanged(State),
     /// Data goes by this path from now on: the nominated pair.
     PairSelected(Box<SelectedPair>),
+    /// Data goes on by the path that it went by, from another address of ours: the allocation on the TURN server was taken
+    /// along (RFC 8016). What was under way meanwhile may be lost.
+    PathMoved,
     /// This agent is now controlling (`true`) or controlled, because both had taken the same role.
     RoleChanged(bool),
     /// It did not work, or ended: the last event until a restart.

@@ -1,6 +1,7 @@
 mod complete;
 mod publish;
 mod punch;
+mod relocate;
 mod server;
 mod socket;
 
@@ -68,6 +69,8 @@ enum Purpose {
     Connect(RelayId),
     /// The address of servers with this host name.
     Resolve(String),
+    /// A stream that is not wanted any more.
+    Nothing,
     /// A socket for a scout.
     Scout,
     /// A socket of the battery.
@@ -100,6 +103,8 @@ pub(crate) struct Supplies<'a> {
     pub(crate) events: &'a mut VecDeque<Event>,
     /// The username fragment that our candidates carry.
     pub(crate) ufrag: &'a str,
+    /// The allocation that carries data, if one does.
+    pub(crate) carrier: Option<RelayId>,
 }
 
 impl Gatherer {
@@ -150,6 +155,7 @@ impl Gatherer {
     /// Does what can be done now: after anything has happened.
     pub(crate) fn advance(&mut self, s: &mut Supplies<'_>) {
         self.consider_scouts(s);
+        self.relocate(s);
         self.start_questions(s);
         self.consider_completion(s);
         for path in s.relays.take_disused() {
@@ -175,9 +181,15 @@ impl Gatherer {
             (Purpose::Barrel, reply) => self.barrel_bound(s, ticket, bound(reply)),
             (Purpose::Bind(ip), SocketReply::Bound { local, .. }) => self.bound(s, ip, *local),
             (Purpose::Bind(ip), SocketReply::Failed { error, .. }) => self.not_bound(ip, error),
+            (Purpose::Nothing, SocketReply::Connected { path, .. }) => {
+                self.ops.push_back(SocketOp::Disconnect { path: *path });
+            }
             (Purpose::Connect(relay), SocketReply::Connected { path, .. }) => {
                 let seed = s.rng.fork();
-                s.relays.start(s.now, relay, *path, seed);
+                s.relays.connected(s.now, relay, *path, seed);
+            }
+            (Purpose::Connect(relay), SocketReply::Failed { error, .. }) if s.relays.is_adrift(relay) => {
+                s.relays.wreck(s.now, relay, &error.to_string());
             }
             (Purpose::Connect(relay), SocketReply::Failed { error, .. }) => {
                 self.relay_failed(s, relay, ServerOutcome::NotConnected(error.to_string()));
@@ -211,16 +223,18 @@ impl Gatherer {
     /// Something happened to an allocation, as far as candidates are concerned.
     pub(crate) fn handle_news(&mut self, s: &mut Supplies<'_>, id: RelayId, news: &RelayNews) {
         match news {
-            RelayNews::Allocated { relayed, mapped } => self.publish_relay(s, id, *relayed, *mapped),
+            RelayNews::Allocated { relayed, additional, mapped } => {
+                self.publish_relay(s, id, *relayed, *mapped);
+                additional.iter().for_each(|relayed| self.publish_relay(s, id, *relayed, *mapped));
+            }
             RelayNews::Reconnect { server_name } => self.ask_relay(s, id, server_name.clone()),
-            RelayNews::Permission { .. } => {}
+            RelayNews::Permission { .. } | RelayNews::Moved => {}
             RelayNews::Over => {
-                let base = s.locals.bases().find(|base| base.relay == Some(id)).map(|base| base.id);
+                let before = self.lost.len();
+                self.lost.extend(s.locals.bases_on(id));
                 let given_back = s.relays.get(id).is_some_and(|relay| relay.closing);
-                match base {
-                    Some(base) => self.lost.push(base),
-                    None if given_back => {}
-                    None => self.tell_relay_failure(s, id),
+                if self.lost.len() == before && !given_back {
+                    self.tell_relay_failure(s, id);
                 }
                 if self.state == GatheringState::Gathering {
                     // What was given back just before a restart is wanted again.

@@ -130,8 +130,15 @@ impl Locals {
     pub(crate) fn base_of(&self, route: &Route) -> Option<&Base> {
         self.bases.iter().find(|base| match route {
             Route::Direct(path) => base.relay.is_none() && base.address == path.local,
-            Route::Relayed { relay, .. } => base.relay == Some(*relay),
+            Route::Relayed { relay, peer } => {
+                base.relay == Some(*relay) && base.address.is_ipv4() == peer.is_ipv4()
+            }
         })
+    }
+
+    /// The bases on an allocation: one, or one of each family.
+    pub(crate) fn bases_on(&self, relay: RelayId) -> impl Iterator<Item = BaseId> {
+        self.bases.iter().filter(move |base| base.relay == Some(relay)).map(|base| base.id)
     }
 
     /// Adds a candidate unless it is redundant: one with the same address and base is there already

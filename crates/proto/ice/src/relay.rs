@@ -1,12 +1,16 @@
+mod mooring;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use sansio::{Outbox, Path, Seed, Time, Timers, Transport};
-use turn::{Client, ClientConfig, ClientEvent, Family, Opened};
+use turn::{Client, ClientConfig, ClientEvent, Families, Family, Opened, Stage};
 
 use crate::Server;
 use crate::report::{ServerOutcome, ServerReport, ServerRequest};
 use crate::route::Route;
+
+pub(crate) use mooring::Mooring;
 
 /// How often a server may send us on to another one.
 const MAX_REDIRECTS: u8 = 2;
@@ -36,6 +40,8 @@ pub(crate) struct Relay {
     pub(crate) ended: Option<Time>,
     /// We are giving it back.
     pub(crate) closing: bool,
+    /// Whether it has lost the way to its server and goes on once there is another.
+    pub(crate) mooring: Mooring,
     /// The realm of the server, once it has asked for credentials.
     realm: Option<String>,
     redirects: u8,
@@ -55,8 +61,8 @@ pub(crate) struct RelaySpec {
     pub(crate) local: Option<SocketAddr>,
     /// The place of that socket in the order of preference.
     pub(crate) rank: usize,
-    /// The family of the relayed address.
-    pub(crate) family: Family,
+    /// The families of the relayed addresses.
+    pub(crate) families: Families,
 }
 
 /// How far an allocation is.
@@ -86,8 +92,11 @@ pub(crate) enum Sent {
 /// What the owner of the allocations has to know.
 #[derive(Debug)]
 pub(crate) enum RelayNews {
-    /// There is a relayed address.
-    Allocated { relayed: SocketAddr, mapped: SocketAddr },
+    /// There is a relayed address, or one of each family.
+    Allocated { relayed: SocketAddr, additional: Option<SocketAddr>, mapped: SocketAddr },
+    /// The server knows it by another address of ours now. What the other side sends comes there once we have sent
+    /// something.
+    Moved,
     /// The server has decided about a peer; `refused` tells why not.
     Permission { peer: SocketAddr, refused: Option<(u16, String)> },
     /// It is to be asked for again, perhaps at another server: streams have to be opened anew.
@@ -140,6 +149,7 @@ impl Relays {
             started: now,
             ended: None,
             closing: false,
+            mooring: Mooring::Fast { since: now },
             realm: None,
             redirects: 0,
             client: None,
@@ -172,9 +182,9 @@ impl Relays {
         let Some(relay) = self.get_mut(id).filter(|relay| relay.state == RelayState::Waiting) else { return };
         let Server { username, credential, .. } = relay.spec.config.clone();
         let credentials = turn::Credentials { username, password: credential };
-        let family = relay.spec.family;
-        relay.client =
-            Some(Client::new(now, ClientConfig { family, ..ClientConfig::new(path, credentials, seed) }));
+        let families = relay.spec.families;
+        let config = ClientConfig { families, mobility: true, ..ClientConfig::new(path, credentials, seed) };
+        relay.client = Some(Client::new(now, config));
         relay.spec.local = Some(path.local);
         relay.state = RelayState::Allocating;
         self.by_path.insert(path, id);
@@ -230,7 +240,8 @@ impl Relays {
         peer: SocketAddr,
         out: &'a mut dyn Outbox,
     ) -> Option<turn::Lane<'a>> {
-        self.get_mut(id)?.client.as_mut()?.lane(peer, out)
+        let relay = self.get_mut(id).filter(|relay| relay.mooring.is_fast())?;
+        relay.client.as_mut()?.lane(peer, out)
     }
 
     /// Bytes that an allocation costs each packet to `peer`.
@@ -246,28 +257,6 @@ impl Relays {
         }
     }
 
-    /// A stream to a server broke.
-    pub(crate) fn path_lost(&mut self, now: Time, path: &Path, why: &str) {
-        let Some(id) = self.at_path(path) else { return };
-        if let Some(client) = self.get_mut(id).and_then(|relay| relay.client.as_mut()) {
-            client.path_lost(now, why);
-        }
-        self.sync(id);
-    }
-
-    /// A socket of ours is gone, and the allocations that were talked to from it.
-    pub(crate) fn path_of_socket_lost(&mut self, now: Time, local: SocketAddr) {
-        // A stream from that address has a port of its own, and is lost as well.
-        let is_lost = |path: &&Path| match path.transport {
-            Transport::Udp => path.local == local,
-            Transport::Tcp | Transport::Tls => path.local.ip() == local.ip(),
-        };
-        let paths: Vec<Path> = self.by_path.keys().filter(is_lost).copied().collect();
-        for path in &paths {
-            self.path_lost(now, path, "our own address is gone");
-        }
-    }
-
     /// The socket that an allocation is talked to from has another place in the order of preference.
     pub(crate) fn set_rank(&mut self, id: RelayId, rank: usize) {
         if let Some(relay) = self.get_mut(id) {
@@ -275,18 +264,17 @@ impl Relays {
         }
     }
 
-    /// The 5-tuple to the server of an allocation.
-    pub(crate) fn path(&self, id: RelayId) -> Option<Path> {
-        self.by_path.iter().find(|(_, relay)| **relay == id).map(|(path, _)| *path)
-    }
-
     /// Gives back the allocations that `which` names.
     pub(crate) fn close(&mut self, now: Time, which: impl Fn(&Relay) -> bool) {
         for relay in self.list.values_mut().filter(|relay| which(relay)) {
             match &mut relay.client {
                 Some(client) => {
-                    client.close(now);
                     relay.closing = true;
+                    match relay.mooring {
+                        // Nobody would hear it.
+                        Mooring::Adrift => client.path_lost(now, "no longer needed"),
+                        _ => client.close(now),
+                    }
                 }
                 None if relay.state == RelayState::Waiting => {
                     relay.end(now, ServerOutcome::NotAsked("no longer needed".to_owned()));
@@ -369,26 +357,42 @@ impl Relays {
             relay.realm = Some(realm.to_owned());
         }
         Some(match event {
-            ClientEvent::Allocated { relayed, mapped, .. } => {
+            ClientEvent::Allocated { relayed, additional, mapped, .. } => {
                 relay.state = RelayState::Ready;
                 relay.outcome = ServerOutcome::Succeeded(relayed);
                 relay.ended = Some(now);
-                RelayNews::Allocated { relayed, mapped }
+                relay.mooring = Mooring::Fast { since: now };
+                RelayNews::Allocated { relayed, additional, mapped }
             }
             ClientEvent::PermissionGranted(peer) => RelayNews::Permission { peer, refused: None },
             ClientEvent::PermissionRefused { peer, code, reason } => {
                 RelayNews::Permission { peer, refused: Some((code.unwrap_or(0), reason)) }
             }
             ClientEvent::ChannelBound(_) | ClientEvent::PeerUnreachable { .. } => return None,
-            // Nobody here takes an allocation along.
-            ClientEvent::Moved(_) | ClientEvent::MoveRefused { .. } => return None,
+            ClientEvent::Moved(path) => {
+                tracing::debug!(%path, "an allocation was taken along");
+                relay.mooring = Mooring::Fast { since: now };
+                RelayNews::Moved
+            }
+            ClientEvent::MoveRefused { code, reason } => {
+                tracing::debug!(?code, reason, "an allocation cannot be taken along");
+                self.wreck(now, id, "our own address is gone");
+                return None;
+            }
             ClientEvent::Redirected { server, domain } => return self.redirect(now, id, server, domain),
             ClientEvent::Failed(error) => {
                 let text = error.to_string();
+                let own = Families::One(Family::of(relay.spec.address.ip()));
                 let outcome = match error.code {
-                    // 440, Unsupported Address Family (RFC 8656 §7.3): the server's own it surely has.
-                    Some(440) if relay.spec.family != Family::of(relay.spec.address.ip()) => {
-                        relay.spec.family = Family::of(relay.spec.address.ip());
+                    // 440, Unsupported Address Family (RFC 8656 §7.3): the server's own it surely has. And one that does not
+                    // understand the wish for both may understand a simpler one.
+                    Some(code)
+                        if error.stage == Stage::Allocate
+                            && relay.spec.families != own
+                            && (code == 440
+                                || matches!(code, 400 | 420) && relay.spec.families == Families::Both) =>
+                    {
+                        relay.spec.families = own;
                         let server_name = relay.spec.config.url.host.clone();
                         self.restart(id);
                         return Some(RelayNews::Reconnect { server_name });

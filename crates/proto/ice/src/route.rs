@@ -30,6 +30,14 @@ impl Route {
         }
     }
 
+    /// The allocation that it leaves from, if it does.
+    pub(crate) fn relay(&self) -> Option<RelayId> {
+        match self {
+            Self::Direct(_) => None,
+            Self::Relayed { relay, .. } => Some(*relay),
+        }
+    }
+
     /// Whether its packets leave from this very socket of ours, without a relay.
     pub(crate) fn leaves_from(&self, local: SocketAddr) -> bool {
         matches!(self, Self::Direct(path) if path.local == local)

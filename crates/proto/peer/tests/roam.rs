@@ -205,6 +205,69 @@ fn a_relay_that_dies_is_replaced_by_the_one_that_stands_by() {
     assert!(tell("the relay dies, another stands by", times) < SECOND * 6);
 }
 
+/// By relays alone, each side by an allocation of its own; signalling is cut from now on.
+fn relayed(seed: u64) -> World {
+    let behaviours = [NatBehaviour::port_restricted(); 2];
+    let places = |net: &mut Net| Places { nets: two_nets(net, behaviours), turn: Some(turn_server(net)) };
+    let tune = |side: usize, net: &Net, configuration: &mut Configuration| {
+        roams(side, net, configuration);
+        configuration.ice_transport_policy = ice::TransportPolicy::Relay;
+    };
+    let mut world = World::build_with(seed, signalling(), places, tune);
+    world.create_channel(A, "file");
+    world.connect(MINUTE);
+    world.run_for(SECOND * 5);
+    CUT_OFF.set(true);
+    world
+}
+
+/// Nobody has even asked for another path.
+#[track_caller]
+fn nobody_restarted(world: &World) {
+    nobody_noticed(world);
+    for side in [A, B] {
+        let seen = &world.sides.read().unwrap()[side];
+        let needed = seen.count(|event| matches!(event, Event::NegotiationNeeded));
+        assert_eq!(needed, usize::from(side == A), "{}", world.describe());
+        assert_eq!(world.connection(side).path().expect("it goes on").kind, PathKind::Relayed);
+    }
+}
+
+#[test]
+fn a_relayed_connection_takes_its_relay_along_to_another_network_without_any_signalling() {
+    let mut times = Vec::new();
+    for seed in seeds(20) {
+        for side in [A, B] {
+            let mut world = relayed(seed);
+            let relay = world.connection(side).path().unwrap().local_address;
+            move_to(&mut world, side, NatBehaviour::symmetric(), "wwan0");
+            times.push(time_to_recover(&mut world, MINUTE));
+            world.run_for(SECOND * 10);
+            assert_eq!(world.connection(side).path().unwrap().local_address, relay);
+            nobody_restarted(&world);
+        }
+    }
+    assert!(tell("another network, by the same relay", times) < Duration::from_millis(600));
+}
+
+#[test]
+fn a_nat_that_reboots_under_a_relayed_connection_needs_no_signalling() {
+    let mut times = Vec::new();
+    for seed in seeds(20) {
+        for side in [A, B] {
+            let mut world = relayed(seed);
+            time_to_recover(&mut world, SECOND);
+            let network = world.nets[side];
+            world.net.reboot(network);
+            world.net.renumber(network);
+            times.push(time_to_recover(&mut world, MINUTE));
+            world.run_for(SECOND * 10);
+            nobody_restarted(&world);
+        }
+    }
+    assert!(tell("NAT reboot, by the same relay", times) < SECOND * 3);
+}
+
 #[test]
 fn a_better_network_is_taken_without_a_gap() {
     for seed in seeds(10) {

@@ -7,7 +7,6 @@ use super::{Agent, AgentTimer};
 use crate::failure::diagnose;
 use crate::relay::RelayNews;
 use crate::report::PairError;
-use crate::route::Route;
 use crate::session::End;
 use crate::{Event, Failure, FailureCause, State};
 
@@ -53,11 +52,22 @@ impl Agent {
             any = true;
             let (mut supplies, gatherer) = self.supplies(now);
             gatherer.handle_news(&mut supplies, id, &news);
-            if let RelayNews::Permission { peer, refused } = news {
-                self.session.permission(id, peer, refused.clone());
-                if let Some(past) = &mut self.previous {
-                    past.permission(id, peer, refused);
+            match news {
+                RelayNews::Permission { peer, refused } => {
+                    self.session.permission(id, peer, refused.clone());
+                    if let Some(past) = &mut self.previous {
+                        past.permission(id, peer, refused);
+                    }
                 }
+                RelayNews::Moved => {
+                    let (mut ctx, session, past) = self.context(now);
+                    session.relay_moved(&mut ctx, id);
+                    past.iter_mut().for_each(|past| past.relay_moved(&mut ctx, id));
+                    if self.carrier.is_some_and(|route| route.relay() == Some(id)) {
+                        self.events.push_back(Event::PathMoved);
+                    }
+                }
+                RelayNews::Allocated { .. } | RelayNews::Reconnect { .. } | RelayNews::Over => {}
             }
         }
         any
@@ -113,6 +123,7 @@ impl Agent {
             if state == State::Disconnected {
                 // Perhaps a NAT has forgotten us: servers can tell.
                 self.gatherer.probes.ask_again(&mut self.rng);
+                self.relays.make_sure(now, |_| true);
             }
             if state == State::Failed {
                 self.fail(now);
@@ -193,11 +204,7 @@ impl Agent {
     /// RFC 8445 §8.3.1: candidates that were not selected. Sockets are kept, they cost nobody anything; a relay
     /// is somebody's bandwidth.
     fn free(&mut self, now: Time) {
-        let used = |route: Option<Route>| match route {
-            Some(Route::Relayed { relay, .. }) => Some(relay),
-            _ => None,
-        };
-        let keep = used(self.carrier);
+        let keep = self.carrier.and_then(|route| route.relay());
         self.relays.close(now, |relay| Some(relay.id) != keep);
         let carrier = self.carrier;
         self.gatherer.close_barrels(|local| carrier.is_some_and(|carrier| carrier.leaves_from(local)));

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sansio::{Path, SocketError, SocketOp, Transport};
-use turn::Family;
+use turn::{Families, Family};
 
 use super::socket::SocketState;
 use super::{Gatherer, Purpose, Question, Supplies};
@@ -126,9 +126,9 @@ impl Gatherer {
             let asked =
                 s.relays.iter().any(|r| r.spec.local == Some(local) && r.spec.config.url == config.url);
             if config.url.is_turn() && !asked && running < s.config.max_allocations_per_server {
-                let family = self.relay_family(address);
+                let families = self.relay_families(server, address);
                 let spec =
-                    RelaySpec { server, config: config.clone(), address, local: Some(local), rank, family };
+                    RelaySpec { server, config: config.clone(), address, local: Some(local), rank, families };
                 let id = s.relays.add(s.now, spec);
                 self.queue.push_back(Question::Relay(id));
             }
@@ -147,10 +147,10 @@ impl Gatherer {
         if s.relays.iter().any(is_same) || !(blind || self.sockets.iter().any(of_family)) {
             return;
         }
-        let family = self.relay_family(address);
+        let families = self.relay_families(server, address);
         let rank = usize::from(address.is_ipv6());
         let server_name = config.url.host.clone();
-        let id = s.relays.add(s.now, RelaySpec { server, config, address, local: None, rank, family });
+        let id = s.relays.add(s.now, RelaySpec { server, config, address, local: None, rank, families });
         self.ask_relay(s, id, server_name);
     }
 
@@ -166,11 +166,17 @@ impl Gatherer {
         self.ops.push_back(SocketOp::Connect { ticket, transport, local: None, remote, server_name });
     }
 
-    /// The family of relayed address to ask for: the server's own, but IPv4 for us who have only IPv6, because
-    /// our own addresses reach the peers with IPv6.
-    fn relay_family(&self, server: SocketAddr) -> Family {
-        let has_v4 = self.sockets.iter().any(|socket| socket.interface.address.is_ipv4());
-        if server.is_ipv4() || !(has_v4 || self.sockets.is_empty()) { Family::Ipv4 } else { Family::Ipv6 }
+    /// The families of relayed addresses to ask for: both, or that of the server's address if it is asked at another one
+    /// of the other family, too.
+    fn relay_families(&self, server: usize, address: SocketAddr) -> Families {
+        let other_family = |ip: IpAddr| ip.is_ipv4() != address.is_ipv4();
+        let asked_elsewhere = matches!(&self.servers[server].resolution,
+            Resolution::Known(known) if known.iter().any(|known| other_family(known.ip())));
+        if asked_elsewhere && self.sockets.iter().any(|socket| other_family(socket.interface.address)) {
+            Family::of(address.ip()).into()
+        } else {
+            Families::Both
+        }
     }
 
     /// A probe has failed.

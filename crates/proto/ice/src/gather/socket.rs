@@ -20,6 +20,9 @@ pub(crate) struct Socket {
     pub(crate) state: SocketState,
     /// The `.local` name that hides its address.
     pub(crate) name: Option<String>,
+    /// It was opened for allocations that have lost their own: servers are asked nothing else from here before the next
+    /// gathering.
+    pub(crate) refuge: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,25 +45,31 @@ impl Socket {
 impl Gatherer {
     /// Binds sockets on addresses that are new, and closes those on addresses that are gone.
     pub(super) fn match_interfaces(&mut self, s: &mut Supplies<'_>, interfaces: &[Interface]) {
-        self.release(s, interfaces);
-        self.sockets.retain(|socket| socket.state != SocketState::Failed);
         let usable = usable(s.config, interfaces);
+        self.release_all_but(s, &usable);
+        self.sockets.retain(|socket| socket.state != SocketState::Failed);
+        self.sockets.iter_mut().for_each(|socket| socket.refuge = false);
         if self.told != s.ufrag {
             self.rank_anew(s, &usable);
         }
         for interface in usable {
-            if self.sockets.iter().any(|socket| socket.interface.address == interface.address) {
-                continue;
+            if self.sockets.iter().all(|socket| socket.interface.address != interface.address) {
+                self.expecting |= self.bind(interface, false) && s.config.expect_mappings;
             }
-            // A rank is for the session: priorities that were signalled do not change.
-            let taken = |rank: &usize| self.sockets.iter().any(|socket| socket.rank == *rank);
-            let Some(rank) = (0..MAX_RANKS).find(|rank| !taken(rank)) else { break };
-            self.expecting |= s.config.expect_mappings;
-            let ticket = self.ticket();
-            self.tickets.insert(ticket, Purpose::Bind(interface.address));
-            self.ops.push_back(SocketOp::Bind { ticket, local: SocketAddr::new(interface.address, 0) });
-            self.sockets.push(Socket { interface, rank, state: SocketState::Binding, name: None });
         }
+        self.relocate(s);
+    }
+
+    /// Has a socket bound, unless there are too many.
+    pub(super) fn bind(&mut self, interface: Interface, refuge: bool) -> bool {
+        // A rank is for the session: priorities that were signalled do not change.
+        let taken = |rank: &usize| self.sockets.iter().any(|socket| socket.rank == *rank);
+        let Some(rank) = (0..MAX_RANKS).find(|rank| !taken(rank)) else { return false };
+        let ticket = self.ticket();
+        self.tickets.insert(ticket, Purpose::Bind(interface.address));
+        self.ops.push_back(SocketOp::Bind { ticket, local: SocketAddr::new(interface.address, 0) });
+        self.sockets.push(Socket { interface, rank, state: SocketState::Binding, name: None, refuge });
+        true
     }
 
     /// In a new ICE session the order of preference may be another one: there may be better addresses by now.
@@ -80,17 +89,26 @@ impl Gatherer {
                 .collect();
             for relay in relays {
                 s.relays.set_rank(relay, rank);
-                let base = s.locals.bases().find(|base| base.relay == Some(relay)).map(|base| base.id);
-                base.into_iter().for_each(|base| s.locals.rank_anew(base, old, rank));
+                let bases: Vec<BaseId> = s.locals.bases_on(relay).collect();
+                bases.into_iter().for_each(|base| s.locals.rank_anew(base, old, rank));
             }
         }
     }
 
-    /// Closes the sockets on addresses that are gone.
+    /// Closes the sockets on addresses that are gone. Allocations that were talked to from there go on from others.
     pub(crate) fn release(&mut self, s: &mut Supplies<'_>, interfaces: &[Interface]) {
-        let wanted = usable(s.config, interfaces);
+        let usable = usable(s.config, interfaces);
+        self.release_all_but(s, &usable);
+        self.find_refuges(s, &usable);
+    }
+
+    fn release_all_but(&mut self, s: &mut Supplies<'_>, wanted: &[Interface]) {
         let is_wanted = |socket: &Socket| wanted.iter().any(|i| i.address == socket.interface.address);
-        for socket in self.sockets.extract_if(.., |socket| !is_wanted(socket)) {
+        let gone: Vec<Socket> = self.sockets.extract_if(.., |socket| !is_wanted(socket)).collect();
+        if !gone.is_empty() {
+            self.give_up_connecting(s);
+        }
+        for socket in gone {
             if let SocketState::Bound { local, base } = socket.state {
                 s.relays.path_of_socket_lost(s.now, local);
                 self.ops.push_back(SocketOp::Unbind { local });
@@ -110,7 +128,10 @@ impl Gatherer {
         let base = s.locals.add_base(local, None, local_preference(0, self.sockets[at].rank, 0));
         self.sockets[at].state = SocketState::Bound { local, base };
         self.publish_host(s, at);
-        self.ask_servers(s);
+        self.relocate(s);
+        if !self.sockets[at].refuge {
+            self.ask_servers(s);
+        }
     }
 
     /// The addresses that our sockets are bound to.

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use netsim::{HostId, Link, NatBehaviour, Net, SegmentId};
@@ -82,7 +83,11 @@ impl Machine for Peer {
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
         self.now = now;
         let Self { agent, inbox, .. } = self;
+        let before = inbox.len();
         agent.open(now, datagram, out, &mut |bytes| inbox.push(bytes.to_vec()));
+        if inbox.len() > before {
+            agent.data_received();
+        }
     }
 
     fn handle_timeout(&mut self, now: Time) {
@@ -157,6 +162,8 @@ pub struct Plan {
     pub uplink: Link,
     /// Of A's uplink, each way.
     pub loss: f64,
+    /// Whether the server has IPv6 as well, and relays from it.
+    pub dual_server: bool,
 }
 
 impl Plan {
@@ -170,6 +177,7 @@ impl Plan {
             config: |_, _| {},
             uplink: Link::delay_ms(10),
             loss: 0.0,
+            dual_server: false,
         }
     }
 
@@ -179,24 +187,30 @@ impl Plan {
     }
 }
 
-/// A host for STUN and TURN on the internet, by UDP, TCP and TLS.
+/// A host for STUN and TURN on the internet, by UDP, TCP and TLS, with all the addresses that hosts have there.
 pub fn add_server(net: &mut Net, name: &str) -> HostId {
     let host = net.add_host(name, &[Net::INTERNET]);
     net.set_name(name, &net.addresses(host));
-    let listening = net.socket(host, 3478);
-    let mut config = turn::ServerConfig::new(
-        "example.org",
-        listening.ip(),
-        turn::Auth::user(USER, PASSWORD),
-        net.draw_seed(),
-    );
-    config.listening = vec![listening, net.socket(host, 5349)];
-    let server = turn::Server::new(config).unwrap();
-    net.bind(host, listening).unwrap();
-    net.listen(host, Transport::Tcp, listening).unwrap();
-    net.listen_tls(host, net.socket(host, 5349), name).unwrap();
+    for address in net.addresses(host) {
+        let listening = SocketAddr::new(address, 3478);
+        net.bind(host, listening).unwrap();
+        net.listen(host, Transport::Tcp, listening).unwrap();
+        net.listen_tls(host, SocketAddr::new(address, 5349), name).unwrap();
+    }
+    let server = turn::Server::new(server_config(net, host)).unwrap();
     net.start(host, server);
     host
+}
+
+pub fn server_config(net: &mut Net, host: HostId) -> turn::ServerConfig {
+    let addresses = net.addresses(host);
+    let auth = turn::Auth::user(USER, PASSWORD);
+    let mut config = turn::ServerConfig::new("example.org", addresses[0], auth, net.draw_seed());
+    config.relay_addresses = addresses.iter().map(|address| (*address).into()).collect();
+    let ports = [3478, 5349];
+    config.listening =
+        addresses.iter().flat_map(|address| ports.map(|port| SocketAddr::new(*address, port))).collect();
+    config
 }
 
 pub fn server(url: &str) -> Server {
@@ -210,6 +224,9 @@ pub fn interfaces(net: &Net, host: HostId) -> Vec<Interface> {
 impl World {
     pub fn new(plan: Plan) -> Self {
         let mut net = Net::new(plan.seed);
+        if plan.dual_server {
+            net.add_ipv6(Net::INTERNET);
+        }
         let server_host = add_server(&mut net, "server.example");
         let mut network = |name: &str, side: usize| {
             let network = net.add_network(Net::INTERNET, name, plan.behaviours[side]);

@@ -63,6 +63,7 @@ impl Connection {
                 let path = self.path().map(Box::new);
                 self.events.extend(path.map(Event::PathChanged));
             }
+            ice::Event::PathMoved => self.transport.hurry(now),
             // The end of a path is not the end of a connection that roams.
             ice::Event::Failed(failure) if self.is_roaming() => self.roam.lost(failure),
             ice::Event::Failed(failure) => {

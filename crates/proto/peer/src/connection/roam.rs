@@ -67,7 +67,6 @@ impl Connection {
         let fresh = new.iter().filter(|it| of(&old, it.address).is_none() && !it.address.is_loopback());
         let better = fresh.filter(|it| is_better(it)).count() > 0;
         let lost = from.is_some_and(|from| of(new, from).is_none());
-        tracing::debug!(?from, lost, better, "the addresses of this machine have changed");
         if self.negotiation.signaling() == SignalingState::Stable {
             let new = self.configuration.interfaces.clone();
             self.transport.retain_interfaces(now, &new);
@@ -76,7 +75,13 @@ impl Connection {
             let new = self.configuration.interfaces.clone();
             self.transport.set_interfaces(now, &new);
         }
-        if lost || better || self.roam.deadline.is_some() {
+        // A relayed path goes on from another address, if the server lets it (RFC 8016). Nothing better than that is to be
+        // had where relayed paths are all that is wanted.
+        let moving = self.transport.agent().is_some_and(ice::Agent::is_moving);
+        let relay_only = self.configuration.ice_transport_policy == ice::TransportPolicy::Relay;
+        let wanted = if moving { better && !relay_only } else { lost || better };
+        tracing::debug!(?from, lost, better, moving, "the addresses of this machine have changed");
+        if wanted || self.roam.deadline.is_some() {
             self.wish_restart();
         }
         self.settle(now);
