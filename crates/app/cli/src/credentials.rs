@@ -9,7 +9,7 @@ use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::relay::args::Options;
 use crate::relay::settings::PublicIp;
-use crate::relay::{Addresses, IceServers, Settings, read_secrets, unix_time};
+use crate::relay::{Addresses, IceServers, Ports, Settings, read_secrets, unix_time};
 
 /// The longest password.
 const LONGEST: u64 = 4096;
@@ -83,7 +83,8 @@ fn print(args: &Credentials, output: Output) -> Result<(), Failure> {
         settings.credential_lifetime = lifetime;
     }
     let addresses = Addresses { names, relay: Vec::new() };
-    let ports = (settings.stun, settings.tls.is_some().then_some(settings.stun_tls));
+    let tls = settings.tls.is_some().then_some(settings.stun_tls);
+    let ports = Ports { stun: settings.stun, tls, dtls: None };
     let servers = IceServers::new(&settings, &addresses, ports, Some(maker));
     let now = unix_time();
     let made = servers.make(&args.user, None, None, now);

@@ -202,7 +202,7 @@ impl<H: Host> Engine<H> {
         while let Some(batch) = batches.pop() {
             let batch = match batch.path.transport {
                 Transport::Udp => self.sockets.send(batch),
-                Transport::Tcp | Transport::Tls => self.streams.send(cx, batch),
+                Transport::Tcp | Transport::Tls | Transport::Dtls => self.streams.send(cx, batch),
             };
             if let Some(batch) = batch {
                 batches.recycle(batch);
@@ -306,7 +306,7 @@ impl<'a> Outlet<'a> {
                 bound.port() == path.local.port()
                     && (bound.ip().is_unspecified() || bound.ip() == path.local.ip())
             }),
-            Transport::Tcp | Transport::Tls => self.congested_streams.contains(&path),
+            Transport::Tcp | Transport::Tls | Transport::Dtls => self.congested_streams.contains(&path),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Admitted};
 use crate::connection;
 use crate::handshakes::Handshakes;
 use crate::post::Post;
@@ -23,12 +23,16 @@ const BACKLOG: i32 = 1024;
 /// How long to wait before accepting again when the system has no more to give (file descriptors, memory).
 const BREATHER: Duration = Duration::from_millis(100);
 /// How long connections may take to end when the server does.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Accepts the connections of one address.
+/// What a TLS connection begins with: a record of the handshake. No STUN message and no ChannelData does (RFC 7983 §7).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// Accepts the connections of one address: plain ones, those inside TLS, or both, told apart by their first byte.
 pub(crate) struct Acceptor {
     listener: TcpListener,
     local: SocketAddr,
+    plain: bool,
     tls: Option<TlsAcceptor>,
 }
 
@@ -44,13 +48,16 @@ pub(crate) struct Reception {
 }
 
 impl Acceptor {
-    pub(crate) fn bind(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, Error> {
-        let tls = tls.map(TlsAcceptor::from);
-        let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
+    pub(crate) fn bind(
+        address: SocketAddr,
+        plain: bool,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Result<Self, Error> {
+        let transport = if plain { Transport::Tcp } else { Transport::Tls };
         let failed = |source| Error::Bind { transport, address, source };
         let listener = listen_tcp(address).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, local, tls })
+        Ok(Self { listener, local, plain, tls: tls.map(TlsAcceptor::from) })
     }
 
     /// The address, with its real port.
@@ -58,8 +65,10 @@ impl Acceptor {
         self.local
     }
 
-    pub(crate) fn transport(&self) -> Transport {
-        if self.tls.is_some() { Transport::Tls } else { Transport::Tcp }
+    /// What it accepts.
+    pub(crate) fn transports(&self) -> impl Iterator<Item = Transport> {
+        let (plain, tls) = (self.plain, self.tls.is_some());
+        [(Transport::Tcp, plain), (Transport::Tls, tls)].into_iter().filter_map(|(one, is)| is.then_some(one))
     }
 
     /// Accepts until the server ends, and then gives the connections a moment to end, too.
@@ -97,36 +106,70 @@ impl Acceptor {
             Err(refused) => return debug!(%remote, ?refused, "connection refused: too many"),
         };
         let Ok(local) = stream.local_addr() else { return };
-        let path = Path::new(self.transport(), local, remote);
-        let (tls, limits, events) = (self.tls.clone(), reception.limits, reception.events.clone());
-        let handshakes = reception.handshakes.clone();
-        connections.spawn(async move {
-            let _admitted = admitted;
-            if let Err(error) = prepare(&stream) {
-                return debug!(%path, %error, "connection lost at its start");
-            }
-            let Some(tls) = tls else { return connection::serve(stream, path, limits, events).await };
-            let began = Instant::now();
-            match timeout(limits.handshake, tls.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    handshakes.succeeded(began.elapsed());
-                    connection::serve(stream, path, limits, events).await;
-                }
-                Ok(Err(error)) => {
-                    handshakes.failed();
-                    debug!(%path, %error, "TLS handshake failed");
-                }
-                Err(_) => {
-                    handshakes.took_too_long();
-                    debug!(%path, "TLS handshake took too long");
-                }
-            }
-        });
+        let caller = Caller { stream, local, remote, admitted };
+        connections.spawn(caller.serve(self.plain, self.tls.clone(), reception.clone()));
     }
 }
 
+/// Somebody who has connected.
+struct Caller {
+    stream: TcpStream,
+    local: SocketAddr,
+    remote: SocketAddr,
+    admitted: Admitted,
+}
+
+impl Caller {
+    async fn serve(mut self, plain: bool, tls: Option<TlsAcceptor>, reception: Reception) {
+        let remote = self.remote;
+        if let Err(error) = prepare(&self.stream) {
+            return debug!(%remote, %error, "connection lost at its start");
+        }
+        let Reception { limits, events, handshakes, .. } = reception;
+        let tls = match tls {
+            Some(tls) if plain => match timeout(limits.handshake, first_byte(&self.stream)).await {
+                Ok(Some(TLS_HANDSHAKE)) => Some(tls),
+                Ok(Some(_)) => None,
+                Ok(None) => return debug!(%remote, "connection lost at its start"),
+                Err(_) => return debug!(%remote, "connected and said nothing"),
+            },
+            other => other,
+        };
+        let Some(tls) = tls else {
+            let path = Path::new(Transport::Tcp, self.local, remote);
+            return connection::serve(self.stream, path, limits, events).await;
+        };
+        let path = Path::new(Transport::Tls, self.local, remote);
+        if let Err(refused) = self.admitted.shakes_hands() {
+            return debug!(%path, ?refused, "TLS handshake refused: too many");
+        }
+        let began = Instant::now();
+        match timeout(limits.handshake, tls.accept(self.stream)).await {
+            Ok(Ok(stream)) => {
+                self.admitted.has_shaken_hands();
+                handshakes.succeeded(began.elapsed());
+                connection::serve(stream, path, limits, events).await;
+            }
+            Ok(Err(error)) => {
+                handshakes.failed();
+                debug!(%path, %error, "TLS handshake failed");
+            }
+            Err(_) => {
+                handshakes.took_too_long();
+                debug!(%path, "TLS handshake took too long");
+            }
+        }
+    }
+}
+
+/// What the other end says first, which is left where it is. `None`: nothing more will come.
+async fn first_byte(stream: &TcpStream) -> Option<u8> {
+    let mut first = [0];
+    (stream.peek(&mut first).await.ok()? == 1).then_some(first[0])
+}
+
 /// Ready when the server ends, or is gone.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 

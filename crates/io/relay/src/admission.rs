@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Limits;
 
-/// Counts the connections, in all and per source, and lets no more in than the limits say.
+/// Counts the connections and DTLS sessions, in all and per source, and lets no more in than the limits say. Those whose
+/// handshake is under way, which costs most, are counted once more.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
     limits: Limits,
@@ -13,6 +14,12 @@ pub(crate) struct Admission {
 
 #[derive(Debug, Default)]
 struct Counts {
+    all: Crowd,
+    shaking_hands: Crowd,
+}
+
+#[derive(Debug, Default)]
+struct Crowd {
     total: usize,
     by_source: HashMap<IpAddr, usize>,
 }
@@ -21,7 +28,9 @@ struct Counts {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     source: IpAddr,
+    limits: Limits,
     counts: Arc<Mutex<Counts>>,
+    shakes_hands: bool,
 }
 
 /// Which limit keeps a connection out.
@@ -38,37 +47,68 @@ impl Admission {
 
     /// How many connections there are.
     pub(crate) fn connections(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+        lock(&self.counts).all.total
     }
 
     /// Lets a connection in, or says why not.
     pub(crate) fn admit(&self, source: IpAddr) -> Result<Admitted, Refused> {
-        let source = block(source);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= self.limits.connections {
-            return Err(Refused::Total);
+        let (source, limits) = (block(source), self.limits);
+        lock(&self.counts).all.enter(source, limits.connections, limits.connections_per_source)?;
+        Ok(Admitted { source, limits, counts: self.counts.clone(), shakes_hands: false })
+    }
+}
+
+impl Admitted {
+    /// Its handshake begins, or does not: there are too many.
+    pub(crate) fn shakes_hands(&mut self) -> Result<(), Refused> {
+        let Limits { handshakes, handshakes_per_source, .. } = self.limits;
+        lock(&self.counts).shaking_hands.enter(self.source, handshakes, handshakes_per_source)?;
+        self.shakes_hands = true;
+        Ok(())
+    }
+
+    /// Its handshake is over.
+    pub(crate) fn has_shaken_hands(&mut self) {
+        if std::mem::take(&mut self.shakes_hands) {
+            lock(&self.counts).shaking_hands.leave(self.source);
         }
-        let of_source = counts.by_source.get(&source).copied().unwrap_or_default();
-        if of_source >= self.limits.connections_per_source {
-            return Err(Refused::Source);
-        }
-        counts.total += 1;
-        counts.by_source.insert(source, of_source + 1);
-        Ok(Admitted { source, counts: self.counts.clone() })
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.total -= 1;
-        if let Some(count) = counts.by_source.get_mut(&self.source) {
+        self.has_shaken_hands();
+        lock(&self.counts).all.leave(self.source);
+    }
+}
+
+impl Crowd {
+    fn enter(&mut self, source: IpAddr, most: usize, most_of_source: usize) -> Result<(), Refused> {
+        if self.total >= most {
+            return Err(Refused::Total);
+        }
+        let of_source = self.by_source.get(&source).copied().unwrap_or_default();
+        if of_source >= most_of_source {
+            return Err(Refused::Source);
+        }
+        self.total += 1;
+        self.by_source.insert(source, of_source + 1);
+        Ok(())
+    }
+
+    fn leave(&mut self, source: IpAddr) {
+        self.total -= 1;
+        if let Some(count) = self.by_source.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
-                counts.by_source.remove(&self.source);
+                self.by_source.remove(&source);
             }
         }
     }
+}
+
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What one host or home has: an IPv4 address, or an IPv6 /64.
@@ -101,8 +141,34 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_those_who_left() {
         let admission = Admission::new(Limits::default());
-        drop(admission.admit("192.0.2.1".parse().unwrap()));
+        let mut admitted = admission.admit("192.0.2.1".parse().unwrap()).unwrap();
+        admitted.shakes_hands().unwrap();
+        drop(admitted);
         let counts = admission.counts.lock().unwrap();
-        assert!(counts.total == 0 && counts.by_source.is_empty());
+        for crowd in [&counts.all, &counts.shaking_hands] {
+            assert!(crowd.total == 0 && crowd.by_source.is_empty());
+        }
+    }
+
+    #[test]
+    fn handshakes_are_fewer_than_connections() {
+        let limits = Limits { handshakes: 3, handshakes_per_source: 1, ..Limits::default() };
+        let admission = Admission::new(limits);
+        let admit = |source: &str| admission.admit(source.parse().unwrap()).unwrap();
+        let (mut first, mut second) = (admit("192.0.2.1"), admit("192.0.2.1"));
+        first.shakes_hands().unwrap();
+        assert_eq!(second.shakes_hands(), Err(Refused::Source));
+        first.has_shaken_hands();
+        first.has_shaken_hands();
+        second.shakes_hands().unwrap();
+        let others = ["192.0.2.2", "192.0.2.3"].map(|source| {
+            let mut other = admit(source);
+            other.shakes_hands().unwrap();
+            other
+        });
+        assert_eq!(admit("192.0.2.4").shakes_hands(), Err(Refused::Total));
+        drop(others);
+        admit("192.0.2.4").shakes_hands().unwrap();
+        assert_eq!(admission.connections(), 2);
     }
 }

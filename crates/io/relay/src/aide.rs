@@ -12,6 +12,7 @@ use udp::BareSocket;
 use crate::carrier::{Authority, Carrier};
 use crate::clock::Clock;
 use crate::crew::{Letter, Order};
+use crate::gate::Gate;
 use crate::pulse::Pulse;
 use crate::sockets::{Role, Sockets};
 
@@ -57,6 +58,12 @@ impl Aide {
         }
         let desk = Desk { of, letters, chief, waits: false, lost: 0, next_report: Time::ZERO };
         Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), desk, orders })
+    }
+
+    /// Lets what is DTLS through there.
+    pub(crate) fn with_gate(mut self, gate: Option<Gate>) -> Self {
+        self.carrier.gate = gate;
+        self
     }
 
     /// Wakes its thread.

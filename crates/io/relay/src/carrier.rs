@@ -7,6 +7,7 @@ use udp::{Arrived, Bundles};
 
 use crate::egress::{Egress, Exit, Piece};
 use crate::flows::{Entry, Flows};
+use crate::gate::Gate;
 use crate::key::Key;
 use crate::sockets::{Role, Sockets};
 
@@ -40,6 +41,8 @@ pub(crate) struct Carrier {
     /// Flows that carried something that was not reported yet.
     busy: Vec<u32>,
     transactions: Transactions,
+    /// Where DTLS goes, if it is spoken here.
+    pub(crate) gate: Option<Gate>,
 }
 
 /// One datagram of a bundle.
@@ -55,6 +58,7 @@ impl Carrier {
     pub(crate) fn new(sockets: Sockets, rng: &mut Rng) -> Self {
         Self {
             sockets,
+            gate: None,
             bundles: Bundles::new(BUNDLES),
             flows: Flows::new(rng),
             egress: Egress::new(),
@@ -120,7 +124,14 @@ impl Carrier {
         known: &mut Option<(Passage, u32)>,
         authority: &mut impl Authority,
     ) {
-        let passage = read(role, path, &self.bundles.bytes()[at.range.clone()]);
+        let bytes = &self.bundles.bytes()[at.range.clone()];
+        let passage = read(role, path, bytes);
+        if passage.is_none()
+            && role == Role::Listener
+            && self.gate.as_ref().is_some_and(|gate| gate.takes(path, bytes))
+        {
+            return;
+        }
         if let Some((passage, data)) = &passage {
             let data = at.range.start + data.start..at.range.start + data.end;
             let flow = match known {

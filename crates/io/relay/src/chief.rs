@@ -217,7 +217,7 @@ impl Authority for Chief {
         while let Some(batch) = self.out.pop() {
             match batch.path.transport {
                 Transport::Udp => sockets.send(&batch),
-                Transport::Tcp | Transport::Tls => {
+                Transport::Tcp | Transport::Tls | Transport::Dtls => {
                     if let Some(client) = self.clients.get(&batch.path) {
                         client.outgoing.push(batch.datagrams());
                     }

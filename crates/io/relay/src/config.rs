@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crypto::Certificate;
 use turn::ServerConfig;
 
 /// What a [`Relay`](crate::Relay) is told.
@@ -11,8 +12,12 @@ pub struct RelayConfig {
     pub udp: Vec<SocketAddr>,
     /// Where to listen for TCP connections. Port 0 lets the system choose.
     pub tcp: Vec<SocketAddr>,
-    /// Where to listen for TLS connections, and with which certificate. Port 0 lets the system choose.
+    /// Where to listen for TLS connections, and with which certificate. Port 0 lets the system choose. An address (with
+    /// a port other than 0) may stand among those of TCP as well: what connects there is told by its first byte.
     pub tls: Vec<(SocketAddr, Arc<rustls::ServerConfig>)>,
+    /// What is shown to clients that speak DTLS, which they may do wherever it listens for datagrams. Its key has to be
+    /// ECDSA, on P-256 or P-384. `None`: nobody speaks DTLS here.
+    pub dtls: Option<Certificate>,
     /// What the machine is told. The listening addresses and the Unix time are filled in.
     pub server: ServerConfig,
     /// What connections may cost.
@@ -32,6 +37,7 @@ impl RelayConfig {
             udp: Vec::new(),
             tcp: Vec::new(),
             tls: Vec::new(),
+            dtls: None,
             server,
             limits: Limits::default(),
             shards: 1,
@@ -40,14 +46,18 @@ impl RelayConfig {
     }
 }
 
-/// What TCP and TLS connections may cost. (What UDP clients may cost the machine decides: [`turn::Quotas`].)
+/// What TCP and TLS connections, and DTLS sessions, may cost. (What UDP clients may cost the machine decides: [`turn::Quotas`].)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Connections at a time.
     pub connections: usize,
     /// Connections of one address at a time; of an IPv6 address, its /64 counts.
     pub connections_per_source: usize,
-    /// How long the TLS handshake may take, and after it the first message.
+    /// Handshakes of TLS and DTLS that are under way at a time.
+    pub handshakes: usize,
+    /// Those of one address; of an IPv6 address, its /64 counts.
+    pub handshakes_per_source: usize,
+    /// How long the handshake may take, and after it the first message.
     pub handshake: Duration,
     /// How long a connection without an allocation may be silent, and one with an allocation may take for one
     /// message.
@@ -63,6 +73,8 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             connections_per_source: 200,
+            handshakes: 1_000,
+            handshakes_per_source: 100,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             stalled: Duration::from_secs(30),

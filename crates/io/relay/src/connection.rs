@@ -20,7 +20,7 @@ const STRANGERS_FRAME: usize = 2048;
 /// How long a connection that the server closes may take to write what is left.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// A stream client, as the machine's task and the stream's task share it.
+/// A client with a task of its own, of a stream or of DTLS, as the machine's thread and that task share it.
 #[derive(Debug)]
 pub(crate) struct Client {
     /// What is on its way to it.
@@ -29,7 +29,13 @@ pub(crate) struct Client {
     pub(crate) allocated: AtomicBool,
 }
 
-/// What a stream tells the machine's task.
+impl Client {
+    pub(crate) fn new(outgoing: Outgoing) -> Self {
+        Self { outgoing, allocated: AtomicBool::new(false) }
+    }
+}
+
+/// What such a client's task tells the machine's thread.
 #[derive(Debug)]
 pub(crate) enum StreamEvent {
     /// There is a new one. Comes first.
@@ -40,7 +46,7 @@ pub(crate) enum StreamEvent {
     Closed { path: Path, end: End },
 }
 
-/// Why a stream has ended.
+/// Why a stream, or a DTLS session, has ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
     #[error("closed by the client")]
@@ -55,6 +61,8 @@ pub(crate) enum End {
     Stalled(Duration),
     #[error(transparent)]
     Garbage(#[from] FramingError),
+    #[error(transparent)]
+    Dtls(dtls::DtlsError),
 }
 
 /// Whole messages, one after another.
@@ -70,14 +78,20 @@ impl Frames {
         let mut frames = Self::default();
         while let Some(frame) = deframer.next_frame() {
             match frame {
-                Ok(frame) => {
-                    frames.bytes.extend_from_slice(frame);
-                    frames.ends.push(frames.bytes.len());
-                }
+                Ok(frame) => frames.push(frame),
                 Err(error) => return (frames, Some(error)),
             }
         }
         (frames, None)
+    }
+
+    pub(crate) fn push(&mut self, message: &[u8]) {
+        self.bytes.extend_from_slice(message);
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
     }
 
     /// Hands them out.
@@ -92,8 +106,7 @@ impl Frames {
 
 /// Carries messages between a stream and the machine's task until either has enough.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite>(stream: S, path: Path, limits: Limits, events: Post) {
-    let client =
-        Arc::new(Client { outgoing: Outgoing::new(limits.queue), allocated: AtomicBool::new(false) });
+    let client = Arc::new(Client::new(Outgoing::new(limits.queue)));
     if events.send(StreamEvent::Opened { path, client: client.clone() }).await.is_err() {
         return;
     }
@@ -138,7 +151,7 @@ async fn read<S: AsyncRead>(
         }
         deframer.push(&buffer[..length]);
         let (frames, garbage) = Frames::take(&mut deframer);
-        if !frames.ends.is_empty() {
+        if !frames.is_empty() {
             patience = limits.idle;
             deadline = Instant::now() + patience;
             if events.send(StreamEvent::Received { path, frames }).await.is_err() {

@@ -1,12 +1,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crypto::Certificate;
 use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
 use turn::{Auth, ConfigError, Counters, PeerPolicy, Quotas};
 
 use crate::admission::Admission;
+use crate::gate::Gate;
 use crate::handshakes::{Handshakes, HandshakesSoFar};
+use crate::lobby::Desk;
 
 /// Wishes that may wait; whoever has one more waits, too.
 const WISHES: usize = 16;
@@ -20,6 +23,14 @@ pub struct Handle {
     waker: Arc<Waker>,
     admission: Admission,
     handshakes: Arc<Handshakes>,
+    dtls: Option<Dtls>,
+}
+
+/// What a relay that speaks DTLS has besides.
+#[derive(Clone, Debug)]
+pub(crate) struct Dtls {
+    pub(crate) desk: Desk,
+    pub(crate) gate: Gate,
 }
 
 /// What a relay may be told while it runs. Sessions that there are go on; requests from now on are held against it.
@@ -38,13 +49,13 @@ pub struct Rules {
 pub struct Status {
     /// Allocations at this moment.
     pub allocations: usize,
-    /// TCP and TLS connections at this moment.
+    /// TCP and TLS connections and DTLS sessions at this moment.
     pub connections: usize,
     /// What the machine counted.
     pub counters: Counters,
     /// Datagrams lost because a buffer of the system was full.
     pub lost: u64,
-    /// TLS handshakes.
+    /// Handshakes of TLS and DTLS.
     pub handshakes: HandshakesSoFar,
 }
 
@@ -78,8 +89,9 @@ impl Handle {
         waker: Arc<Waker>,
         admission: Admission,
         handshakes: Arc<Handshakes>,
+        dtls: Option<Dtls>,
     ) -> Self {
-        Self { wishes, waker, admission, handshakes }
+        Self { wishes, waker, admission, handshakes, dtls }
     }
 
     /// What it is doing. `None`: it has ended.
@@ -87,6 +99,7 @@ impl Handle {
         let (answer, told) = oneshot::channel();
         self.wish(Wish::Tell(answer)).await;
         let Doings { allocations, counters, lost } = told.await.ok()?;
+        let lost = lost + self.dtls.as_ref().map_or(0, |dtls| dtls.gate.lost());
         let (connections, handshakes) = (self.admission.connections(), self.handshakes.so_far());
         Some(Status { allocations, connections, counters, lost, handshakes })
     }
@@ -106,6 +119,14 @@ impl Handle {
     /// are go on until their clients give them up.
     pub async fn drain(&self, alternate: Option<SocketAddr>) {
         self.wish(Wish::Drain(alternate)).await;
+    }
+
+    /// Shows this certificate to DTLS clients from now on. Sessions that there are go on.
+    ///
+    /// # Errors
+    /// If its key cannot be used; then all stays as it is.
+    pub fn show_to_dtls_clients(&self, certificate: Certificate) -> Result<(), dtls::ConfigError> {
+        self.dtls.as_ref().map_or(Ok(()), |dtls| dtls.desk.renew(certificate))
     }
 
     async fn wish(&self, wish: Wish) {

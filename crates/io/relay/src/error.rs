@@ -26,6 +26,9 @@ pub enum Error {
         "the system does not let the relay wait for its sockets: {0}; `ulimit -n` tells how many files it may open"
     )]
     System(#[source] io::Error),
+    /// What DTLS clients were to be shown cannot be used.
+    #[error("DTLS cannot be spoken with this certificate: {0}")]
+    Dtls(#[from] dtls::ConfigError),
     /// The machine cannot be made of its configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -38,7 +41,7 @@ fn advice(error: &io::Error, transport: Transport, address: SocketAddr) -> Strin
             "port {port} is in use by another program (perhaps another STUN or TURN server); stop that one, or choose \
              another port ({} tells which one it is)",
             match transport {
-                Transport::Udp => format!("`ss -lunp sport = {port}`"),
+                Transport::Udp | Transport::Dtls => format!("`ss -lunp sport = {port}`"),
                 Transport::Tcp | Transport::Tls => format!("`ss -ltnp sport = {port}`"),
             }
         ),

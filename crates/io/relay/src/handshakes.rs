@@ -4,7 +4,7 @@ use std::time::Duration;
 /// Upper ends of the classes that handshake times are counted in, milliseconds.
 const CLASSES: [u64; 10] = [1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000];
 
-/// Counts TLS handshakes, from any thread.
+/// Counts handshakes of TLS and DTLS, from any thread.
 #[derive(Debug, Default)]
 pub(crate) struct Handshakes {
     classes: [AtomicU64; CLASSES.len()],
@@ -14,7 +14,7 @@ pub(crate) struct Handshakes {
     late: AtomicU64,
 }
 
-/// TLS handshakes so far.
+/// Handshakes of TLS and DTLS so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HandshakesSoFar {
     /// How many took no longer than so long. Cumulative: each includes those before it.

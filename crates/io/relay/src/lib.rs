@@ -1,7 +1,7 @@
 //! The data path of the STUN and TURN server: sockets, streams and a clock around [`turn::Server`].
 //!
 //! The machine decides everything: who gets a relayed address, who may send to whom, and when it ends. This
-//! crate gives it the world: it listens on UDP, TCP and TLS, opens the relay sockets that the machine asks
+//! crate gives it the world: it listens on UDP, TCP, TLS and DTLS, opens the relay sockets that the machine asks
 //! for, hands it what arrives and sends what it writes.
 //!
 //! * **UDP** has threads of its own, the shards, each with its sockets, its clients and its loop; no locks between a
@@ -12,6 +12,8 @@
 //! * **Streams** have a task each, where TLS and framing are done. What the machine writes for a stream goes into
 //!   a queue of limited size; when it is full, because the client does not read, datagrams are dropped, as a
 //!   network would. Nobody waits for anybody.
+//! * **DTLS** comes in at the same UDP sockets, and is told from the rest by its first byte. Who has shown that he is where
+//!   he says has a task, too, where his datagrams are opened and sealed; to the machine he is as good as a stream.
 //! * **Strangers** cost little: the number of connections is limited, in all and per source, and a connection
 //!   that does not come to the point is closed.
 //!
@@ -47,14 +49,18 @@ mod control;
 mod crew;
 mod egress;
 mod error;
+mod exits;
 mod flows;
+mod gate;
 mod handshakes;
 mod journal;
 mod key;
+mod lobby;
 mod outgoing;
 mod post;
 mod pulse;
 mod relay;
+mod session;
 mod shard;
 mod sockets;
 mod threads;

@@ -2,15 +2,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// What waits to be written to one stream. Bounded: what does not fit is lost, as on a network.
+/// What waits to be written to one client. Bounded: what does not fit is lost, as on a network.
 ///
-/// The machine's task puts whole messages in and never waits; the stream's task takes all there is at once.
+/// The machine's thread puts whole messages in and never waits; the client's task takes all there is at once.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     state: Mutex<State>,
     news: Notify,
     limit: usize,
+    /// Whether messages keep their boundaries: each has its length in front. On a stream they tell by themselves.
+    datagrams: bool,
 }
+
+/// Bytes of that length.
+const LENGTH: usize = 2;
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,7 +28,22 @@ struct State {
 
 impl Outgoing {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), news: Notify::new(), limit }
+        Self { state: Mutex::default(), news: Notify::new(), limit, datagrams: false }
+    }
+
+    /// For a client of datagrams: what is taken is to be cut by [`Outgoing::datagrams`].
+    pub(crate) fn of_datagrams(limit: usize) -> Self {
+        Self { datagrams: true, ..Self::new(limit) }
+    }
+
+    /// The messages in what was taken.
+    pub(crate) fn datagrams(mut taken: &[u8]) -> impl Iterator<Item = &[u8]> {
+        std::iter::from_fn(move || {
+            let (length, rest) = taken.split_first_chunk::<LENGTH>()?;
+            let (message, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+            taken = rest;
+            Some(message)
+        })
     }
 
     /// Puts messages in, as many as there is room for, and returns how many were lost.
@@ -32,7 +52,11 @@ impl Outgoing {
         let mut state = self.state();
         for message in messages {
             let fits = !state.closed && state.bytes.len() + state.in_flight + message.len() <= self.limit;
-            if fits {
+            let length = u16::try_from(message.len());
+            if let (true, Ok(length)) = (fits, length) {
+                if self.datagrams {
+                    state.bytes.extend_from_slice(&length.to_be_bytes());
+                }
                 state.bytes.extend_from_slice(message);
             } else {
                 lost += 1;
@@ -84,6 +108,15 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn datagrams_keep_their_boundaries() {
+        let outgoing = Outgoing::of_datagrams(100);
+        outgoing.push([&b"one"[..], b"", b"three"].into_iter());
+        let mut taken = Vec::new();
+        assert!(outgoing.take(&mut taken).await);
+        assert_eq!(Outgoing::datagrams(&taken).collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
+    }
 
     #[tokio::test]
     async fn what_does_not_fit_is_lost_and_counted_until_the_rest_is_written() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{channel, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dtls::ServerConfig;
 use sansio::{Rng, Seed, Transport};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -15,9 +16,12 @@ use crate::acceptor::{Acceptor, Reception};
 use crate::admission::Admission;
 use crate::aide::Aide;
 use crate::clock::Clock;
-use crate::control::{self, Handle};
+use crate::control::{self, Dtls, Handle};
 use crate::crew::Contact;
+use crate::exits::Exits;
+use crate::gate::Gate;
 use crate::handshakes::Handshakes;
+use crate::lobby::{Desk, Lobby};
 use crate::post::Post;
 use crate::pulse::Pulse;
 use crate::shard::{Inbox, Shard};
@@ -35,6 +39,8 @@ pub struct Relay {
     aides: Vec<Aide>,
     post: Post,
     acceptors: Vec<Acceptor>,
+    /// Where DTLS clients arrive.
+    lobby: Option<Lobby>,
     addresses: Vec<(Transport, SocketAddr)>,
     limits: Limits,
     admission: Admission,
@@ -52,7 +58,7 @@ impl Relay {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: RelayConfig) -> Result<Self, Error> {
-        let RelayConfig { udp, tcp, tls, mut server, limits, shards, busy_poll } = config;
+        let RelayConfig { udp, tcp, tls, dtls, mut server, limits, shards, busy_poll } = config;
         // One list for each shard, in the order of the addresses.
         let mut listeners: Vec<Vec<BareSocket>> = (0..shards.max(1)).map(|_| Vec::new()).collect();
         for address in udp {
@@ -62,16 +68,12 @@ impl Relay {
                 source,
             })?;
         }
-        let tcp = tcp.into_iter().map(|address| (address, None));
-        let tls = tls.into_iter().map(|(address, config)| (address, Some(config)));
-        let acceptors = tcp
-            .chain(tls)
-            .map(|(address, tls)| Acceptor::bind(address, tls))
-            .collect::<Result<Vec<_>, _>>()?;
+        let acceptors = accept(tcp, tls)?;
         let addresses: Vec<_> = listeners[0]
             .iter()
             .map(|socket| (Transport::Udp, socket.local()))
-            .chain(acceptors.iter().map(|acceptor| (acceptor.transport(), acceptor.local())))
+            .chain(each(&acceptors, Transport::Tcp))
+            .chain(each(&acceptors, Transport::Tls))
             .collect();
         if addresses.is_empty() {
             return Err(Error::Nowhere);
@@ -81,6 +83,11 @@ impl Relay {
         server.unix_time_at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let server = Server::new(server)?;
         let mut rng = Rng::new(Seed(crypto::seed()));
+
+        let dtls = dtls
+            .map(|certificate| dtls::Server::new(ServerConfig::new(certificate, rng.fork())))
+            .transpose()?;
+        let (gate, arrivals) = dtls.is_some().then(Gate::new).unzip();
 
         let pulse = Pulse::new(clock, busy_poll).map_err(Error::System)?;
         let (events, streams) = mpsc::channel(STREAM_EVENTS);
@@ -96,17 +103,25 @@ impl Relay {
             contacts.push(Contact { registry, orders, waker: aide.waker(), waits: false });
             let (letters, chief) = (letters.clone(), post.waker.clone());
             let aide = Aide::new(at + 1, aide, listeners, letters, chief, obeyed, &mut rng);
-            aides.push(aide.map_err(Error::System)?);
+            aides.push(aide.map_err(Error::System)?.with_gate(gate.clone()));
         }
         let (wishes, wished) = control::wishes();
         let inbox = Inbox { streams, letters: mailbox, wishes: wished };
-        let shard = Shard::new(pulse, server, own, inbox, contacts, &mut rng).map_err(Error::System)?;
+        let shard = Shard::new(pulse, server, own, inbox, contacts, &mut rng);
+        let shard = shard.map_err(Error::System)?.with_gate(gate.clone());
+        let desk = dtls.map(Desk::new);
+        let lobby = desk
+            .clone()
+            .zip(arrivals)
+            .map(|(desk, arrivals)| Lobby::new(arrivals, desk, Exits::new(shard.listeners()), clock));
+        let dtls = desk.zip(gate).map(|(desk, gate)| Dtls { desk, gate });
         let (admission, handshakes) = (Admission::new(limits), Arc::<Handshakes>::default());
-        let handle = Handle::new(wishes, post.waker.clone(), admission.clone(), handshakes.clone());
-        Ok(Self { shard, aides, post, acceptors, addresses, limits, admission, handshakes, handle })
+        let handle = Handle::new(wishes, post.waker.clone(), admission.clone(), handshakes.clone(), dtls);
+        Ok(Self { shard, aides, post, acceptors, lobby, addresses, limits, admission, handshakes, handle })
     }
 
-    /// Where it listens, with real ports: UDP first, then TCP, then TLS, each in the configuration's order.
+    /// Where it listens, with real ports: UDP first, then TCP, then TLS, each in the configuration's order. (DTLS is where
+    /// UDP is.)
     pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
         &self.addresses
     }
@@ -135,9 +150,12 @@ impl Relay {
             handshakes: self.handshakes,
             stop: stopped,
         };
-        let mut acceptors = JoinSet::new();
+        let mut doors = JoinSet::new();
         for acceptor in self.acceptors {
-            acceptors.spawn(acceptor.run(reception.clone()));
+            doors.spawn(acceptor.run(reception.clone()));
+        }
+        if let Some(lobby) = self.lobby {
+            doors.spawn(lobby.run(reception.clone()));
         }
         drop(reception);
         tokio::select! {
@@ -148,8 +166,30 @@ impl Relay {
         threads.ended().await;
         threads.join();
         let _ = stop.send(true);
-        while acceptors.join_next().await.is_some() {}
+        while doors.join_next().await.is_some() {}
     }
+}
+
+/// Opens a listener for each address. One that stands in both lists accepts either kind.
+fn accept(
+    tcp: Vec<SocketAddr>,
+    tls: Vec<(SocketAddr, Arc<rustls::ServerConfig>)>,
+) -> Result<Vec<Acceptor>, Error> {
+    let mut acceptors = Vec::new();
+    let of = |address: &SocketAddr| tls.iter().find(|(one, _)| one == address && one.port() != 0);
+    for address in &tcp {
+        acceptors.push(Acceptor::bind(*address, true, of(address).map(|(_, config)| config.clone()))?);
+    }
+    for (address, config) in tls.iter().filter(|(address, _)| address.port() == 0 || !tcp.contains(address)) {
+        acceptors.push(Acceptor::bind(*address, false, Some(config.clone()))?);
+    }
+    Ok(acceptors)
+}
+
+/// The addresses where one kind is accepted.
+fn each(acceptors: &[Acceptor], wanted: Transport) -> impl Iterator<Item = (Transport, SocketAddr)> {
+    let accepts = move |acceptor: &&Acceptor| acceptor.transports().any(|one| one == wanted);
+    acceptors.iter().filter(accepts).map(move |acceptor| (wanted, acceptor.local()))
 }
 
 /// Opens one socket on `address` for each of `listeners`. If there are several, the system spreads the senders.

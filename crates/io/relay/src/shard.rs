@@ -1,4 +1,5 @@
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use crate::connection::StreamEvent;
 use crate::control::Wish;
 use crate::crew::{Contact, Crew, Letter};
+use crate::gate::Gate;
 use crate::pulse::Pulse;
 use crate::sockets::{Role, Sockets};
 
@@ -52,6 +54,17 @@ impl Shard {
         }
         let chief = Chief::new(server, crew, next_socket);
         Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), chief, inbox })
+    }
+
+    /// Lets what is DTLS through there.
+    pub(crate) fn with_gate(mut self, gate: Option<Gate>) -> Self {
+        self.carrier.gate = gate;
+        self
+    }
+
+    /// The sockets that clients send to.
+    pub(crate) fn listeners(&self) -> Vec<Arc<BareSocket>> {
+        self.carrier.sockets.listeners()
     }
 
     /// Serves until `stop` says so; then ends all allocations and lets the streams go.

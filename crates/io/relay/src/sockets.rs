@@ -55,6 +55,12 @@ impl Sockets {
         }
     }
 
+    /// Those that clients send to.
+    pub(crate) fn listeners(&self) -> Vec<Arc<BareSocket>> {
+        let listeners = self.entries.values().filter(|entry| entry.role == Role::Listener);
+        listeners.map(|entry| entry.socket.clone()).collect()
+    }
+
     /// The poll says that this one has something.
     pub(crate) fn has_something(&mut self, number: usize) {
         if let Some(entry) = self.entries.get_mut(&number)

@@ -7,7 +7,7 @@ use sansio::Transport;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
-const ALL: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+const ALL: [Transport; 4] = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Dtls];
 
 #[tokio::test]
 async fn data_goes_both_ways_over_every_transport() {
@@ -73,7 +73,12 @@ async fn what_has_no_permission_does_not_get_through() {
 #[tokio::test]
 async fn two_clients_meet_on_the_relay_whatever_carries_them() {
     let server = Server::start(false);
-    for (one, other) in [(Transport::Udp, Transport::Tls), (Transport::Tcp, Transport::Udp)] {
+    let pairs = [
+        (Transport::Udp, Transport::Tls),
+        (Transport::Tcp, Transport::Udp),
+        (Transport::Dtls, Transport::Dtls),
+    ];
+    for (one, other) in pairs {
         let (mut one, mut other) = (server.client(one).await, server.client(other).await);
         let (at_one, at_other) = (one.allocated().await, other.allocated().await);
         one.permit(at_other).await.unwrap();

@@ -22,7 +22,7 @@ async fn read_to_end(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8
 }
 
 async fn assert_alive(server: &Server) {
-    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Dtls] {
         server.client(transport).await.allocated().await;
     }
 }

@@ -16,6 +16,17 @@ pub enum Role {
     Server,
 }
 
+/// How the peer is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// By its certificate, which must match one of these fingerprints: its description promised them. At least one;
+    /// SHA-1 never matches.
+    Fingerprints(Vec<Fingerprint>),
+    /// A client's owner judges the certificate that the server shows
+    /// ([`Connected::peer_certificate`](crate::Connected::peer_certificate)), and sends and believes nothing before.
+    Owner,
+}
+
 /// Which versions of DTLS may be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Versions {
@@ -35,9 +46,8 @@ pub struct Config {
     pub role: Role,
     /// What we show to the peer, and the key that proves it.
     pub certificate: Certificate,
-    /// The fingerprints that the peer's description promised. Its certificate must match one of them. At least one;
-    /// SHA-1 never matches.
-    pub remote_fingerprints: Vec<Fingerprint>,
+    /// How the peer is recognised.
+    pub trust: Trust,
     /// Which versions may be spoken.
     pub versions: Versions,
     /// The largest datagram of the handshake, in bytes. From 256 to 16,000.
@@ -56,7 +66,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual settings.
+    /// The usual settings, for a peer that promised one of these fingerprints.
     pub fn new(
         role: Role,
         certificate: Certificate,
@@ -66,7 +76,7 @@ impl Config {
         Self {
             role,
             certificate,
-            remote_fingerprints,
+            trust: Trust::Fingerprints(remote_fingerprints),
             versions: Versions::default(),
             mtu: 1200,
             retransmission: Duration::from_millis(250),
@@ -83,6 +93,10 @@ pub enum ConfigError {
     /// Without a fingerprint nobody can be recognised.
     #[error("there is no fingerprint to recognise the peer by")]
     NoFingerprint,
+    /// A server has no owner's judgement to wait for: it recognises its clients by fingerprints, or is a
+    /// [`Server`](crate::Server), which asks for no certificate.
+    #[error("a server cannot leave the judgement of certificates to its owner")]
+    NobodyJudges,
     /// The private key is not one that can be used: PKCS #8 or SEC1, ECDSA on P-256 or P-384.
     #[error("the certificate's private key cannot be used: ECDSA on P-256 or P-384 is needed")]
     UnusableKey,

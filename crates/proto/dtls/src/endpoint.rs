@@ -9,10 +9,11 @@ use crate::engine::{Prepared, Settings, engine, srtp_keys};
 use crate::hello::Hellos;
 use crate::instant::{instant, time};
 use crate::lane::Lane;
-use crate::provider::provider;
+use crate::provider::check_key;
 use crate::record::{self, plain_alert};
 use crate::{
-    CipherSuite, Config, ConfigError, Connected, DtlsError, Event, Role, SrtpKeys, Version, Versions,
+    CipherSuite, Config, ConfigError, Connected, DtlsError, Event, Hello, Role, SrtpKeys, Trust, Version,
+    Versions,
 };
 
 /// What a handshake may receive in all. An honest one receives a few thousand bytes.
@@ -35,11 +36,13 @@ const OVERHEAD_13: usize = 5 + 1 + 16;
 #[derive(Debug)]
 pub struct Endpoint {
     role: Role,
-    remote_fingerprints: Vec<Fingerprint>,
+    trust: Trust,
     versions: Versions,
     certificate: Certificate,
     settings: Settings,
     pub(crate) engine: Dtls,
+    /// What unprotected records' numbers are off by.
+    renumber: u64,
     stage: Stage,
     rng: Rng,
     /// Datagrams of the handshake that wait to be sent.
@@ -107,24 +110,48 @@ impl Endpoint {
     }
 
     fn make(now: Time, config: Config, prepared: Option<Prepared>) -> Result<Self, ConfigError> {
-        if config.remote_fingerprints.is_empty() {
-            return Err(ConfigError::NoFingerprint);
+        match &config.trust {
+            Trust::Fingerprints(fingerprints) if fingerprints.is_empty() => {
+                return Err(ConfigError::NoFingerprint);
+            }
+            Trust::Owner if config.role == Role::Server => return Err(ConfigError::NobodyJudges),
+            _ => {}
         }
-        provider()
-            .key_provider
-            .load_private_key(&config.certificate.private_key_der)
-            .map_err(|_| ConfigError::UnusableKey)?;
+        check_key(&config.certificate)?;
         let settings = Settings::of(&config);
         let mut rng = Rng::new(config.seed);
         let (role, versions) = (config.role, config.versions);
         let engine = engine(now, role, versions, &config.certificate, settings, rng.fork(), prepared)?;
-        Ok(Self {
+        Ok(Self::around(now, config, settings, engine, rng))
+    }
+
+    /// The end of a [`Server`](crate::Server) for a client whose address is proven. `None`: the engine does not
+    /// accept its hello.
+    pub(crate) fn welcoming(now: Time, config: Config, engine: Dtls, hello: &Hello) -> Option<Self> {
+        let settings = Settings::of(&config);
+        let rng = Rng::new(config.seed);
+        let mut endpoint = Self::around(now, config, settings, engine, rng);
+        endpoint.tell(now);
+        // What the client has said without a cookie and what it was answered, once more for the engine alone.
+        endpoint.engine.handle_packet(hello.first()).ok()?;
+        endpoint.drain(now, None, &mut |_| {});
+        endpoint.waiting.clear();
+        endpoint.renumber = hello.number().wrapping_sub(1);
+        endpoint.answered = false;
+        hello.vouch(|datagram| endpoint.engine.handle_packet(datagram)).ok()?;
+        endpoint.drain(now, None, &mut |_| {});
+        endpoint.answered.then_some(endpoint)
+    }
+
+    fn around(now: Time, config: Config, settings: Settings, engine: Dtls, rng: Rng) -> Self {
+        Self {
             role: config.role,
-            remote_fingerprints: config.remote_fingerprints,
+            trust: config.trust,
             versions: config.versions,
             certificate: config.certificate,
             settings,
             engine,
+            renumber: 0,
             stage: Stage::Handshake,
             rng,
             waiting: VecDeque::new(),
@@ -140,7 +167,7 @@ impl Endpoint {
             told: now,
             events: VecDeque::new(),
             drops: Drops::default(),
-        })
+        }
     }
 
     /// Which side of the handshake this is.
@@ -385,6 +412,9 @@ impl Endpoint {
         if self.role == Role::Server {
             self.suite = record::chosen_suite(&packet).or(self.suite);
         }
+        if self.renumber != 0 {
+            record::renumber(&mut packet, self.renumber);
+        }
         if self.waiting.len() >= MOST_WAITING {
             self.waiting.pop_front();
         }
@@ -393,7 +423,13 @@ impl Endpoint {
 
     /// Looks at the peer's certificate (RFC 8122 §6.2): it is the only thing that says who the peer is.
     fn recognise(&mut self, now: Time, certificate: Vec<u8>) {
-        if self.remote_fingerprints.iter().any(|fingerprint| fingerprint.matches(&certificate)) {
+        let recognised = match &self.trust {
+            Trust::Fingerprints(promised) => {
+                promised.iter().any(|fingerprint| fingerprint.matches(&certificate))
+            }
+            Trust::Owner => true,
+        };
+        if recognised {
             self.peer_certificate = Some(certificate);
             return;
         }
@@ -413,12 +449,13 @@ impl Endpoint {
             Some(dimpl::ProtocolVersion::DTLS1_3) => Version::Dtls13,
             _ => Version::Dtls12,
         };
-        let Some(peer_certificate) = self.peer_certificate.clone() else {
+        let peer_certificate = self.peer_certificate.clone();
+        if peer_certificate.is_none() && !(self.trust == Trust::Owner && self.role == Role::Server) {
             // The engine demands a certificate from both sides; without one nobody is let in.
             let error = DtlsError::Handshake("the peer showed no certificate".into());
             self.finish(Event::Failed(error));
             return;
-        };
+        }
         self.stage = Stage::Connected(version);
         self.suspicion = None;
         self.events.push_back(Event::Connected(Connected {

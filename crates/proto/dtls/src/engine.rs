@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crypto::Certificate;
+use dimpl::crypto::CryptoProvider;
 use dimpl::{Dtls, DtlsCertificate};
 use sansio::{Rng, Seed, Time};
 
 use crate::config::{HANDSHAKE_TIMEOUT, REKEY_AFTER};
+use crate::cookie::Cookies;
 use crate::instant::instant;
 use crate::provider::provider;
 use crate::{Config, ConfigError, Role, SrtpKeys, SrtpProfile, Versions};
@@ -40,20 +42,31 @@ impl Settings {
     }
 
     fn build(self, seed: Seed) -> Result<Arc<dimpl::Config>, ConfigError> {
+        let builder = self.builder(provider());
+        // ICE has verified the peer's address; a cookie would cost a round trip and verify it again.
+        built(builder.use_server_cookie(false).dangerously_set_rng_seed(Rng::new(seed).next_u64()))
+    }
+
+    /// For all clients of a [`Server`](crate::Server). What is shared has no seed: the engine draws from the system.
+    pub(crate) fn build_for_anybody(self) -> Result<Arc<dimpl::Config>, ConfigError> {
+        let provider = CryptoProvider { hmac_provider: &Cookies, ..provider() };
+        // Its exchange of cookies is one that has taken place: see `cookie.rs`.
+        built(self.builder(provider).use_server_cookie(true).require_client_certificate(false))
+    }
+
+    fn builder(self, provider: CryptoProvider) -> dimpl::ConfigBuilder {
         dimpl::Config::builder()
-            .with_crypto_provider(provider())
+            .with_crypto_provider(provider)
             .mtu(self.mtu)
-            // ICE has verified the peer's address; a cookie would cost a round trip and verify it again.
-            .use_server_cookie(false)
             .flight_start_rto(self.retransmission)
             .flight_retries(RETRIES)
             .handshake_timeout(self.handshake_timeout)
             .aead_encryption_limit(self.rekey_after)
-            .dangerously_set_rng_seed(Rng::new(seed).next_u64())
-            .build()
-            .map(Arc::new)
-            .map_err(|error| ConfigError::Engine(format!("{error:?}")))
     }
+}
+
+fn built(builder: dimpl::ConfigBuilder) -> Result<Arc<dimpl::Config>, ConfigError> {
+    builder.build().map(Arc::new).map_err(|error| ConfigError::Engine(format!("{error:?}")))
 }
 
 /// What takes the engine long to make (it tests its cryptography each time) and does not depend on the peer: with it,
@@ -102,19 +115,24 @@ pub(crate) fn engine(
         Some(prepared) => prepared.config,
         None => settings.build(seed)?,
     };
-    let identity = DtlsCertificate {
-        certificate: certificate.der.clone(),
-        private_key: certificate.private_key_der.clone(),
-    };
     let new = match versions {
         Versions::Auto => Dtls::new_auto,
         Versions::Dtls12 => Dtls::new_12,
         Versions::Dtls13 => Dtls::new_13,
     };
-    let mut engine = new(config, identity, instant(now));
+    let mut engine = new(config, identity(certificate), instant(now));
     engine.set_active(role == Role::Client);
     engine.handle_timeout(instant(now)).map_err(|error| ConfigError::Engine(format!("{error:?}")))?;
     Ok(engine)
+}
+
+/// The engine of a [`Server`](crate::Server) for one client.
+pub(crate) fn for_anybody(now: Time, config: Arc<dimpl::Config>, certificate: &Certificate) -> Dtls {
+    Dtls::new_12(config, identity(certificate), instant(now))
+}
+
+fn identity(certificate: &Certificate) -> DtlsCertificate {
+    DtlsCertificate { certificate: certificate.der.clone(), private_key: certificate.private_key_der.clone() }
 }
 
 /// The engine's keys for SRTP as ours.

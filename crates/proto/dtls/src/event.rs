@@ -5,7 +5,7 @@ use crypto::Fingerprint;
 /// What an [`Endpoint`](crate::Endpoint) tells its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The handshake is complete, and the peer showed the certificate that was promised.
+    /// The handshake is complete, and the peer showed the certificate that was promised, if one was.
     Connected(Connected),
     /// The end, for a reason. Nothing comes after it.
     Failed(DtlsError),
@@ -20,8 +20,8 @@ pub struct Connected {
     pub version: Version,
     /// The cipher suite.
     pub cipher: CipherSuite,
-    /// The peer's certificate, in DER.
-    pub peer_certificate: Vec<u8>,
+    /// The peer's certificate, in DER. `None`: it was not asked for one, by a [`Server`](crate::Server).
+    pub peer_certificate: Option<Vec<u8>>,
     /// The keys for SRTP, if the peer offered any profile that we know (RFC 5764).
     pub srtp: Option<SrtpKeys>,
 }

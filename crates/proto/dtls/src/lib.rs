@@ -14,6 +14,9 @@
 //! * [`Endpoint::poll_transmit`] writes what the handshake sends;
 //! * [`Endpoint::lane`] seals what is written through it.
 //!
+//! A [`Server`] is for those who write to it without ICE, from anywhere, such as the clients of a TURN server: it asks
+//! them for no certificate, and keeps nothing of them before they have shown that they are where they say.
+//!
 //! **What is ours** around the borrowed engine (`dimpl`): the check of the fingerprint, the patience described above,
 //! unprotected records kept away from the engine, and nonces of AES-GCM in DTLS 1.2 that are sequence numbers.
 //!
@@ -61,6 +64,7 @@
 //! ```
 
 mod config;
+mod cookie;
 mod endpoint;
 mod engine;
 mod event;
@@ -69,9 +73,12 @@ mod instant;
 mod lane;
 mod provider;
 mod record;
+mod server;
 
-pub use config::{Config, ConfigError, Role, Versions};
+pub use config::{Config, ConfigError, Role, Trust, Versions};
 pub use endpoint::{Drops, Endpoint};
 pub use engine::Prepared;
 pub use event::{CipherSuite, Connected, DtlsError, Event, SrtpKeys, SrtpProfile, Version};
 pub use lane::Lane;
+pub use provider::check_key;
+pub use server::{CHALLENGE_BYTES, Hello, Server, ServerConfig, Verdict, refusal};

@@ -5,11 +5,14 @@
 //! with a probability that grows with the square of their number, and that gives away the authentication key. These
 //! suites seal with the sequence number instead, and [`crate::record::write_nonces`] puts it into the record.
 
+use crypto::Certificate;
 use dimpl::CryptoError;
 use dimpl::crypto::{
     Aad, Buf, Cipher, CryptoProvider, Dtls12CipherSuite, HashAlgorithm, NamedGroup, Nonce,
     SupportedDtls12CipherSuite, TmpBuf, aws_lc_rs,
 };
+
+use crate::ConfigError;
 
 /// The suite that RFC 8827 §6.5 demands of everybody. ChaCha20-Poly1305 is left out, so that every protected record of
 /// DTLS 1.2 has an explicit nonce. AES-256 is left out, because the engine tests all that it is given whenever it is
@@ -25,6 +28,15 @@ pub(crate) fn provider() -> CryptoProvider {
         two.iter().all(|group| matches!(group.name(), NamedGroup::X25519 | NamedGroup::Secp256r1))
     });
     CryptoProvider { cipher_suites: SUITES, kx_groups: first_two.unwrap_or(groups), ..original }
+}
+
+/// Whether a certificate's key can be used: ECDSA on P-256 or P-384.
+///
+/// # Errors
+/// [`ConfigError::UnusableKey`] if not.
+pub fn check_key(certificate: &Certificate) -> Result<(), ConfigError> {
+    let key = provider().key_provider.load_private_key(&certificate.private_key_der);
+    key.map(drop).map_err(|_| ConfigError::UnusableKey)
 }
 
 #[derive(Debug)]

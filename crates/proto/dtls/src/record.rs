@@ -7,14 +7,16 @@ pub(crate) const HEADER: usize = 13;
 const EXPLICIT_NONCE: usize = 8;
 /// The epoch and the sequence number, in the header.
 const SEQUENCE: std::ops::Range<usize> = 3..11;
+/// The sequence number without the epoch.
+pub(crate) const NUMBER: std::ops::Range<usize> = 5..11;
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
-const HANDSHAKE: u8 = 22;
+pub(crate) const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 const FATAL: u8 = 2;
 /// Bytes of a handshake message's header.
-const MESSAGE_HEADER: usize = 12;
+pub(crate) const MESSAGE_HEADER: usize = 12;
 pub(crate) const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 
@@ -180,6 +182,17 @@ pub(crate) fn write_nonces(datagram: &mut [u8]) {
     }
 }
 
+/// Adds to the sequence numbers of the unprotected records that we made.
+pub(crate) fn renumber(datagram: &mut [u8], by: u64) {
+    for record in records(datagram) {
+        if !is_unified(record[0]) && record[3..5] == [0, 0] {
+            let number = &mut record[NUMBER];
+            let sum = number.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)).wrapping_add(by);
+            number.copy_from_slice(&sum.to_be_bytes()[2..]);
+        }
+    }
+}
+
 /// The cipher suite that a ServerHello in this datagram chooses (RFC 8446 §4.1.3, RFC 5246 §7.4.1.3).
 pub(crate) fn chosen_suite(datagram: &[u8]) -> Option<u16> {
     const VERSION_AND_RANDOM: usize = 2 + 32;
@@ -247,6 +260,15 @@ mod tests {
         let second = &datagram[HEADER + 20..];
         assert_eq!(second[HEADER..HEADER + 8], second[SEQUENCE]);
         assert_eq!(second[HEADER + 8..], [9; 12]);
+    }
+
+    #[test]
+    fn unprotected_records_are_renumbered_and_protected_ones_are_not() {
+        let mut datagram = [plain(HANDSHAKE, 0, &[9; 20]), plain(HANDSHAKE, 1, &[9; 20])].concat();
+        let before = datagram.clone();
+        renumber(&mut datagram, 0x1_00);
+        assert_eq!(datagram[NUMBER], [0, 0, 0, 0, 1, 7]);
+        assert_eq!(datagram[NUMBER.end..], before[NUMBER.end..]);
     }
 
     #[test]

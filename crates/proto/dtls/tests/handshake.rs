@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use link::{FINE, Link, Weather};
 use sansio::{Seed, Time};
-use sterna_dtls::{Config, ConfigError, DtlsError, Endpoint, Event, Prepared, Role, Version, Versions};
+use sterna_dtls::{
+    Config, ConfigError, DtlsError, Endpoint, Event, Prepared, Role, Trust, Version, Versions,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 const ALL: [Versions; 3] = [Versions::Auto, Versions::Dtls12, Versions::Dtls13];
@@ -123,7 +125,7 @@ fn a_stranger_is_not_let_in_and_both_learn_it() {
             let mut link = Link::with(5, FINE, |config| {
                 config.versions = versions[0];
                 if config.role == deceived {
-                    config.remote_fingerprints = vec![other.clone()];
+                    config.trust = Trust::Fingerprints(vec![other.clone()]);
                 }
             });
             let deceived = if deceived == Role::Client { 0 } else { 1 };
@@ -149,7 +151,8 @@ fn a_stranger_is_not_let_in_and_both_learn_it() {
 fn one_of_several_fingerprints_is_enough_and_sha_1_is_none() {
     let mut link = Link::with(6, FINE, |config| {
         let others = crypto::Certificate::generate().unwrap().fingerprint();
-        config.remote_fingerprints.insert(0, others);
+        let Trust::Fingerprints(promised) = &mut config.trust else { unreachable!("there are some") };
+        promised.insert(0, others);
     });
     link.run(LONG, Link::connected);
 
@@ -159,7 +162,7 @@ fn one_of_several_fingerprints_is_enough_and_sha_1_is_none() {
         if config.role == Role::Client {
             config.certificate = certificate.clone();
         } else {
-            config.remote_fingerprints = vec![sha1.clone()];
+            config.trust = Trust::Fingerprints(vec![sha1.clone()]);
         }
     });
     link.run(LONG, |link| link.ends[1].is_over());
@@ -175,6 +178,8 @@ fn unusable_settings_are_refused() {
     };
     let new = |config| Endpoint::new(sansio::Time::ZERO, config).err();
     assert_eq!(new(config(certificate.clone(), vec![])), Some(ConfigError::NoFingerprint));
+    let server = Config { role: Role::Server, trust: Trust::Owner, ..config(certificate.clone(), vec![]) };
+    assert_eq!(new(server), Some(ConfigError::NobodyJudges));
     let mut broken = certificate.clone();
     broken.private_key_der = vec![1, 2, 3];
     assert_eq!(new(config(broken, vec![fingerprint])), Some(ConfigError::UnusableKey));

@@ -141,7 +141,7 @@ impl fmt::Display for ServerUrl {
             false => write!(f, "{scheme}:{}:{}", self.host, self.port)?,
         }
         match (self.is_turn(), self.transport) {
-            (true, Transport::Udp) => f.write_str("?transport=udp"),
+            (true, Transport::Udp | Transport::Dtls) => f.write_str("?transport=udp"),
             (true, Transport::Tcp | Transport::Tls) => f.write_str("?transport=tcp"),
             (false, _) => Ok(()),
         }

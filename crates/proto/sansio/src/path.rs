@@ -10,6 +10,15 @@ pub enum Transport {
     Tcp,
     /// A stream inside TLS. The driver does the TLS; a machine sees plain bytes.
     Tls,
+    /// Datagrams inside DTLS. The driver does the DTLS; a machine sees plain bytes.
+    Dtls,
+}
+
+impl Transport {
+    /// Whether it carries a stream, which its user frames, and which loses nothing.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
+    }
 }
 
 impl fmt::Display for Transport {
@@ -18,6 +27,7 @@ impl fmt::Display for Transport {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Dtls => "dtls",
         })
     }
 }

@@ -85,7 +85,7 @@ pub struct Request<A = Path> {
 impl Request<Path> {
     /// An unsigned request over a path, with the interval that RFC 8489 §6.2.1 recommends.
     pub fn new(to: Path, method: Method) -> Self {
-        let reliable = to.transport != sansio::Transport::Udp;
+        let reliable = to.transport.is_stream();
         Self { to, reliable, method, rto: Timing::INITIAL_RTO, protection: Protection::Open }
     }
 }

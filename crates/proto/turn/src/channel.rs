@@ -58,7 +58,7 @@ pub fn parse_channel_data(message: &[u8]) -> Option<(ChannelNumber, std::ops::Ra
 
 /// Bytes that a buffer needs for a ChannelData message with up to `data` bytes of data.
 pub(crate) fn channel_data_room(data: usize, transport: Transport) -> usize {
-    CHANNEL_DATA_HEADER + if transport == Transport::Udp { data } else { data.next_multiple_of(4) }
+    CHANNEL_DATA_HEADER + if transport.is_stream() { data.next_multiple_of(4) } else { data }
 }
 
 /// Writes a ChannelData message around what `fill` writes, and returns its length.
@@ -80,7 +80,7 @@ pub(crate) fn write_channel_data(
     }
     header[..2].copy_from_slice(&channel.0.to_be_bytes());
     header[2..].copy_from_slice(&claimed.to_be_bytes());
-    if transport == Transport::Udp {
+    if !transport.is_stream() {
         return CHANNEL_DATA_HEADER + length;
     }
     // "Over TCP and TLS-over-TCP, the ChannelData message MUST be padded to a multiple of four bytes."
@@ -106,6 +106,7 @@ mod tests {
     #[test]
     fn channel_data_costs_four_bytes_and_padding_only_on_streams() {
         assert_eq!(write(b"hello", Transport::Udp), *b"\x40\x00\x00\x05hello");
+        assert_eq!(write(b"hello", Transport::Dtls), *b"\x40\x00\x00\x05hello");
         assert_eq!(write(b"hello", Transport::Tcp), *b"\x40\x00\x00\x05hello\0\0\0");
         assert_eq!(write(b"full", Transport::Tls), *b"\x40\x00\x00\x04full");
     }

@@ -401,7 +401,7 @@ impl Client {
     }
 
     fn keepalive_interval(&self) -> Option<Duration> {
-        self.config.keepalive.filter(|_| self.config.server.transport == Transport::Udp)
+        self.config.keepalive.filter(|_| !self.config.server.transport.is_stream())
     }
 
     /// The end that nobody asked for.

@@ -48,11 +48,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDR", env = "STERNA_LISTEN", value_delimiter = ',')]
     pub(crate) listen: Vec<IpAddr>,
 
-    /// The port of STUN and TURN, on UDP and TCP
+    /// The port of STUN and TURN, on UDP and TCP. Where there is a certificate, TLS and DTLS are spoken here, too
     #[arg(long, value_name = "PORT", env = "STERNA_STUN", default_value_t = 3478)]
     pub(crate) stun: u16,
 
-    /// The port of TURN over TLS, where there is a certificate
+    /// The port of TURN over TLS and DTLS, where there is a certificate: the one that URLs name for it. It may be the
+    /// same as --stun
     #[arg(long, value_name = "PORT", env = "STERNA_STUN_TLS", default_value_t = 5349)]
     pub(crate) stun_tls: u16,
 
@@ -90,6 +91,10 @@ pub(crate) struct Options {
     /// Use TLS: a certificate chain and its key in PEM files, or `self-signed`
     #[arg(long, value_name = "CERT,KEY|self-signed", env = "STERNA_TLS")]
     pub(crate) tls: Option<Tls>,
+
+    /// Do not speak DTLS (TURN over DTLS over UDP), for which the certificate's key has to be ECDSA
+    #[arg(long, env = "STERNA_NO_DTLS")]
+    pub(crate) no_dtls: bool,
 
     /// A file of secrets shared with those who make credentials, one a line; the first makes new ones. `-` reads
     /// standard input. Instead of a file: STERNA_SECRET in the environment

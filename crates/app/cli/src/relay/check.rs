@@ -30,12 +30,15 @@ pub(crate) async fn check(options: &Options, output: Output) -> Result<(), Failu
     output.event(
         "checked",
         json!({
-            "listening": station.listening(), "public": public, "iceServers": ice_servers,
+            "listening": station.listening(), "dtls": station.ice_servers().turn_over_dtls(), "public": public, "iceServers": ice_servers,
             "warnings": station.warnings,
         }),
     );
     let mut lines: Vec<String> =
         station.listening().into_iter().map(|address| format!("  listens   {address}")).collect();
+    lines.extend(
+        station.ice_servers().turn_over_dtls().map(|url| format!("  DTLS      on all of UDP: {url}")),
+    );
     for public in &station.public {
         lines.push(format!("  public    {}: {}", public.ip, public.proof.describe().1));
     }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use sansio::Transport;
 use serde_json::{Value, json};
 use stun::credential::SharedSecret;
 
 use super::addresses::Addresses;
+use super::listening::Ports;
 use super::settings::{Settings, Tls};
 
 /// How clients reach the server.
@@ -21,6 +21,7 @@ pub(crate) struct IceServers {
     stun: u16,
     /// Only where the certificate is one that clients trust.
     turns: Option<u16>,
+    dtls: Option<u16>,
     /// What credentials are made with; without it there are STUN URLs alone.
     maker: Option<SharedSecret>,
     /// How long they are good for, seconds. A connection that runs longer goes on.
@@ -28,11 +29,10 @@ pub(crate) struct IceServers {
 }
 
 impl IceServers {
-    /// `listening`: the real ports of UDP and of TLS.
     pub(crate) fn new(
         settings: &Settings,
         addresses: &Addresses,
-        listening: (u16, Option<u16>),
+        ports: Ports,
         maker: Option<SharedSecret>,
     ) -> Self {
         let trusted = matches!(settings.tls, Some(Tls::Files { .. }));
@@ -46,25 +46,12 @@ impl IceServers {
             primary: settings.host.clone().unwrap_or_else(|| literal(addresses.names[0])),
             others: settings.relays.clone(),
             hosts,
-            stun: listening.0,
-            turns: listening.1.filter(|_| trusted),
+            stun: ports.stun,
+            turns: ports.tls.filter(|_| trusted),
+            dtls: ports.dtls,
             maker,
             lifetime: settings.credential_lifetime,
         }
-    }
-
-    /// The same for a relay whose sockets are open.
-    pub(crate) fn of(
-        settings: &Settings,
-        addresses: &Addresses,
-        relay: &relay::Relay,
-        maker: Option<SharedSecret>,
-    ) -> Self {
-        let port = |wanted| {
-            relay.addresses().iter().find(|(transport, _)| *transport == wanted).map(|(_, at)| at.port())
-        };
-        let stun = port(Transport::Udp).unwrap_or(settings.stun);
-        Self::new(settings, addresses, (stun, port(Transport::Tls)), maker)
     }
 
     /// The STUN URL, for people.
@@ -76,6 +63,11 @@ impl IceServers {
     pub(crate) fn turn(&self) -> Vec<String> {
         let own = self.turn_on(&self.primary);
         self.others.iter().cloned().chain(own).collect()
+    }
+
+    /// The URL of TURN over DTLS, for those who know what to do with it: no browser does.
+    pub(crate) fn turn_over_dtls(&self) -> Option<String> {
+        self.dtls.map(|port| format!("turns:{}:{port}?transport=udp", self.primary))
     }
 
     fn turn_on(&self, host: &str) -> Vec<String> {
@@ -164,7 +156,12 @@ mod tests {
         let make = |arguments: &[&str]| {
             let options = options(&[&["relay", "--listen", "0.0.0.0,::"], arguments].concat()).unwrap();
             let settings = Settings::gather(&options).unwrap();
-            let servers = IceServers::new(&settings, &addresses, (3478, Some(5349)), Some(secret.clone()));
+            let servers = IceServers::new(
+                &settings,
+                &addresses,
+                Ports { stun: 3478, tls: Some(5349), dtls: None },
+                Some(secret.clone()),
+            );
             servers.make("alice", Some("page.example:8080"), Some(60), 1000)
         };
         let named = make(&["--host", "turn.example.org", "--tls", "c.pem,k.pem"]);

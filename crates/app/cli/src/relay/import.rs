@@ -17,6 +17,9 @@ pub(crate) fn ours(theirs: &str) -> Option<&'static str> {
     }
 }
 
+/// Keys that coturn's files only name.
+const SWITCHES: [&str; 1] = ["no-dtls"];
+
 fn fate(theirs: &str) -> Option<&'static Fate> {
     OPTIONS.iter().find(|(name, _)| *name == theirs).map(|(_, fate)| fate)
 }
@@ -162,8 +165,11 @@ impl Translation {
     }
 }
 
-/// Numbers as numbers, all else as strings.
+/// Numbers as numbers, switches as switched on, all else as strings.
 fn literal(key: &str, value: &str) -> String {
+    if SWITCHES.contains(&key) {
+        return "true".to_owned();
+    }
     let number = matches!(key, "stun" | "stun-tls" | "max-allocations" | "max-per-user" | "relay-threads");
     if number && value.parse::<u64>().is_ok() {
         return value.to_owned();
@@ -200,6 +206,7 @@ mod tests {
         denied-peer-ip=192.0.2.5-192.0.2.8\n\
         allowed-peer-ip=10.0.0.9\n\
         no-cli\n\
+        no-dtls\n\
         prometheus\n\
         user=alice:wonderland\n\
         max-bps=64000\n\
@@ -215,6 +222,7 @@ mod tests {
         assert_eq!((settings.stun, settings.stun_tls, settings.relay_ports), (3478, 5349, 50_000..=51_000));
         assert_eq!((settings.quotas.total, settings.quotas.per_user), (500, 12));
         assert_eq!(options.secrets.len(), 2);
+        assert!(!settings.dtls);
         assert_eq!(settings.realm, "turn.example.org");
         let denied = |ip: &str| settings.policy.check(ip.parse().unwrap()).is_err();
         assert!(denied("192.0.2.5") && denied("192.0.2.8") && !denied("192.0.2.9") && denied("10.1.1.1"));

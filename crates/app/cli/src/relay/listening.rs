@@ -15,28 +15,63 @@ const ATTEMPTS: u32 = 20;
 pub(crate) struct Listening {
     /// All of UDP, the first one first.
     pub(crate) udp: Vec<SocketAddr>,
+    /// All of TCP, and of TLS if there is a certificate: what it is, the first byte tells.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// What clients are told of it.
+    pub(crate) ports: Ports,
     /// The two addresses and two ports that help clients to discover their NAT (RFC 5780 §6).
     pub(crate) alternate: Option<Alternate>,
     /// What is shared with the other machine, if that has the second address.
     pub(crate) partner: Option<PartnerSecret>,
 }
 
+/// The ports that clients are told, of TLS and DTLS if they are spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ports {
+    pub(crate) stun: u16,
+    pub(crate) tls: Option<u16>,
+    pub(crate) dtls: Option<u16>,
+}
+
 impl Listening {
-    pub(crate) fn choose(settings: &Settings, addresses: &Addresses) -> Result<Self, Failure> {
+    /// `dtls`: whether there is a certificate that is good for it.
+    pub(crate) fn choose(settings: &Settings, addresses: &Addresses, dtls: bool) -> Result<Self, Failure> {
+        let mut listening = Self::of_stun(settings, addresses)?;
+        if settings.tls.is_none() {
+            return Ok(listening);
+        }
+        let port = match settings.stun_tls {
+            0 => some_port(&settings.listen)?,
+            port => port,
+        };
+        listening.ports.tls = Some(port);
+        listening.ports.dtls = Some(port).filter(|_| dtls);
+        for listen in &settings.listen {
+            let door = SocketAddr::new(*listen, port);
+            if !listening.tcp.contains(&door) {
+                listening.tcp.push(door);
+            }
+            if dtls && !listening.udp.contains(&door) {
+                listening.udp.push(door);
+            }
+        }
+        Ok(listening)
+    }
+
+    fn of_stun(settings: &Settings, addresses: &Addresses) -> Result<Self, Failure> {
         let at = |port| settings.listen.iter().map(move |listen| SocketAddr::new(*listen, port));
         let partner = settings.stun_partner.as_ref();
         let second =
             partner.map(|partner| SecondAddress { bind: partner.address, advertised: partner.address });
         let Some(second) = settings.stun_alternate.or(second) else {
             let port = match settings.stun {
-                0 => free_port(&settings.listen)
-                    .map_err(|error| Failure::new(Kind::Server, error.to_string()))?,
+                0 => some_port(&settings.listen)?,
                 port => port,
             };
             return Ok(Self {
                 udp: at(port).collect(),
                 tcp: at(port).collect(),
+                ports: Ports { stun: port, tls: None, dtls: None },
                 alternate: None,
                 partner: None,
             });
@@ -71,7 +106,8 @@ impl Listening {
         let partner = partner.map(|partner| PartnerSecret::new(&partner.secret)).transpose();
         let partner = partner
             .map_err(|error| Failure::new(Kind::Usage, format!("the secret of --stun-partner: {error}")))?;
-        Ok(Self { udp, tcp: at(one).collect(), alternate: Some(alternate), partner })
+        let ports = Ports { stun: one, tls: None, dtls: None };
+        Ok(Self { udp, tcp: at(one).collect(), ports, alternate: Some(alternate), partner })
     }
 }
 
@@ -100,6 +136,10 @@ fn first_address(
         let message = format!("{}: there is no first address of its family", second.bind);
         Failure::new(Kind::Usage, message)
     })
+}
+
+fn some_port(listen: &[IpAddr]) -> Result<u16, Failure> {
+    free_port(listen).map_err(|error| Failure::new(Kind::Server, error.to_string()))
 }
 
 /// A port that UDP and TCP of all addresses have free at this moment.

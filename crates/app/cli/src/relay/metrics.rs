@@ -20,7 +20,7 @@ pub(crate) fn text(status: &Status, ready: bool, running: Duration) -> String {
     page.gauge("sterna_relay_allocations", "Relayed addresses at this moment.", status.allocations as f64);
     page.gauge(
         "sterna_relay_connections",
-        "TCP and TLS connections at this moment.",
+        "TCP and TLS connections and DTLS sessions at this moment.",
         status.connections as f64,
     );
     page.counter(
@@ -73,7 +73,7 @@ pub(crate) fn text(status: &Status, ready: bool, running: Duration) -> String {
 
 fn handshakes(page: &mut Page, handshakes: &relay::HandshakesSoFar) {
     let name = "sterna_relay_tls_handshake_seconds";
-    page.family(name, "histogram", "How long TLS handshakes took.");
+    page.family(name, "histogram", "How long handshakes of TLS and DTLS took.");
     for (end, count) in &handshakes.within {
         let end = end.as_secs_f64().to_string();
         page.sample(&format!("{name}_bucket"), &[("le", &end)], *count as f64);
@@ -82,7 +82,7 @@ fn handshakes(page: &mut Page, handshakes: &relay::HandshakesSoFar) {
     page.sample(&format!("{name}_sum"), &[], handshakes.took.as_secs_f64());
     page.sample(&format!("{name}_count"), &[], handshakes.done as f64);
     let name = "sterna_relay_tls_handshake_failures_total";
-    page.family(name, "counter", "TLS handshakes that came to nothing.");
+    page.family(name, "counter", "Handshakes of TLS and DTLS that came to nothing.");
     page.sample(name, &[("cause", "failed")], handshakes.failed as f64);
     page.sample(name, &[("cause", "timeout")], handshakes.late as f64);
 }

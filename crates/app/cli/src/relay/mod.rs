@@ -30,6 +30,7 @@ use crate::output::Output;
 pub(crate) use self::addresses::Addresses;
 pub(crate) use self::check::check;
 pub(crate) use self::ice_servers::IceServers;
+pub(crate) use self::listening::Ports;
 pub(crate) use self::plan::{Plan, read_secrets};
 pub(crate) use self::settings::{Settings, Tls};
 pub(crate) use self::station::{Station, unix_time};
@@ -49,6 +50,7 @@ pub(crate) async fn run(args: args::Relay, output: Output) -> Result<(), Failure
     let admin = operator(&station, output).await?;
     let ice_servers = station.ice_servers();
     let mut event = json!({ "stun": ice_servers.stun(), "turn": ice_servers.turn() });
+    event["dtls"] = ice_servers.turn_over_dtls().into();
     event["admin"] = admin.address.map(|at| format!("http://{at}")).into();
     output.event("listening", event);
     let mut lines = vec!["The relay is up.".to_owned(), String::new()];
@@ -126,6 +128,7 @@ pub(crate) fn describe(station: &Station) -> Vec<String> {
         lines.push(format!("  NATs     discovered together with the server at {}", partner.address));
     }
     lines.extend(ice_servers.turn().iter().map(|url| format!("  TURN     {url}")));
+    lines.extend(ice_servers.turn_over_dtls().map(|url| format!("  TURN     {url} (not for browsers)")));
     let relay = station.addresses.relay.iter().map(|relay| relay.advertised.to_string());
     let (low, high) = (station.settings.relay_ports.start(), station.settings.relay_ports.end());
     lines.push(format!(

@@ -1,6 +1,6 @@
 //! What the STUN and TURN server is going to do on this machine: everything is looked at before anything listens.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay::{Relay, RelayConfig, Rules};
@@ -47,7 +47,9 @@ impl Plan {
 
     /// Opens the sockets.
     pub(crate) fn open(self) -> Result<Station, Failure> {
-        let listening = Listening::choose(&self.settings, &self.addresses)?;
+        let dtls =
+            self.identity.as_ref().and_then(|identity| identity.dtls.clone()).filter(|_| self.settings.dtls);
+        let listening = Listening::choose(&self.settings, &self.addresses, dtls.is_some())?;
         let seed = sansio::Seed(crypto::seed());
         let mut server = turn::ServerConfig::new(
             self.settings.realm.clone(),
@@ -61,14 +63,15 @@ impl Plan {
         server.quotas = self.settings.quotas.clone();
         server.alternate = listening.alternate;
         server.partner = listening.partner;
-        let tls = self.identity.iter().flat_map(|identity| {
-            let at = |listen: &IpAddr| SocketAddr::new(*listen, self.settings.stun_tls);
-            self.settings.listen.iter().map(move |listen| (at(listen), identity.config.clone()))
-        });
+        let tls = self
+            .identity
+            .iter()
+            .flat_map(|identity| listening.tcp.iter().map(|door| (*door, identity.config.clone())));
         let config = RelayConfig {
+            tls: tls.collect(),
             udp: listening.udp,
             tcp: listening.tcp,
-            tls: tls.collect(),
+            dtls,
             shards: self.settings.relay_threads,
             busy_poll: if self.settings.busy_poll { BUSY_POLL } else { Duration::ZERO },
             ..RelayConfig::new(server)
@@ -78,8 +81,8 @@ impl Plan {
             Failure::new(kind, error.to_string())
         })?;
         let maker = self.secrets.maker.clone();
-        let ice_servers = IceServers::of(&self.settings, &self.addresses, &relay, maker);
-        Ok(Station::new(self, relay, ice_servers))
+        let ice_servers = IceServers::new(&self.settings, &self.addresses, listening.ports, maker);
+        Ok(Station::new(self, relay, ice_servers, listening.ports))
     }
 
     /// What may change while the server runs.
@@ -108,6 +111,13 @@ impl Plan {
                  be found with --public-ip auto",
                 self.addresses.names[0]
             ));
+        }
+        if self.settings.dtls && self.identity.as_ref().is_some_and(|identity| identity.dtls.is_none()) {
+            warnings.push(
+                "the certificate's key is not ECDSA on P-256 or P-384, so that DTLS cannot be spoken: have one made \
+                 with such a key (certbot: --key-type ecdsa), or say --no-dtls"
+                    .to_owned(),
+            );
         }
         if let (Some(super::settings::Tls::Files { .. }), None) = (&self.settings.tls, &self.settings.host) {
             warnings.push(

@@ -30,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) host: Option<String>,
     pub(crate) realm: String,
     pub(crate) tls: Option<Tls>,
+    pub(crate) dtls: bool,
     pub(crate) relay_ports: RangeInclusive<u16>,
     pub(crate) relay_threads: usize,
     /// TURN URLs of other relays, which share the secret.
@@ -111,6 +112,7 @@ impl Settings {
             host: options.host.as_deref().map(host).transpose()?,
             realm: realm(options),
             tls: options.tls.clone(),
+            dtls: !options.no_dtls,
             relay_ports: options.relay_ports.0.clone(),
             relay_threads: options.relay_threads as usize,
             relays: relays(options)?,
@@ -153,9 +155,6 @@ impl Settings {
                 "--relay-ports {low}-{high} is too small for --max-allocations {wanted}: each takes one of the \
                  {count} ports"
             )));
-        }
-        if self.tls.is_some() && self.stun == self.stun_tls && self.stun != 0 {
-            return Err(usage(format!("--stun and --stun-tls both take port {}: move one", self.stun)));
         }
         Ok(())
     }
@@ -369,7 +368,6 @@ mod tests {
             (&["--relay-ports", "80-90"], "49152-65535"),
             (&["--relay-ports", "50000-50007"], "8 sessions"),
             (&["--relay-ports", "50000-50099", "--max-allocations", "1000"], "100 ports"),
-            (&["--stun", "443", "--stun-tls", "443", "--tls", "self-signed"], "port 443"),
             (&["--public-ip", "0.0.0.0"], "198.51.100.7"),
             (&["--relay-threads", "0"], "256"),
             (&["--relay", "stun:relay.example.org"], "no TURN server"),

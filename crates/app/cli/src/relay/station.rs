@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::addresses::Addresses;
 use super::args::Options;
 use super::ice_servers::IceServers;
+use super::listening::Ports;
 use super::plan::{Plan, read_secrets};
 use super::probe::Public;
 use super::secrets::Token;
@@ -33,6 +34,7 @@ pub(crate) struct Station {
     pub(crate) public: Vec<Public>,
     pub(crate) identity: Option<Identity>,
     pub(crate) warnings: Vec<String>,
+    ports: Ports,
     relay: Relay,
     desk: Arc<Desk>,
 }
@@ -86,7 +88,7 @@ impl Desk {
 }
 
 impl Station {
-    pub(crate) fn new(plan: Plan, relay: Relay, ice_servers: IceServers) -> Self {
+    pub(crate) fn new(plan: Plan, relay: Relay, ice_servers: IceServers, ports: Ports) -> Self {
         let desk = Desk {
             handle: relay.handle(),
             started: Instant::now(),
@@ -95,7 +97,7 @@ impl Station {
         };
         let warnings = plan.warnings();
         let Plan { settings, addresses, public, identity, .. } = plan;
-        Self { settings, addresses, public, identity, warnings, relay, desk: Arc::new(desk) }
+        Self { settings, addresses, public, identity, warnings, ports, relay, desk: Arc::new(desk) }
     }
 
     pub(crate) fn desk(&self) -> Arc<Desk> {
@@ -120,11 +122,10 @@ impl Station {
         beside: impl Future<Output = Failure>,
         output: Output,
     ) -> Result<(), Failure> {
-        let Self { mut settings, addresses, identity, relay, desk, .. } = self;
+        let Self { mut settings, addresses, identity, ports, relay, desk, .. } = self;
         let mut signals = Signals::new();
         let mut watch = Watch::new(settings.tls.as_ref());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let listening = listening_ports(&relay);
         let mut relaying = tokio::spawn(relay.run(async {
             let _ = stopped.await;
         }));
@@ -141,15 +142,15 @@ impl Station {
                 signal = signals.next() => signal,
                 _ = look.tick() => {
                     if watch.has_changed() {
-                        renew(identity.as_ref(), &settings);
+                        renew(identity.as_ref(), &settings, &desk.handle);
                     }
                     continue;
                 }
             };
             match signal {
                 Signal::Reload => {
-                    renew(identity.as_ref(), &settings);
-                    let reload = Reload { desk: &desk, addresses: &addresses, listening, own: own.as_ref() };
+                    renew(identity.as_ref(), &settings, &desk.handle);
+                    let reload = Reload { desk: &desk, addresses: &addresses, ports, own: own.as_ref() };
                     match reload.perform(&settings, &again).await {
                         Ok(new) => settings = new,
                         Err(failure) => error!(%failure, "settings not read again: all stays as it is"),
@@ -175,17 +176,15 @@ impl Station {
     }
 }
 
-fn listening_ports(relay: &Relay) -> (u16, Option<u16>) {
-    let port = |wanted| {
-        relay.addresses().iter().find(|(transport, _)| *transport == wanted).map(|(_, at)| at.port())
-    };
-    (port(sansio::Transport::Udp).unwrap_or_default(), port(sansio::Transport::Tls))
-}
-
-fn renew(identity: Option<&Identity>, settings: &Settings) {
+fn renew(identity: Option<&Identity>, settings: &Settings, handle: &Handle) {
     let (Some(identity), Some(tls)) = (identity, &settings.tls) else { return };
     match identity.renew(tls) {
-        Ok(()) => info!("certificate read again"),
+        Ok(plain) => {
+            info!("certificate read again");
+            if let Some(Err(error)) = plain.map(|plain| handle.show_to_dtls_clients(plain)) {
+                error!(%error, "DTLS clients are shown the old certificate: the key of the new one cannot be used there");
+            }
+        }
         Err(failure) => error!(%failure, "the new certificate is no good: the old one stays"),
     }
 }
@@ -194,7 +193,7 @@ fn renew(identity: Option<&Identity>, settings: &Settings) {
 struct Reload<'a> {
     desk: &'a Desk,
     addresses: &'a Addresses,
-    listening: (u16, Option<u16>),
+    ports: Ports,
     own: Option<&'a SharedSecret>,
 }
 
@@ -218,6 +217,7 @@ impl Reload<'_> {
             ("public-ip", new.public != old.public),
             ("realm", new.realm != old.realm),
             ("tls", new.tls != old.tls),
+            ("no-dtls", new.dtls != old.dtls),
             ("relay-ports", new.relay_ports != old.relay_ports),
             ("relay-threads", new.relay_threads != old.relay_threads),
             ("busy-poll", new.busy_poll != old.busy_poll),
@@ -232,11 +232,12 @@ impl Reload<'_> {
             listen: old.listen.clone(),
             public: old.public.clone(),
             tls: old.tls.clone(),
+            dtls: old.dtls,
             relay_ports: old.relay_ports.clone(),
             realm: old.realm.clone(),
             ..new
         };
-        let ice_servers = IceServers::new(&settings, self.addresses, self.listening, secrets.maker.clone());
+        let ice_servers = IceServers::new(&settings, self.addresses, self.ports, secrets.maker.clone());
         *self.desk.current.write().unwrap_or_else(PoisonError::into_inner) =
             Current { ice_servers, token: secrets.token.clone() };
         info!(

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crypto::Certificate;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,6 +19,8 @@ use crate::transfer::protocol::hex;
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) config: Arc<ServerConfig>,
+    /// The same for DTLS, if its key is one that can be used there.
+    pub(crate) dtls: Option<Certificate>,
     current: Arc<Current>,
     /// SHA-256 of the certificate, for self-signed ones: what a person can compare.
     pub(crate) fingerprint: Option<String>,
@@ -40,17 +43,17 @@ impl Identity {
     pub(crate) fn load(tls: &Tls, names: &[IpAddr]) -> Result<Self, Failure> {
         match tls {
             Tls::SelfSigned => Self::make(names),
-            Tls::Files { certificate, key } => Self::with(read(certificate, key)?, None, None),
+            Tls::Files { certificate, key } => Self::with(Pair::read(certificate, key)?, None, None),
         }
     }
 
-    /// Reads the files again, for handshakes that begin from now on. If they are no good, all stays as it is.
-    pub(crate) fn renew(&self, tls: &Tls) -> Result<(), Failure> {
-        if let Tls::Files { certificate, key } = tls {
-            let renewed = Arc::new(read(certificate, key)?);
-            *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = renewed;
-        }
-        Ok(())
+    /// Reads the files again, for handshakes that begin from now on, and returns what DTLS is to show. If they are no
+    /// good, all stays as it is.
+    pub(crate) fn renew(&self, tls: &Tls) -> Result<Option<Certificate>, Failure> {
+        let Tls::Files { certificate, key } = tls else { return Ok(None) };
+        let Pair { certified, plain } = Pair::read(certificate, key)?;
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+        Ok(Some(plain))
     }
 
     fn make(names: &[IpAddr]) -> Result<Self, Failure> {
@@ -64,17 +67,12 @@ impl Identity {
         let private = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
         let fingerprint = hex(&crypto::sha256(&[&der]));
         let pem = made.cert.pem();
-        let certified =
-            CertifiedKey::from_der(vec![der], private, &rustls::crypto::aws_lc_rs::default_provider())
-                .map_err(|error| failed(&error))?;
-        Self::with(certified, Some(fingerprint), Some(pem))
+        let pair = Pair::new(vec![der], private).map_err(|error| failed(&error))?;
+        Self::with(pair, Some(fingerprint), Some(pem))
     }
 
-    fn with(
-        certified: CertifiedKey,
-        fingerprint: Option<String>,
-        pem: Option<String>,
-    ) -> Result<Self, Failure> {
+    fn with(pair: Pair, fingerprint: Option<String>, pem: Option<String>) -> Result<Self, Failure> {
+        let Pair { certified, plain } = pair;
         let current = Arc::new(Current(RwLock::new(Arc::new(certified))));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -82,12 +80,38 @@ impl Identity {
             .map_err(|error| Failure::new(Kind::Other, error.to_string()))?
             .with_no_client_auth()
             .with_cert_resolver(current.clone());
-        Ok(Self { config: Arc::new(config), current, fingerprint, pem })
+        let dtls = Some(plain).filter(|plain| dtls::check_key(plain).is_ok());
+        Ok(Self { config: Arc::new(config), dtls, current, fingerprint, pem })
     }
 }
 
 /// A chain and its key, which belong together.
-fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, Failure> {
+struct Pair {
+    certified: CertifiedKey,
+    /// The first of the chain, as DTLS takes it.
+    plain: Certificate,
+}
+
+impl Pair {
+    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, rustls::Error> {
+        let der = chain.first().map(|first| first.to_vec()).unwrap_or_default();
+        let plain = Certificate { der, private_key_der: key.secret_der().to_vec() };
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        Ok(Self { certified: CertifiedKey::from_der(chain, key, &provider)?, plain })
+    }
+
+    fn read(certificate: &Path, key: &Path) -> Result<Self, Failure> {
+        let (chain, private) = read(certificate, key)?;
+        Self::new(chain, private).map_err(|error| {
+            let message = format!("{} and {}: {error}", certificate.display(), key.display());
+            Failure::new(Kind::File, message)
+        })
+    }
+}
+
+type Pem = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn read(certificate: &Path, key: &Path) -> Result<Pem, Failure> {
     let read = |what: &str, path: &Path| {
         std::fs::read(path).map_err(|error| Failure::file(&format!("read the {what}"), path, &error))
     };
@@ -100,10 +124,7 @@ fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, Failure> {
         .filter(|chain| !chain.is_empty())
         .ok_or_else(|| bad("certificate", certificate))?;
     let private = PrivateKeyDer::from_pem_slice(&read("key", key)?).map_err(|_| bad("private key", key))?;
-    CertifiedKey::from_der(chain, private, &rustls::crypto::aws_lc_rs::default_provider()).map_err(|error| {
-        let message = format!("{} and {}: {error}", certificate.display(), key.display());
-        Failure::new(Kind::File, message)
-    })
+    Ok((chain, private))
 }
 
 #[cfg(test)]
@@ -116,6 +137,20 @@ mod tests {
         let identity = Identity::load(&Tls::SelfSigned, &[[127, 0, 0, 1].into()]).unwrap();
         assert_eq!(identity.fingerprint.unwrap().len(), 64);
         assert!(identity.pem.unwrap().contains("BEGIN CERTIFICATE"));
+    }
+
+    #[test]
+    fn dtls_has_the_certificate_too_if_its_key_is_ecdsa() {
+        assert!(Identity::load(&Tls::SelfSigned, &[]).unwrap().dtls.is_some());
+        let scratch = Scratch::new("tls-rsa");
+        let made = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&made).unwrap();
+        let tls = Tls::Files {
+            certificate: scratch.write("c.pem", certificate.pem().as_bytes()),
+            key: scratch.write("k.pem", made.serialize_pem().as_bytes()),
+        };
+        assert!(Identity::load(&tls, &[]).unwrap().dtls.is_none(), "Ed25519 is good for TLS alone");
     }
 
     #[test]

@@ -110,8 +110,8 @@ fn announce(
     if let Some(partner) = &settings.stun_partner {
         event["stun_partner"] = partner.address.to_string().into();
     }
-    if let Some(partner) = &settings.stun_partner {
-        event["stun_partner"] = partner.address.to_string().into();
+    if let Some(url) = ice_servers.turn_over_dtls() {
+        event["dtls"] = url.into();
     }
     if let Some(fingerprint) = identity.and_then(|identity| identity.fingerprint.as_ref()) {
         event["fingerprint"] = fingerprint.clone().into();

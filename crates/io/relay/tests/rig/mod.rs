@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses its part.
 
+pub mod tunnel;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,13 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sansio::{Batches, Outbox as _, Path, Seed, Time, Transport};
-use sterna_relay::{Limits, Relay, RelayConfig};
+use sterna_relay::{Handle, Limits, Relay, RelayConfig};
 use stun::framing::Deframer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tunnel::Tunnel;
 use turn::{Auth, Client, ClientConfig, ClientEvent, Credentials, PeerPolicy, ServerConfig};
 
 /// Everything here happens at once, or never.
@@ -28,6 +31,7 @@ pub const RELAY_ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 
 
 pub struct Server {
     addresses: Vec<(Transport, SocketAddr)>,
+    pub handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     certificate: rustls_pki_types::CertificateDer<'static>,
@@ -55,12 +59,14 @@ impl Server {
 
     pub fn with_limits(peers_on_loopback: bool, limits: Limits) -> Self {
         let (certificate, tls) = tls_config();
+        let dtls = Some(crypto::Certificate::generate().unwrap());
         // Not the peers' address: a port that the server listens on is never a peer's, and ports come by chance.
         let listening = "127.0.0.3:0".parse().unwrap();
         let config = RelayConfig {
             udp: vec![listening],
             tcp: vec![listening],
             tls: vec![(listening, tls)],
+            dtls,
             limits,
             ..RelayConfig::new(machine(peers_on_loopback))
         };
@@ -69,15 +75,16 @@ impl Server {
 
     pub fn run(config: RelayConfig, certificate: rustls_pki_types::CertificateDer<'static>) -> Self {
         let relay = Relay::bind(config).unwrap();
-        let addresses = relay.addresses().to_vec();
+        let (addresses, handle) = (relay.addresses().to_vec(), relay.handle());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(relay.run(async {
             let _ = stopped.await;
         }));
-        Self { addresses, stop: Some(stop), task, certificate }
+        Self { addresses, handle, stop: Some(stop), task, certificate }
     }
 
     pub fn address(&self, transport: Transport) -> SocketAddr {
+        let transport = if transport == Transport::Dtls { Transport::Udp } else { transport };
         self.addresses.iter().find(|(kind, _)| *kind == transport).unwrap().1
     }
 
@@ -115,6 +122,10 @@ impl Server {
                 socket.connect(remote).await.unwrap();
                 (Path::udp(socket.local_addr().unwrap(), remote), Link::Udp(socket))
             }
+            Transport::Dtls => {
+                let tunnel = Tunnel::open(self.address(transport)).await;
+                (tunnel.path(), Link::Dtls(Box::new(tunnel)))
+            }
             Transport::Tcp | Transport::Tls => {
                 let (path, stream) = self.connect(transport).await;
                 (path, Link::Stream(Box::into_pin(stream), Deframer::new()))
@@ -137,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 enum Link {
     Udp(UdpSocket),
+    Dtls(Box<Tunnel>),
     Stream(Pin<Box<dyn Stream>>, Deframer),
 }
 
@@ -246,6 +258,7 @@ impl TestClient {
                         socket.send(datagram).await.unwrap();
                     }
                 }
+                Link::Dtls(tunnel) => batch.datagrams().for_each(|datagram| tunnel.send(datagram)),
                 Link::Stream(stream, _) => {
                     stream.write_all(&batch.bytes).await.unwrap();
                     stream.flush().await.unwrap();
@@ -269,6 +282,7 @@ impl TestClient {
         let read = async {
             match &mut self.link {
                 Link::Udp(socket) => socket.recv(&mut buffer).await,
+                Link::Dtls(tunnel) => tunnel.recv(&mut buffer).await,
                 Link::Stream(stream, _) => match stream.read(&mut buffer).await {
                     Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
                     other => other,
@@ -288,7 +302,7 @@ impl TestClient {
             client.open(now, frame, &mut |peer, data| received.push_back((peer, data.to_vec())));
         };
         match &mut self.link {
-            Link::Udp(_) => open(&mut buffer[..length]),
+            Link::Udp(_) | Link::Dtls(_) => open(&mut buffer[..length]),
             Link::Stream(_, deframer) => {
                 deframer.push(&buffer[..length]);
                 while let Some(frame) = deframer.next_frame() {

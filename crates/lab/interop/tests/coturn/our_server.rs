@@ -44,6 +44,7 @@ impl Server {
             udp: vec![any],
             tcp: vec![any],
             tls: vec![(any, Arc::new(Identity::new().rustls()))],
+            dtls: Some(crypto::Certificate::generate().unwrap()),
             ..RelayConfig::new(server)
         })
         .unwrap();
@@ -53,8 +54,9 @@ impl Server {
     }
 
     fn port(&self, transport: Transport) -> String {
+        let transport = if transport == Transport::Dtls { Transport::Udp } else { transport };
         let found = self.addresses.iter().find(|(one, _)| *one == transport);
-        found.expect("it listens on all three").1.port().to_string()
+        found.expect("it listens on all of them").1.port().to_string()
     }
 
     /// Runs turnutils_uclient with what all its runs have in common: no RTCP, which would ask for a reserved port.
@@ -63,6 +65,7 @@ impl Server {
             Transport::Udp => &[][..],
             Transport::Tcp => &["-t"],
             Transport::Tls => &["-t", "-S"],
+            Transport::Dtls => &["-S"],
         };
         let port = self.port(transport);
         let common = ["-c", "-n", "5", "-z", "5", "-L", "127.0.0.1", "-p", &port];
@@ -120,13 +123,13 @@ async fn stunclient_learns_its_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uclient_sends_by_indications_over_udp_tcp_and_tls() {
+async fn uclient_sends_by_indications_over_all_four_transports() {
     if !rig::is_there() {
         return;
     }
     let (server, peer) = (Server::start(), peer("127.0.0.1").await);
     let port = peer.address.port().to_string();
-    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Dtls] {
         let arguments = [&GEORGE[..], &["-s", "-m", "2", "-e", "127.0.0.1", "-r", &port]].concat();
         let output = server.uclient(transport, &arguments).await;
         assert_all_arrived(&output, 10);
@@ -151,6 +154,11 @@ async fn uclient_sends_by_channels_over_tcp() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uclient_sends_by_channels_over_tls() {
     uclient_sends_by_channels(Transport::Tls, &["-l", "103"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uclient_sends_by_channels_over_dtls() {
+    uclient_sends_by_channels(Transport::Dtls, &["-l", "101"]).await;
 }
 
 async fn uclient_sends_by_channels(transport: Transport, more: &[&str]) {

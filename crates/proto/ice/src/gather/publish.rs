@@ -140,7 +140,7 @@ impl Gatherer {
         let class = match transport {
             Transport::Udp => 0,
             Transport::Tcp => 1,
-            Transport::Tls => 2,
+            Transport::Tls | Transport::Dtls => 2,
         };
         let preference = local_preference(class, spec.rank, spec.server);
         let origin = Origin {

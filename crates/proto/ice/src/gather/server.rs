@@ -94,7 +94,9 @@ impl Gatherer {
             for address in addresses.clone() {
                 match self.servers[server].config.url.transport {
                     Transport::Udp => self.ask_from_sockets(s, server, address),
-                    Transport::Tcp | Transport::Tls => self.ask_by_stream(s, server, address),
+                    Transport::Tcp | Transport::Tls | Transport::Dtls => {
+                        self.ask_by_stream(s, server, address)
+                    }
                 }
             }
         }

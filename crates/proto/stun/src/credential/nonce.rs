@@ -98,6 +98,7 @@ impl NonceKey {
             Transport::Udp => 0,
             Transport::Tcp => 1,
             Transport::Tls => 2,
+            Transport::Dtls => 3,
         };
         let ip = match source.remote.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),

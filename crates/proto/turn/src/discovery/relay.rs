@@ -71,8 +71,9 @@ impl Relay {
         };
         let (scheme, transport) = match self.transport {
             Transport::Udp => ("turn", "udp"),
+            Transport::Tcp => ("turn", "tcp"),
             Transport::Tls => ("turns", "tcp"),
-            _ => ("turn", "tcp"),
+            Transport::Dtls => ("turns", "udp"),
         };
         format!("{scheme}:{host}:{}?transport={transport}", self.port)
     }
@@ -80,7 +81,7 @@ impl Relay {
     /// Whether the way to it is encrypted, and its certificate shows who it is: what RFC 8155 §9 wants of a relay that is
     /// used without credentials.
     pub fn is_secured(&self) -> bool {
-        self.transport == Transport::Tls
+        matches!(self.transport, Transport::Tls | Transport::Dtls)
     }
 }
 
@@ -88,13 +89,14 @@ impl Relay {
 pub(super) fn service(transport: Transport) -> &'static str {
     match transport {
         Transport::Udp => "_turn._udp",
+        Transport::Tcp => "_turn._tcp",
         Transport::Tls => "_turns._tcp",
-        _ => "_turn._tcp",
+        Transport::Dtls => "_turns._udp",
     }
 }
 
 pub(super) fn default_port(transport: Transport) -> u16 {
-    if transport == Transport::Tls { TLS_PORT } else { PORT }
+    if matches!(transport, Transport::Tls | Transport::Dtls) { TLS_PORT } else { PORT }
 }
 
 /// Whether this may stand in a URL: an address, or a name of letters, digits, hyphens and underscores.

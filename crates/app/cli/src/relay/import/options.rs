@@ -65,7 +65,7 @@ pub(super) const OPTIONS: &[(&str, Fate)] = &[
     ("no-tlsv1_1", Usual("TLS 1.2 and 1.3 alone")),
     ("no-tlsv1_2", Missing("TLS 1.2 stays")),
     ("no-tls", Otherwise("there is no TLS without `tls`")),
-    ("no-dtls", Usual("DTLS listeners are not there")),
+    ("no-dtls", Key("no-dtls")),
     ("no-udp", Missing("UDP is what a relay is for")),
     ("no-tcp", Missing("TCP is there for those whose firewall blocks UDP")),
     ("no-udp-relay", Missing("relayed addresses are UDP")),

@@ -1,0 +1,156 @@
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crypto::Certificate;
+use dtls::{ConfigError, Hello, Server, Verdict};
+use sansio::{KeyedHash, Path, Rng, Seed};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::acceptor::{FAREWELL, Reception, stopped};
+use crate::clock::Clock;
+use crate::exits::Exits;
+use crate::gate::{Arrivals, Parcel};
+use crate::session::Session;
+
+/// Datagrams that may wait for one session.
+const INBOX: usize = 256;
+
+/// The certificate that DTLS clients are shown, which may change meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk(Arc<RwLock<Arc<Server>>>);
+
+impl Desk {
+    pub(crate) fn new(server: Server) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(server))))
+    }
+
+    pub(crate) fn renew(&self, certificate: Certificate) -> Result<(), ConfigError> {
+        let renewed = self.server().renewed(certificate)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
+        Ok(())
+    }
+
+    fn server(&self) -> Arc<Server> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Where DTLS clients arrive. Who has not shown that he is where he says gets an answer shorter than his question, and
+/// leaves nothing behind; who has gets a [`Session`], a task of his own, if there is room.
+pub(crate) struct Lobby {
+    arrivals: Arrivals,
+    desk: Desk,
+    exits: Exits,
+    clock: Clock,
+    rng: Rng,
+    sessions: HashMap<Path, Place, KeyedHash>,
+}
+
+/// A session, as seen from here.
+struct Place {
+    /// What tells the client's attempt from another.
+    attempt: [u8; 32],
+    /// `None`: it is to end.
+    inbox: Option<mpsc::Sender<Vec<u8>>>,
+}
+
+impl Lobby {
+    pub(crate) fn new(arrivals: Arrivals, desk: Desk, exits: Exits, clock: Clock) -> Self {
+        let mut rng = Rng::new(Seed(crypto::seed()));
+        let sessions = HashMap::with_hasher(KeyedHash::new(&mut rng));
+        Self { arrivals, desk, exits, clock, rng, sessions }
+    }
+
+    /// Serves until the server ends, and then gives the sessions a moment to end, too.
+    pub(crate) async fn run(mut self, reception: Reception) {
+        let mut stop: watch::Receiver<bool> = reception.stop.clone();
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(parcel) = self.arrivals.records.recv() => self.pass_on(parcel),
+                Some(parcel) = self.arrivals.hellos.recv() => self.greet(parcel, &reception, &mut tasks),
+                Some(ended) = tasks.join_next() => self.left(ended.ok()),
+                () = stopped(&mut stop) => break,
+            }
+        }
+        drop(reception);
+        // What clients have to say to the end still reaches them: the machine tells them, and they leave by themselves.
+        let _ = timeout(FAREWELL, async { while tasks.join_next().await.is_some() {} }).await;
+    }
+
+    /// Hands a datagram to its session.
+    fn pass_on(&self, Parcel { path, bytes }: Parcel) {
+        if let Some(Place { inbox: Some(inbox), .. }) = self.sessions.get(&path) {
+            // What there is no room for is lost, as on a network.
+            let _ = inbox.try_send(bytes);
+        }
+    }
+
+    fn greet(&mut self, parcel: Parcel, reception: &Reception, tasks: &mut JoinSet<Path>) {
+        let Parcel { path, bytes } = parcel;
+        let server = self.desk.server();
+        match server.examine(self.clock.now(), path.to_string().as_bytes(), &bytes) {
+            Verdict::Ignored => {}
+            Verdict::Challenge(answer) => self.exits.send(path, answer.len(), &answer),
+            Verdict::Proven(hello) => self.welcome(path, hello, bytes, server, reception, tasks),
+        }
+    }
+
+    /// A client is where it says.
+    fn welcome(
+        &mut self,
+        path: Path,
+        hello: Hello,
+        bytes: Vec<u8>,
+        server: Arc<Server>,
+        reception: &Reception,
+        tasks: &mut JoinSet<Path>,
+    ) {
+        if let Some(place) = self.sessions.get_mut(&path) {
+            // The same again: its answer was lost. Another one: the client has begun anew (RFC 6347 §4.2.8), and will
+            // ask once more when the old session is gone.
+            if place.attempt == hello.attempt() {
+                return self.pass_on(Parcel { path, bytes });
+            }
+            place.inbox = None;
+            return;
+        }
+        let admitted = reception.admission.admit(path.remote.ip()).and_then(|mut admitted| {
+            admitted.shakes_hands()?;
+            Ok(admitted)
+        });
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(refused) => return debug!(%path, ?refused, "DTLS client refused: too many"),
+        };
+        let (inbox, received) = mpsc::channel(INBOX);
+        self.sessions.insert(path, Place { attempt: hello.attempt(), inbox: Some(inbox) });
+        let session = Session {
+            path,
+            inbox: received,
+            exits: self.exits.clone(),
+            clock: self.clock,
+            limits: reception.limits,
+            events: reception.events.clone(),
+            handshakes: reception.handshakes.clone(),
+        };
+        let seed = self.rng.fork();
+        tasks.spawn(async move {
+            session.run(admitted, &server, &hello, seed).await;
+            path
+        });
+    }
+
+    fn left(&mut self, path: Option<Path>) {
+        match path {
+            Some(path) => _ = self.sessions.remove(&path),
+            // One has panicked, and did not say which it was.
+            None => {
+                self.sessions.retain(|_, place| place.inbox.as_ref().is_some_and(|inbox| !inbox.is_closed()))
+            }
+        }
+    }
+}
