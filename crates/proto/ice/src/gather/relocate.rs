@@ -43,7 +43,7 @@ impl Gatherer {
                     }
                 }
                 // The system chooses where a stream leaves from.
-                Transport::Tcp | Transport::Tls => {
+                Transport::Tcp | Transport::Tls | Transport::Dtls => {
                     let blind = s.config.address_policy == AddressPolicy::ProxyOnly;
                     if (blind || way.is_some()) && !self.is_connecting(id) {
                         let server_name = relay.spec.config.url.host.clone();

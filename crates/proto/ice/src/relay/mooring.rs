@@ -63,7 +63,7 @@ impl Relays {
         // A stream from that address has a port of its own, and is lost as well.
         let is_lost = |path: &&Path| match path.transport {
             Transport::Udp => path.local == local,
-            Transport::Tcp | Transport::Tls => path.local.ip() == local.ip(),
+            Transport::Tcp | Transport::Tls | Transport::Dtls => path.local.ip() == local.ip(),
         };
         let paths: Vec<Path> = self.by_path.keys().filter(is_lost).copied().collect();
         for path in &paths {
