@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mio::{Interest, Token, Waker};
 use sansio::{Datagram, Rng, Time};
-use turn::{AllocationId, Flow, Passage};
+use turn::{AllocationId, Flow, IcmpError, Passage};
 use udp::BareSocket;
 
 use crate::carrier::{Authority, Carrier};
@@ -77,6 +77,7 @@ impl Aide {
             let report = self.carrier.has_news().then_some(self.desk.next_report);
             self.pulse.wait(report, &mut self.carrier.sockets);
             self.obey_all();
+            self.carrier.hear(self.clock.now(), &mut self.desk);
             for _ in 0..self.carrier.sockets.pending() {
                 let Some(role) = self.carrier.receive() else { continue };
                 // What the chief has passed on for a client, it has told of before: who answers that finds a flow, and
@@ -152,6 +153,10 @@ impl Authority for Desk {
 
     fn carried(&mut self, flow: &Flow, packets: u64, bytes: u64) {
         self.post(Letter::Carried { flow: *flow, packets, bytes });
+    }
+
+    fn unreachable(&mut self, _: Time, error: IcmpError) {
+        self.post(Letter::Unreachable(error));
     }
 
     fn flush(&mut self, _: &mut Sockets) {

@@ -2,8 +2,8 @@ use std::ops::Range;
 
 use sansio::{Datagram, Path, Rng, Time};
 use stun::TransactionId;
-use turn::{AllocationId, Flow, Framing, Passage, parse_channel_data, parse_send};
-use udp::{Arrived, Bundles};
+use turn::{AllocationId, Flow, Framing, IcmpError, Passage, parse_channel_data, parse_send};
+use udp::{Arrived, Bundles, Unreachable};
 
 use crate::egress::{Egress, Exit, Piece};
 use crate::flows::{Entry, Flows};
@@ -14,6 +14,8 @@ use crate::sockets::{Role, Sockets};
 /// Bundles received by one call. Many, so that there is something to group: a group is one walk through the system,
 /// however many datagrams it has.
 const BUNDLES: usize = Bundles::MAX;
+/// What the network says that is listened to before datagrams get their turn again.
+const COMPLAINTS: usize = 256;
 
 /// Whoever decides what the carrier has no flow for.
 pub(crate) trait Authority {
@@ -25,6 +27,8 @@ pub(crate) trait Authority {
     fn listens(&mut self, now: Time) -> bool;
     /// A flow carried so much.
     fn carried(&mut self, flow: &Flow, packets: u64, bytes: u64);
+    /// A datagram that left from a relayed address did not arrive.
+    fn unreachable(&mut self, now: Time, error: IcmpError);
     /// Sends what was decided.
     fn flush(&mut self, sockets: &mut Sockets);
 }
@@ -81,6 +85,18 @@ impl Carrier {
         self.depart(now, authority);
     }
 
+    /// Passes on what the network says about datagrams that did not arrive.
+    pub(crate) fn hear(&mut self, now: Time, authority: &mut impl Authority) {
+        for _ in 0..COMPLAINTS {
+            let Some((local, Unreachable { to, icmp_type, icmp_code, mtu })) =
+                self.sockets.poll_unreachable()
+            else {
+                return;
+            };
+            authority.unreachable(now, IcmpError { local, peer: to, icmp_type, icmp_code, mtu });
+        }
+    }
+
     /// Whether something was carried that the authority has not heard of.
     pub(crate) fn has_news(&self) -> bool {
         !self.busy.is_empty()
@@ -132,6 +148,7 @@ impl Carrier {
         {
             return;
         }
+        let mut exhausted = false;
         if let Some((passage, data)) = &passage {
             let data = at.range.start + data.start..at.range.start + data.end;
             let flow = match known {
@@ -142,14 +159,17 @@ impl Carrier {
             if let Some(flow) = flow
                 && !data.is_empty()
             {
-                *known = Some((*passage, flow));
-                return self.carry(flow, data, &at);
+                if self.flows.entry(flow).is_some_and(|entry| entry.affords(data.len())) {
+                    *known = Some((*passage, flow));
+                    return self.carry(flow, data, &at);
+                }
+                exhausted = true;
             }
         }
         *known = None;
         let passage = passage.map(|(passage, _)| passage);
         // First what was carried, for the decision may be to end what is counted.
-        if authority.listens(now) {
+        if authority.listens(now) || exhausted {
             self.report(authority);
         }
         let payload = &mut self.bundles.bytes_mut()[at.range];
@@ -162,9 +182,6 @@ impl Carrier {
 
     /// Takes in where what takes `passage` goes.
     pub(crate) fn learn(&mut self, passage: &Passage, flow: Flow) {
-        if flow.to.transport != sansio::Transport::Udp {
-            return; // a stream's queue is filled by the machine's outbox
-        }
         let Some((socket, is_wildcard)) = self.sockets.exit(flow.to.local) else { return };
         let (Some(key), Some(exit)) = (Key::new(passage), Key::exit(&flow.to)) else { return };
         let from = is_wildcard.then(|| flow.to.local.ip()).filter(|ip| !ip.is_unspecified());

@@ -3,8 +3,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sansio::{Batches, Datagram, Machine as _, Path, SocketError, SocketOp, SocketReply, Time, Transport};
+use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info};
-use turn::{AllocationId, Flow, Passage, Server, ServerEvent};
+use turn::{
+    AllocationId, Flow, IcmpError, LookupId, Passage, Server, ServerEvent, StreamNews, StreamOp, Verdict,
+};
 use udp::{BareSocket, Config};
 
 use crate::carrier::Authority;
@@ -12,7 +15,9 @@ use crate::connection::{Client, StreamEvent};
 use crate::control::{Doings, Wish};
 use crate::crew::{Crew, Letter};
 use crate::journal;
+use crate::question::Inquiry;
 use crate::sockets::{Role, Sockets};
+use crate::streams::StreamOrder;
 
 /// What the machine may write before it is sent: a bundle of tiny datagrams, each made longer by an
 /// indication's header, is the most there is.
@@ -26,6 +31,9 @@ pub(crate) struct Chief {
     out: Batches,
     clients: HashMap<Path, Arc<Client>>,
     crew: Crew,
+    inquiry: Inquiry,
+    /// Where connections of peers are made and joined.
+    streams: UnboundedSender<StreamOrder>,
     /// The number of the next socket.
     next_socket: usize,
     /// Whether the machine was told something since [`Chief::has_news`] was asked.
@@ -33,8 +41,15 @@ pub(crate) struct Chief {
 }
 
 impl Chief {
-    pub(crate) fn new(server: Server, crew: Crew, next_socket: usize) -> Self {
-        Self { server, out: Batches::new(OUT_BYTES), clients: HashMap::new(), crew, next_socket, told: true }
+    pub(crate) fn new(
+        server: Server,
+        crew: Crew,
+        next_socket: usize,
+        inquiry: Inquiry,
+        streams: UnboundedSender<StreamOrder>,
+    ) -> Self {
+        let (out, clients) = (Batches::new(OUT_BYTES), HashMap::new());
+        Self { server, out, clients, crew, inquiry, streams, next_socket, told: true }
     }
 
     /// Whether the machine was told something since this was asked last, so that it may want something. What flows
@@ -72,6 +87,12 @@ impl Chief {
                 let error = SocketError::Other(end.to_string());
                 self.server.handle_socket(now, SocketReply::Disconnected { path, error });
             }
+            StreamEvent::Peer(news) => {
+                if let StreamNews::Ended { path } = news {
+                    let _ = self.streams.send(StreamOrder::Do(StreamOp::Close { path }));
+                }
+                self.server.handle_stream(now, news);
+            }
         }
     }
 
@@ -87,6 +108,12 @@ impl Chief {
         self.journal();
         self.flush(sockets);
         self.crew.rouse();
+    }
+
+    /// Somebody has said who a user is.
+    pub(crate) fn answered(&mut self, now: Time, id: LookupId, verdict: Verdict) {
+        self.told = true;
+        self.server.answer(now, id, verdict, &mut self.out);
     }
 
     /// The operator has something.
@@ -115,6 +142,10 @@ impl Chief {
                 self.settle(now, of, sockets);
             }
             Letter::Carried { flow, packets, bytes } => self.server.carried(&flow, packets, bytes),
+            Letter::Unreachable(error) => {
+                self.unreachable(now, error);
+                self.flush(sockets);
+            }
         }
     }
 
@@ -143,6 +174,7 @@ impl Chief {
             SocketOp::Bind { ticket, local } => {
                 let mut config = Config::default();
                 (config.receive_buffer, config.send_buffer) = (RELAY_BUFFER, RELAY_BUFFER);
+                config.report_unreachable = true;
                 let number = self.next_socket;
                 let opened = BareSocket::bind(local, &config)
                     .and_then(|socket| self.crew.employ(of, number, socket, Role::Relay, sockets));
@@ -173,6 +205,18 @@ impl Chief {
         }
     }
 
+    /// What is to be done for the machine with the connections of peers.
+    fn order(&self, op: StreamOp) -> Option<StreamOrder> {
+        let StreamOp::Splice { peer, client, user, bandwidth_per_user: per_user, bandwidth: total } = op
+        else {
+            return Some(StreamOrder::Do(op));
+        };
+        // Gone meanwhile: the machine hears of it.
+        let client = self.clients.get(&client)?.clone();
+        client.becomes_data_connection();
+        Some(StreamOrder::Join { peer, client, user, per_user, total })
+    }
+
     fn journal(&mut self) {
         while let Some(event) = self.server.poll_event() {
             journal::record(&event);
@@ -180,6 +224,10 @@ impl Chief {
                 ServerEvent::AllocationCreated { client, .. } => (client, true),
                 ServerEvent::AllocationMoved { to, .. } => (to, true),
                 ServerEvent::AllocationEnded { client, .. } => (client, false),
+                ServerEvent::UserAsked { id, username, client } => {
+                    self.inquiry.ask(*id, username.clone(), *client);
+                    continue;
+                }
                 ServerEvent::LoginRefused { .. } | ServerEvent::PeerDenied { .. } => continue,
             };
             if client.transport != Transport::Udp
@@ -212,18 +260,31 @@ impl Authority for Chief {
         self.server.carried(flow, packets, bytes);
     }
 
+    fn unreachable(&mut self, now: Time, error: IcmpError) {
+        self.told = true;
+        self.server.handle_icmp(now, error, &mut self.out);
+    }
+
     /// Sends all that was written, one batch a system call.
     fn flush(&mut self, sockets: &mut Sockets) {
+        // A client that is joined with a peer has its answer first, and nothing that it sends after that is a message.
+        let mut orders = Vec::new();
+        while let Some(op) = self.server.poll_stream() {
+            orders.extend(self.order(op));
+        }
         while let Some(batch) = self.out.pop() {
             match batch.path.transport {
                 Transport::Udp => sockets.send(&batch),
                 Transport::Tcp | Transport::Tls | Transport::Dtls => {
                     if let Some(client) = self.clients.get(&batch.path) {
-                        client.outgoing.push(batch.datagrams());
+                        client.answer(batch.datagrams());
                     }
                 }
             }
             self.out.recycle(batch);
+        }
+        for order in orders {
+            let _ = self.streams.send(order);
         }
     }
 }

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crypto::Certificate;
+use tokio::sync::mpsc;
 use turn::ServerConfig;
+
+use crate::Question;
 
 /// What a [`Relay`](crate::Relay) is told.
 #[derive(Clone, Debug)]
@@ -28,6 +31,9 @@ pub struct RelayConfig {
     /// How long a thread keeps looking for more, without sleeping, after a datagram came. Zero, the usual: not at all.
     /// It takes most of the delay that a relay adds, and a core.
     pub busy_poll: Duration,
+    /// Who is asked about users that only somebody else knows. The machine has to be told to ask, too
+    /// ([`turn::Auth::lookup`]).
+    pub questions: Option<mpsc::Sender<Question>>,
 }
 
 impl RelayConfig {
@@ -42,6 +48,7 @@ impl RelayConfig {
             limits: Limits::default(),
             shards: 1,
             busy_poll: Duration::ZERO,
+            questions: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use mio::{Interest, Registry, Token, Waker};
-use turn::{AllocationId, Flow, Passage};
+use turn::{AllocationId, Flow, IcmpError, Passage};
 use udp::BareSocket;
 
 use crate::sockets::{Role, Sockets};
@@ -15,6 +15,8 @@ pub(crate) enum Letter {
     Received { of: usize, path: sansio::Path, payload: Vec<u8>, passage: Option<Passage> },
     /// A flow carried so much.
     Carried { flow: Flow, packets: u64, bytes: u64 },
+    /// A datagram that left from a relayed address did not arrive.
+    Unreachable(IcmpError),
 }
 
 /// What the chief has for an aide.

@@ -30,6 +30,17 @@ pub(crate) struct Entry {
     /// The round in which it last carried something, and the group that took it.
     pub(crate) round: u64,
     pub(crate) group: u32,
+    /// Bytes that it may still carry.
+    allowance: u64,
+}
+
+impl Entry {
+    /// Takes so many bytes out of what the flow may still carry. `false`: it has to be asked for again.
+    pub(crate) fn affords(&mut self, bytes: usize) -> bool {
+        let rest = self.allowance.checked_sub(bytes as u64);
+        self.allowance = rest.unwrap_or(0);
+        rest.is_some()
+    }
 }
 
 impl Flows {
@@ -67,7 +78,8 @@ impl Flows {
         if [flow.source, flow.target].into_iter().flatten().any(full) {
             return;
         }
-        let entry = Entry { key, flow, exit, packets: 0, bytes: 0, round: 0, group: 0 };
+        let allowance = flow.allowance.unwrap_or(u64::MAX);
+        let entry = Entry { key, flow, exit, packets: 0, bytes: 0, round: 0, group: 0, allowance };
         let at = self.free.pop().unwrap_or(self.entries.len() as u32);
         if at as usize == self.entries.len() {
             self.entries.push(None);
@@ -130,6 +142,7 @@ mod tests {
             to: Path::udp(at(2), at(3)),
             framing: Framing::Plain,
             until: seconds(10),
+            allowance: None,
         };
         flows.insert(
             key(port),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use turn::ServerEvent;
 
 pub(crate) fn record(event: &ServerEvent) {
@@ -39,6 +39,9 @@ pub(crate) fn record(event: &ServerEvent) {
         }
         ServerEvent::LoginRefused { username, client, cause } => {
             warn!(user = %username, %client, cause = cause.code(), "a client was not let in");
+        }
+        ServerEvent::UserAsked { username, client, .. } => {
+            debug!(user = %username, %client, "somebody else is asked about a user");
         }
         ServerEvent::PeerDenied { username, client, peer, denial } => {
             warn!(user = %username, %client, %peer, ?denial, "a client asked for a peer that it may not reach");

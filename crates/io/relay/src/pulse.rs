@@ -62,6 +62,9 @@ impl Pulse {
         for event in &self.events {
             if event.token() != WAKER {
                 sockets.has_something(event.token().0);
+                if event.is_error() {
+                    sockets.has_trouble(event.token().0);
+                }
             }
         }
         if !self.busy.is_zero() && !self.events.is_empty() {

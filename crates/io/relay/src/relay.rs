@@ -24,7 +24,9 @@ use crate::handshakes::Handshakes;
 use crate::lobby::{Desk, Lobby};
 use crate::post::Post;
 use crate::pulse::Pulse;
+use crate::question::{Answers, Inquiry};
 use crate::shard::{Inbox, Shard};
+use crate::streams::Streams;
 use crate::threads::Threads;
 use crate::{Error, Limits, RelayConfig};
 
@@ -38,6 +40,8 @@ pub struct Relay {
     shard: Shard,
     aides: Vec<Aide>,
     post: Post,
+    /// Connections of peers.
+    streams: Streams,
     acceptors: Vec<Acceptor>,
     /// Where DTLS clients arrive.
     lobby: Option<Lobby>,
@@ -58,7 +62,7 @@ impl Relay {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: RelayConfig) -> Result<Self, Error> {
-        let RelayConfig { udp, tcp, tls, dtls, mut server, limits, shards, busy_poll } = config;
+        let RelayConfig { udp, tcp, tls, dtls, mut server, limits, shards, busy_poll, questions } = config;
         // One list for each shard, in the order of the addresses.
         let mut listeners: Vec<Vec<BareSocket>> = (0..shards.max(1)).map(|_| Vec::new()).collect();
         for address in udp {
@@ -81,6 +85,7 @@ impl Relay {
         let clock = Clock::start();
         server.listening.extend(addresses.iter().map(|(_, address)| *address));
         server.unix_time_at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        server.dont_fragment = udp::SENDS_WHOLE;
         let server = Server::new(server)?;
         let mut rng = Rng::new(Seed(crypto::seed()));
 
@@ -106,8 +111,13 @@ impl Relay {
             aides.push(aide.map_err(Error::System)?.with_gate(gate.clone()));
         }
         let (wishes, wished) = control::wishes();
-        let inbox = Inbox { streams, letters: mailbox, wishes: wished };
-        let shard = Shard::new(pulse, server, own, inbox, contacts, &mut rng);
+        let (sender, answers) = mpsc::unbounded_channel();
+        let inquiry = Inquiry { questions, answers: Answers { sender, waker: post.waker.clone() } };
+        let inbox = Inbox { streams, letters: mailbox, wishes: wished, answers };
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let streams = Streams::new(ordered, post.clone(), limits);
+        let outside = (inquiry, orders);
+        let shard = Shard::new(pulse, server, own, inbox, contacts, outside, &mut rng);
         let shard = shard.map_err(Error::System)?.with_gate(gate.clone());
         let desk = dtls.map(Desk::new);
         let lobby = desk
@@ -117,7 +127,19 @@ impl Relay {
         let dtls = desk.zip(gate).map(|(desk, gate)| Dtls { desk, gate });
         let (admission, handshakes) = (Admission::new(limits), Arc::<Handshakes>::default());
         let handle = Handle::new(wishes, post.waker.clone(), admission.clone(), handshakes.clone(), dtls);
-        Ok(Self { shard, aides, post, acceptors, lobby, addresses, limits, admission, handshakes, handle })
+        Ok(Self {
+            shard,
+            aides,
+            post,
+            streams,
+            acceptors,
+            lobby,
+            addresses,
+            limits,
+            admission,
+            handshakes,
+            handle,
+        })
     }
 
     /// Where it listens, with real ports: UDP first, then TCP, then TLS, each in the configuration's order. (DTLS is where
@@ -158,6 +180,7 @@ impl Relay {
             doors.spawn(lobby.run(reception.clone()));
         }
         drop(reception);
+        doors.spawn(self.streams.run());
         tokio::select! {
             () = shutdown => {}
             () = threads.ended() => {}

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
 use sansio::{Rng, Time};
-use tokio::sync::mpsc;
-use turn::Server;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use turn::{LookupId, Server, Verdict};
 use udp::BareSocket;
 
 use crate::carrier::Carrier;
@@ -16,7 +16,9 @@ use crate::control::Wish;
 use crate::crew::{Contact, Crew, Letter};
 use crate::gate::Gate;
 use crate::pulse::Pulse;
+use crate::question::Inquiry;
 use crate::sockets::{Role, Sockets};
+use crate::streams::StreamOrder;
 
 /// Stream events, and letters of aides, handled before the sockets get their turn.
 const AT_ONCE: usize = 64;
@@ -35,6 +37,7 @@ pub(crate) struct Inbox {
     pub(crate) streams: mpsc::Receiver<StreamEvent>,
     pub(crate) letters: Receiver<Letter>,
     pub(crate) wishes: mpsc::Receiver<Wish>,
+    pub(crate) answers: mpsc::UnboundedReceiver<(LookupId, Verdict)>,
 }
 
 impl Shard {
@@ -44,6 +47,7 @@ impl Shard {
         listeners: Vec<BareSocket>,
         inbox: Inbox,
         aides: Vec<Contact>,
+        (inquiry, streams): (Inquiry, UnboundedSender<StreamOrder>),
         rng: &mut Rng,
     ) -> io::Result<Self> {
         let mut sockets = Sockets::new(rng);
@@ -52,7 +56,7 @@ impl Shard {
         for (number, socket) in listeners.into_iter().enumerate() {
             crew.employ(0, number, socket, Role::Listener, &mut sockets)?;
         }
-        let chief = Chief::new(server, crew, next_socket);
+        let chief = Chief::new(server, crew, next_socket, inquiry, streams);
         Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), chief, inbox })
     }
 
@@ -80,6 +84,7 @@ impl Shard {
                 self.chief.wake(now);
                 self.carrier.forget_stale(&mut self.chief);
             }
+            self.carrier.hear(now, &mut self.chief);
             for _ in 0..self.carrier.sockets.pending() {
                 if let Some(role) = self.carrier.receive() {
                     self.carrier.pass_on(now, role, &mut self.chief);
@@ -112,6 +117,9 @@ impl Shard {
         {
             self.chief.read(now, letter, sockets);
             letters += 1;
+        }
+        while let Ok((id, verdict)) = self.inbox.answers.try_recv() {
+            self.chief.answered(now, id, verdict);
         }
         while let Ok(wish) = self.inbox.wishes.try_recv() {
             // What was carried counts, too.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sansio::{Batch, KeyedHash, Rng};
 use tracing::{debug, warn};
-use udp::{BareSocket, Bundles, Outcome, Transmit};
+use udp::{BareSocket, Bundles, Outcome, Transmit, Unreachable};
 
 /// Who sends to a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Sockets {
     by_local: HashMap<SocketAddr, usize, KeyedHash>,
     /// Those that have something, each once.
     ready: VecDeque<usize>,
+    /// Those that the network has something to say about.
+    troubled: VecDeque<usize>,
     lost: u64,
 }
 
@@ -38,6 +40,7 @@ impl Sockets {
             entries: HashMap::with_hasher(hash.clone()),
             by_local: HashMap::with_hasher(hash),
             ready: VecDeque::new(),
+            troubled: VecDeque::new(),
             lost: 0,
         }
     }
@@ -67,6 +70,27 @@ impl Sockets {
             && !std::mem::replace(&mut entry.queued, true)
         {
             self.ready.push_back(number);
+        }
+    }
+
+    /// The poll says that the network has something to say about this one.
+    pub(crate) fn has_trouble(&mut self, number: usize) {
+        if !self.troubled.contains(&number) {
+            self.troubled.push_back(number);
+        }
+    }
+
+    /// The next datagram that did not arrive, and the address of the socket that it left by.
+    pub(crate) fn poll_unreachable(&mut self) -> Option<(SocketAddr, Unreachable)> {
+        loop {
+            let number = *self.troubled.front()?;
+            let socket = self.entries.get(&number).map(|entry| &entry.socket);
+            if let Some((local, unreachable)) =
+                socket.and_then(|socket| Some((socket.local(), socket.poll_unreachable()?)))
+            {
+                return Some((local, unreachable));
+            }
+            self.troubled.pop_front();
         }
     }
 

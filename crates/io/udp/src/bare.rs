@@ -7,7 +7,7 @@ use mio::{Interest, Registry, Token};
 use sansio::Batch;
 
 use crate::end::End;
-use crate::{Bundles, Config, Outcome, Transmit};
+use crate::{Bundles, Config, Outcome, Transmit, Unreachable};
 
 /// A [`Socket`](crate::Socket) without a runtime, for a thread with a loop of its own: `mio` tells when it is ready.
 ///
@@ -55,6 +55,12 @@ impl BareSocket {
     /// Sends a batch, from its path's local address, as [`BareSocket::try_send`] does.
     pub fn try_send_batch(&self, batch: &Batch) -> Outcome {
         self.end.send_batch(&self.io, batch)
+    }
+
+    /// The next datagram that did not arrive, as far as the system tells; see [`Config::report_unreachable`]. There may
+    /// be some when `mio` tells of an error.
+    pub fn poll_unreachable(&self) -> Option<Unreachable> {
+        self.end.system.poll_unreachable(&self.io)
     }
 
     /// Receives what has arrived, as far as there is room in `bundles`, and returns how many bundles that is; 0 if

@@ -59,7 +59,7 @@ impl End {
             segment: batch.segment,
             bytes: &[IoSlice::new(&batch.bytes)],
         };
-        self.send(socket, &transmit)
+        if batch.whole { self.system.send_whole(socket, &transmit) } else { self.send(socket, &transmit) }
     }
 
     /// Receives as far as there is room, and returns how many bundles that is.

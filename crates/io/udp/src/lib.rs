@@ -50,8 +50,15 @@ mod portable;
 mod segments;
 mod socket;
 mod transmit;
+mod unreachable;
 
 pub use bare::BareSocket;
 pub use bundle::{Arrived, Bundle, Bundles};
 pub use socket::{Config, Socket};
 pub use transmit::{Outcome, Transmit};
+pub use unreachable::Unreachable;
+
+/// Whether [`BareSocket::try_send_batch`] keeps datagrams from being fragmented where [`Batch::whole`] says so.
+///
+/// [`Batch::whole`]: sansio::Batch::whole
+pub const SENDS_WHOLE: bool = cfg!(target_os = "linux");

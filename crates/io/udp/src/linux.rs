@@ -14,7 +14,7 @@ use crate::bundle::{Arrival, BUNDLE_BYTES, slot};
 use crate::handle::Handle;
 use crate::segments::Segments;
 use crate::socket::is_transient;
-use crate::{Bundles, Config, Outcome, Transmit};
+use crate::{Bundles, Config, Outcome, Transmit, Unreachable};
 
 /// Room for the control messages of one call: a packet-info of either family, a segment size, and some to spare.
 const CONTROL_BYTES: usize = 128;
@@ -22,11 +22,26 @@ const CONTROL_BYTES: usize = 128;
 const MAX_PIECES: usize = 1024;
 /// Errors of the network that one call skips.
 const MAX_SKIPPED: usize = 16;
+/// How often a call is made again that failed with the error of an earlier datagram. A socket that is told of ICMP errors
+/// has its next call fail for each, whomever that call is about.
+const MAX_AGAIN: usize = 4;
 
 /// What a socket remembers about its system.
 pub(crate) struct State {
     /// Datagrams of this size and larger must not be segmented by the kernel; 0: none may.
     segment_below: AtomicUsize,
+    /// The option that decides whether datagrams are fragmented, and what it says as a rule.
+    fragmenting: Fragmenting,
+    /// Whether the errors of the network are told.
+    reports: bool,
+}
+
+struct Fragmenting {
+    level: c_int,
+    option: c_int,
+    rule: c_int,
+    /// Datagrams have the DF bit and are not sent at all if they are too large for the path.
+    never: c_int,
 }
 
 /// Asks for large buffers: beyond the system's limit if the process may, up to it otherwise.
@@ -50,14 +65,14 @@ impl State {
                 SocketAddr::V6(_) => set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?,
             }
         }
+        let fragmenting = Fragmenting::of(local, config.never_fragment);
         if config.never_fragment {
+            fragmenting.set(fd, fragmenting.rule)?;
+        }
+        if config.report_unreachable {
             match local {
-                SocketAddr::V4(_) => {
-                    set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
-                }
-                SocketAddr::V6(_) => {
-                    set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
-                }
+                SocketAddr::V4(_) => set_option(fd, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?,
+                SocketAddr::V6(_) => set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?,
             }
         }
         // Old kernels and some sandboxes know neither; setting 0 changes nothing, and tells.
@@ -65,7 +80,8 @@ impl State {
         if config.coalescing {
             let _ = set_option(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
         }
-        Ok(Self { segment_below: AtomicUsize::new(if segments { usize::MAX } else { 0 }) })
+        let segment_below = AtomicUsize::new(if segments { usize::MAX } else { 0 });
+        Ok(Self { segment_below, fragmenting, reports: config.report_unreachable })
     }
 
     pub(crate) fn segments(&self) -> bool {
@@ -82,13 +98,13 @@ impl State {
             || one_call && transmit.segment < self.segment_below.load(Ordering::Relaxed)
         {
             let segment = (total > transmit.segment).then_some(transmit.segment as u16);
-            match or_blocked(socket, || send_message(fd(socket), transmit, segment)) {
+            match or_blocked(socket, || send_message(fd(socket), transmit, segment, self.reports)) {
                 Ok(()) => return Outcome::Sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Outcome::Blocked { sent: 0 };
                 }
                 Err(error) if segment.is_some() && refuses_segmentation(&error) => {
-                    let outcome = send_each(socket, transmit);
+                    let outcome = send_each(socket, transmit, self.reports);
                     // Only if that went better was the segmentation to blame, and not, say, the address.
                     if !matches!(outcome, Outcome::Lost(_)) {
                         let limit = if is(&error, libc::EIO) { 0 } else { transmit.segment };
@@ -100,7 +116,26 @@ impl State {
                 Err(error) => return Outcome::Lost(error),
             }
         }
-        send_each(socket, transmit)
+        send_each(socket, transmit, self.reports)
+    }
+
+    /// Sends datagrams with the DF bit, and none that is too large for what is known of the path. (There is no way to say
+    /// so of one datagram. What another thread sends meanwhile has the bit, too.)
+    pub(crate) fn send_whole(&self, socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
+        if let Err(error) = self.fragmenting.set(fd(socket), self.fragmenting.never) {
+            return Outcome::Lost(error);
+        }
+        let outcome = send_each(socket, transmit, false);
+        let _ = self.fragmenting.set(fd(socket), self.fragmenting.rule);
+        outcome
+    }
+
+    pub(crate) fn poll_unreachable(&self, socket: &impl Handle) -> Option<Unreachable> {
+        if !self.reports {
+            return None;
+        }
+        // What is no ICMP error is skipped.
+        std::iter::from_fn(|| receive_error(fd(socket))).find_map(|error| error)
     }
 
     pub(crate) fn receive(
@@ -114,6 +149,8 @@ impl State {
             match receive_messages(fd(socket), local, bundles) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_transient(&error) && skipped < MAX_SKIPPED => skipped += 1,
+                // Anybody can send an ICMP error. It shall not end the socket, whatever it says and however many come.
+                Err(error) if self.reports && tells_of_icmp(&error) => {}
                 result => return result,
             }
         }
@@ -141,13 +178,14 @@ fn refuses_segmentation(error: &io::Error) -> bool {
     is(error, libc::EIO) || is(error, libc::EINVAL) || is(error, libc::EMSGSIZE)
 }
 
-/// Sends the datagrams one by one, many a call.
-fn send_each(socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
+/// Sends the datagrams one by one, many a call. `reports` as in [`State`].
+fn send_each(socket: &impl Handle, transmit: &Transmit<'_>, reports: bool) -> Outcome {
     let name = SockAddr::from(transmit.to);
     let mut control = Control::new();
     control.put_source(transmit.from);
     let mut segments = Segments::new(transmit.bytes, transmit.segment);
     let (mut done, mut lost) = (0, None);
+    let mut again = if reports { MAX_AGAIN } else { 0 };
     loop {
         let mut pieces: Vec<IoSlice<'_>> = Vec::with_capacity(MAX_BATCH_SEGMENTS);
         let mut ends = [(0, 0); MAX_BATCH_SEGMENTS]; // (pieces up to here, bytes of the datagram)
@@ -187,6 +225,10 @@ fn send_each(socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Outcome::Blocked { sent: done };
                 }
+                Err(error) if again > 0 && tells_of_icmp(&error) => {
+                    again -= 1;
+                    continue;
+                }
                 Err(error) => {
                     lost = lost.or(Some(error));
                     1
@@ -198,7 +240,8 @@ fn send_each(socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
     }
 }
 
-fn send_message(fd: RawFd, transmit: &Transmit<'_>, segment: Option<u16>) -> io::Result<()> {
+fn send_message(fd: RawFd, transmit: &Transmit<'_>, segment: Option<u16>, reports: bool) -> io::Result<()> {
+    let mut again = if reports { MAX_AGAIN } else { 0 };
     let name = SockAddr::from(transmit.to);
     let mut control = Control::new();
     control.put_source(transmit.from);
@@ -213,10 +256,108 @@ fn send_message(fd: RawFd, transmit: &Transmit<'_>, segment: Option<u16>) -> io:
             return Ok(());
         }
         let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
+        if error.kind() == io::ErrorKind::Interrupted {
+            continue;
+        }
+        if again == 0 || !tells_of_icmp(&error) {
             return Err(error);
         }
+        again -= 1;
     }
+}
+
+impl Fragmenting {
+    fn of(local: SocketAddr, never: bool) -> Self {
+        match local {
+            SocketAddr::V4(_) => Self {
+                level: libc::IPPROTO_IP,
+                option: libc::IP_MTU_DISCOVER,
+                rule: if never { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_WANT },
+                never: if never { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_DO },
+            },
+            SocketAddr::V6(_) => Self {
+                level: libc::IPPROTO_IPV6,
+                option: libc::IPV6_MTU_DISCOVER,
+                rule: if never { libc::IPV6_PMTUDISC_PROBE } else { libc::IPV6_PMTUDISC_WANT },
+                never: if never { libc::IPV6_PMTUDISC_PROBE } else { libc::IPV6_PMTUDISC_DO },
+            },
+        }
+    }
+
+    fn set(&self, fd: RawFd, value: c_int) -> io::Result<()> {
+        set_option(fd, self.level, self.option, value)
+    }
+}
+
+/// Whether `error` may be what an ICMP error has become (`icmp_err_convert` and `icmpv6_err_convert` in the kernel).
+fn tells_of_icmp(error: &io::Error) -> bool {
+    let numbers = [
+        libc::ECONNREFUSED,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::ENONET,
+        libc::ENOPROTOOPT,
+        libc::EOPNOTSUPP,
+        libc::EMSGSIZE,
+        libc::EPROTO,
+        libc::EACCES,
+    ];
+    numbers.iter().any(|number| is(error, *number))
+}
+
+/// One message of the error queue; the inner `None` if it is not about a datagram that did not arrive.
+fn receive_error(fd: RawFd) -> Option<Option<Unreachable>> {
+    // SAFETY: all zeros is a valid `sockaddr_storage` and a valid `msghdr`.
+    let (mut name, mut header): (libc::sockaddr_storage, libc::msghdr) =
+        unsafe { (mem::zeroed(), mem::zeroed()) };
+    let mut control = Control::new();
+    header.msg_name = (&raw mut name).cast();
+    header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    header.msg_control = control.bytes.as_mut_ptr().cast();
+    header.msg_controllen = CONTROL_BYTES as _;
+    // SAFETY: `header` points to `name` and `control`, which live until after the call; there is no other buffer.
+    if unsafe { libc::recvmsg(fd, &mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) } < 0 {
+        return None;
+    }
+    // SAFETY: the kernel wrote a socket address of `msg_namelen` bytes: that of the datagram's destination.
+    let to = unsafe { address(&name, header.msg_namelen) };
+    // SAFETY: the header is as the kernel left it, and its control buffer is alive.
+    let error = unsafe { extended_error(&header) };
+    Some(to.zip(error).and_then(|(to, error)| {
+        let (icmp_type, icmp_code) = match (error.ee_origin, to) {
+            (libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6, _) => (error.ee_type, error.ee_code),
+            // This machine has found it too large itself: it says what a router would.
+            (libc::SO_EE_ORIGIN_LOCAL, SocketAddr::V4(_)) => (3, 4),
+            (libc::SO_EE_ORIGIN_LOCAL, SocketAddr::V6(_)) => (2, 0),
+            _ => return None,
+        };
+        let too_large = error.ee_errno == libc::EMSGSIZE as u32;
+        if error.ee_origin == libc::SO_EE_ORIGIN_LOCAL && !too_large {
+            return None;
+        }
+        Some(Unreachable { to, icmp_type, icmp_code, mtu: if too_large { error.ee_info } else { 0 } })
+    }))
+}
+
+/// The error that a message of the error queue is about.
+///
+/// # Safety
+/// `header` is as `recvmsg` left it, and its control buffer is alive.
+unsafe fn extended_error(header: &libc::msghdr) -> Option<libc::sock_extended_err> {
+    // SAFETY: by the caller's promise the macros walk messages that the kernel wrote, within the buffer.
+    let mut at = unsafe { libc::CMSG_FIRSTHDR(header) };
+    // SAFETY: as above: `at` is null or points to a whole control message header.
+    while let Some(message) = unsafe { at.as_ref() } {
+        let kind = (message.cmsg_level, message.cmsg_type);
+        if kind == (libc::IPPROTO_IP, libc::IP_RECVERR) || kind == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) {
+            // SAFETY: the kernel writes this type for these kinds.
+            return Some(unsafe { libc::CMSG_DATA(at).cast::<libc::sock_extended_err>().read_unaligned() });
+        }
+        // SAFETY: as above.
+        at = unsafe { libc::CMSG_NXTHDR(header, at) };
+    }
+    None
 }
 
 /// A header for sending. The kernel only reads through its pointers.

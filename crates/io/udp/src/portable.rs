@@ -11,7 +11,7 @@ use crate::bundle::{Arrival, slot};
 use crate::handle::Handle;
 use crate::segments::Segments;
 use crate::socket::is_transient;
-use crate::{Bundles, Config, Outcome, Transmit};
+use crate::{Bundles, Config, Outcome, Transmit, Unreachable};
 
 /// Pieces that one datagram may have.
 const MAX_PIECES: usize = 64;
@@ -65,6 +65,15 @@ impl State {
             }
             sent += length;
         }
+    }
+
+    /// Like any other: these systems are not asked to keep datagrams whole.
+    pub(crate) fn send_whole(&self, socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
+        self.send(socket, transmit)
+    }
+
+    pub(crate) fn poll_unreachable(&self, _: &impl Handle) -> Option<Unreachable> {
+        None
     }
 
     pub(crate) fn receive(

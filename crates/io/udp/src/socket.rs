@@ -29,6 +29,11 @@ pub struct Config {
     /// Send datagrams in one piece or not at all, whatever the system believes the path takes (`IP_PMTUDISC_PROBE`):
     /// for measuring that. Where the system cannot, binding fails.
     pub never_fragment: bool,
+    /// Have the system tell which datagrams did not arrive, and why ([`BareSocket::poll_unreachable`]). Ignored where it
+    /// cannot.
+    ///
+    /// [`BareSocket::poll_unreachable`]: crate::BareSocket::poll_unreachable
+    pub report_unreachable: bool,
 }
 
 impl Default for Config {
@@ -40,6 +45,7 @@ impl Default for Config {
             coalescing: true,
             reuse_port: false,
             never_fragment: false,
+            report_unreachable: false,
         }
     }
 }

@@ -379,6 +379,10 @@ impl Relays {
                 self.wreck(now, id, "our own address is gone");
                 return None;
             }
+            // It asks for no connections.
+            ClientEvent::PeerConnected { .. }
+            | ClientEvent::PeerRefused { .. }
+            | ClientEvent::PeerConnecting { .. } => return None,
             ClientEvent::Redirected { server, domain } => return self.redirect(now, id, server, domain),
             ClientEvent::Failed(error) => {
                 let text = error.to_string();

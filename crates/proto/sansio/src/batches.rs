@@ -18,6 +18,8 @@ pub struct Batch {
     pub segment: usize,
     /// The datagrams, one after another.
     pub bytes: Vec<u8>,
+    /// They must not be fragmented on their way.
+    pub whole: bool,
     closed: bool,
 }
 
@@ -85,19 +87,19 @@ impl Batches {
     }
 
     /// Starts an empty batch and returns where it stands.
-    fn start(&mut self, path: Path) -> usize {
+    fn start(&mut self, path: Path, whole: bool) -> usize {
         let bytes = self.spare.pop().unwrap_or_default();
-        self.batches.push_back(Batch { path, segment: 0, bytes, closed: false });
+        self.batches.push_back(Batch { path, segment: 0, bytes, whole, closed: false });
         self.batches.len() - 1
     }
-}
 
-impl Outbox for Batches {
-    fn room(&self) -> usize {
-        self.budget.saturating_sub(self.used)
-    }
-
-    fn send(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn write(
+        &mut self,
+        path: Path,
+        whole: bool,
+        max: usize,
+        fill: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> bool {
         if max == 0 {
             return true;
         }
@@ -106,8 +108,8 @@ impl Outbox for Batches {
         }
         // Written at the end of the newest batch of this path in the hope that it fits there.
         let newest = self.batches.iter().rposition(|batch| batch.path == path);
-        let open = newest.filter(|&at| self.batches[at].fits(1));
-        let at = open.unwrap_or_else(|| self.start(path));
+        let open = newest.filter(|&at| self.batches[at].whole == whole && self.batches[at].fits(1));
+        let at = open.unwrap_or_else(|| self.start(path, whole));
         let batch = &mut self.batches[at];
         let start = batch.bytes.len();
         batch.bytes.resize(start + max, 0);
@@ -134,8 +136,22 @@ impl Outbox for Batches {
         bytes.extend_from_slice(&batch.bytes[start..]);
         batch.bytes.truncate(start);
         batch.closed = true;
-        self.batches.push_back(Batch { path, segment: used, bytes, closed: false });
+        self.batches.push_back(Batch { path, segment: used, bytes, whole, closed: false });
         true
+    }
+}
+
+impl Outbox for Batches {
+    fn room(&self) -> usize {
+        self.budget.saturating_sub(self.used)
+    }
+
+    fn send(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(path, false, max, fill)
+    }
+
+    fn send_whole(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(path, true, max, fill)
     }
 }
 
@@ -184,6 +200,22 @@ mod tests {
             assert!(out.send(path(port), length, &mut |_| length));
         }
         assert_eq!(drain(&mut out), [(2, vec![100, 100]), (3, vec![100]), (2, vec![200, 100])]);
+    }
+
+    #[test]
+    fn what_must_not_be_fragmented_goes_in_batches_of_its_own_and_in_order() {
+        let mut out = Batches::new(1 << 20);
+        for (whole, number) in [(false, 1), (true, 2), (true, 3), (false, 4)] {
+            let fill = &mut |buffer: &mut [u8]| {
+                buffer.fill(number);
+                buffer.len()
+            };
+            assert!(if whole { out.send_whole(path(2), 10, fill) } else { out.send(path(2), 10, fill) });
+        }
+        let batches: Vec<_> = std::iter::from_fn(|| out.pop())
+            .map(|batch| (batch.whole, batch.datagrams().map(|bytes| bytes[0]).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(batches, [(false, vec![1]), (true, vec![2, 3]), (false, vec![4])]);
     }
 
     #[test]

@@ -14,6 +14,12 @@ pub trait Outbox<A = Path> {
     /// it used; 0 sends nothing. Returns `false` if there is no room; `fill` was then not called.
     fn send(&mut self, to: A, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
 
+    /// The same for a datagram that must not be fragmented on its way (the DF bit of IPv4). An outbox that cannot see to
+    /// that sends it like any other.
+    fn send_whole(&mut self, to: A, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.send(to, max, fill)
+    }
+
     /// Writes one datagram that is already in one piece.
     fn send_bytes(&mut self, to: A, bytes: &[u8]) -> bool {
         self.send(to, bytes.len(), &mut |buffer| {

@@ -10,6 +10,9 @@
 //! [`Authenticator`] the server's, with nonces that need no memory ([`NonceKey`]). Where no accounts exist,
 //! [`SharedSecret`] makes and checks credentials that expire.
 //!
+//! Where another party decides who may come in, clients bring an access token that it has made for this server
+//! ([`TokenKey`], RFC 7635).
+//!
 //! Somebody on the path could take out what the server offers beyond RFC 5389 (better hashes, hidden
 //! usernames). Therefore the nonce, which he cannot change without the server noticing, begins with a cookie
 //! that tells what was offered ([`Features`], RFC 8489 §9.2.1).
@@ -20,6 +23,7 @@ mod long_term;
 mod nonce;
 mod shared_secret;
 mod short_term;
+mod token;
 
 pub use authenticator::{Account, Authenticated, Authenticator, AuthenticatorConfig, Identity, Rejection};
 pub use features::Features;
@@ -27,3 +31,4 @@ pub use long_term::{Challenged, LongTerm, Refusal};
 pub use nonce::{Nonce, NonceKey, NonceState};
 pub use shared_secret::{SharedSecret, WeakSecret, rest_credentials};
 pub use short_term::check_short_term;
+pub use token::{AccessToken, SessionKey, TokenKey};

@@ -97,6 +97,11 @@ impl Deframer {
         Some(Ok(&mut self.buffer[frame]))
     }
 
+    /// What was pushed and not taken: for a stream that carries something else from here on.
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.split_off(self.start)
+    }
+
     /// Bytes that were pushed and do not yet make a frame.
     pub fn buffered(&self) -> usize {
         self.buffer.len() - self.start
@@ -217,6 +222,14 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 100_000);
+    }
+
+    #[test]
+    fn what_follows_a_frame_can_be_had_as_it_is() {
+        let mut deframer = Deframer::new();
+        deframer.push(&[&stun(4)[..], b"anything"].concat());
+        assert!(deframer.next_frame().unwrap().is_ok());
+        assert_eq!(deframer.into_rest(), b"anything");
     }
 
     #[test]

@@ -267,6 +267,7 @@ fn authenticator() -> Authenticator {
         nonce_lifetime: Duration::from_secs(600),
         algorithms: vec![PasswordAlgorithm::Sha256],
         anonymous: true,
+        third_party: None,
         seed: Seed::from(9),
     })
 }

@@ -24,6 +24,7 @@ fn authenticator(algorithms: &[PasswordAlgorithm], anonymous: bool) -> Authentic
         nonce_lifetime: LIFETIME,
         algorithms: algorithms.to_vec(),
         anonymous,
+        third_party: None,
         seed: Seed::from(42),
     })
 }

@@ -68,8 +68,10 @@ impl fmt::Display for Family {
     }
 }
 
-/// REQUESTED-TRANSPORT for UDP, the only protocol between a relay and its peers (RFC 8656 §18.8).
+/// REQUESTED-TRANSPORT for UDP between a relay and its peers (RFC 8656 §18.8).
 pub(crate) const UDP: [u8; 4] = [17, 0, 0, 0];
+/// The same for TCP (RFC 6062 §4.1).
+pub(crate) const TCP: [u8; 4] = [6, 0, 0, 0];
 
 /// A peer's address without the flow label and scope that sockets may add, so that equal peers compare equal.
 pub(crate) fn plain(address: SocketAddr) -> SocketAddr {

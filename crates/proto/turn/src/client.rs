@@ -1,5 +1,6 @@
 mod answer;
 mod config;
+mod data;
 mod event;
 mod hint;
 mod lane;
@@ -13,11 +14,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sansio::{Outbox, Path, Rng, Time, Timers, Transport, unmapped};
-use stun::credential::LongTerm;
+use stun::credential::{AccessToken, LongTerm};
 use stun::transaction::{Timing, Transactions};
 use stun::{AttributeKind, Class, Message, MessageWriter, Method, Packet, TransactionId, kind};
 
 pub use config::{ClientConfig, Credentials};
+pub use data::{DataConnection, Joining};
 pub use event::ClientEvent;
 pub use lane::Lane;
 pub use mobility::Immobile;
@@ -35,8 +37,13 @@ use request::{Asked, Request};
 /// the same server to ten" (RFC 8489 §6.2.1).
 const MAX_OUTSTANDING: usize = 10;
 /// Comprehension-required attributes that answers may have.
-const KNOWN: &[AttributeKind] =
-    &[kind::XOR_RELAYED_ADDRESS, kind::LIFETIME, kind::RESERVATION_TOKEN, kind::XOR_PEER_ADDRESS];
+const KNOWN: &[AttributeKind] = &[
+    kind::XOR_RELAYED_ADDRESS,
+    kind::LIFETIME,
+    kind::RESERVATION_TOKEN,
+    kind::XOR_PEER_ADDRESS,
+    kind::CONNECTION_ID,
+];
 
 /// One allocation over one path to one server: asks for a relayed address, keeps it, and carries packets to and
 /// from peers through it.
@@ -109,9 +116,13 @@ pub enum Opened {
 impl Client {
     /// A client that asks for an allocation right away.
     pub fn new(now: Time, config: ClientConfig) -> Self {
+        let mut long_term = LongTerm::new(&config.credentials.username, &config.credentials.password);
+        if let Some(token) = config.token.clone() {
+            long_term = long_term.with_token(token);
+        }
         let mut client = Self {
             rng: Rng::new(config.seed),
-            long_term: LongTerm::new(&config.credentials.username, &config.credentials.password),
+            long_term,
             state: State::Allocating,
             transactions: Transactions::new(Timing::default(), KNOWN),
             waiting: VecDeque::new(),
@@ -149,6 +160,10 @@ impl Client {
                 let Ok(message) = Message::parse(payload) else { return Opened::Other };
                 match (message.class(), message.method()) {
                     (Class::Indication, Method::DATA) => {}
+                    (Class::Indication, Method::CONNECTION_ATTEMPT) => {
+                        self.handle_attempt(&message);
+                        return Opened::Control;
+                    }
                     (Class::Success | Class::Error, _) => return self.handle_response(now, &message),
                     _ => return Opened::Other,
                 }
@@ -261,8 +276,23 @@ impl Client {
         }
         let header = match self.peers.channel(peer) {
             Some(number) => Header::Channel(number),
-            None => Header::Send { peer, rng: &mut self.rng },
+            None => Header::Send { peer, rng: &mut self.rng, whole: false },
         };
+        Some(Lane { out, server: self.config.server, header, active: &mut self.active })
+    }
+
+    /// The way to `peer` for datagrams that are not to be fragmented behind the server, for finding out what fits. By Send
+    /// indications with DONT-FRAGMENT, whatever the channels: 4 bytes more than those without. What is too large comes
+    /// back as [`ClientEvent::PeerUnreachable`], if somebody on the way says so.
+    ///
+    /// `None` unless the permission is granted, and the server has said that it can ([`ClientConfig::dont_fragment`]).
+    pub fn whole_lane<'a>(&'a mut self, peer: SocketAddr, out: &'a mut dyn Outbox) -> Option<Lane<'a>> {
+        let peer = plain(unmapped(peer));
+        let is_allocated = matches!(self.state, State::Allocated { .. });
+        if !is_allocated || !self.config.dont_fragment || !self.peers.is_permitted(peer.ip()) {
+            return None;
+        }
+        let header = Header::Send { peer, rng: &mut self.rng, whole: true };
         Some(Lane { out, server: self.config.server, header, active: &mut self.active })
     }
 
@@ -273,6 +303,22 @@ impl Client {
             Some(_) => CHANNEL_DATA_HEADER,
             None => indication_overhead(unmapped(peer)),
         }
+    }
+
+    /// Asks the server to connect to `peer` from the relayed address (RFC 6062 §4.3). Answered by
+    /// [`ClientEvent::PeerConnected`] or [`ClientEvent::PeerRefused`]. Without an allocation of that sort
+    /// ([`ClientConfig::streams`]) it does nothing.
+    pub fn connect(&mut self, now: Time, peer: SocketAddr) {
+        if self.config.streams && matches!(self.state, State::Allocated { .. }) {
+            self.want(Request::Connect(plain(unmapped(peer))));
+            self.start_waiting(now);
+        }
+    }
+
+    /// Makes of another stream to the server, `path`, the client's end of a connection that [`ClientEvent::PeerConnected`]
+    /// or [`ClientEvent::PeerConnecting`] has named.
+    pub fn data_connection(&mut self, now: Time, path: Path, connection: u32) -> DataConnection {
+        DataConnection::new(now, path, connection, self.long_term.clone(), self.rng.fork())
     }
 
     /// The relayed address, while there is one; of two the one for peers with IPv4.
@@ -304,6 +350,26 @@ impl Client {
     /// The server's realm, once it has asked for credentials.
     pub fn realm(&self) -> Option<&str> {
         self.long_term.realm()
+    }
+
+    /// The name by which authorization servers know this one, once it has asked for credentials, if it takes access tokens
+    /// (RFC 7635 §6.1). A token is made for that name.
+    pub fn third_party(&self) -> Option<&str> {
+        self.long_term.third_party()
+    }
+
+    /// Shows the server another access token before the one that it knows expires, by a Refresh. Without an allocation it
+    /// does nothing.
+    pub fn renew_token(&mut self, now: Time, token: AccessToken) {
+        if !matches!(self.state, State::Allocated { .. }) {
+            return;
+        }
+        // The answer to one with the old token would be taken for the answer to this one.
+        for id in self.outstanding(|request| request == Request::Refresh) {
+            self.transactions.cancel(id);
+        }
+        self.long_term.renew(token);
+        self.ask(now, Asked { request: Request::Refresh, times: 1 });
     }
 
     /// The way to the server.
@@ -352,6 +418,18 @@ impl Client {
         }
     }
 
+    /// A peer has connected to the relayed address (RFC 6062 §4.4).
+    fn handle_attempt(&mut self, message: &Message<'_>) {
+        let (peer, connection) =
+            (message.xor_address(kind::XOR_PEER_ADDRESS), message.u32(kind::CONNECTION_ID));
+        if let (Some(peer), Some(connection)) = (peer, connection)
+            && self.config.streams
+            && self.peers.expects(peer.ip())
+        {
+            self.events.push_back(ClientEvent::PeerConnecting { peer, connection });
+        }
+    }
+
     /// Asks for a permission's next five minutes: by its channels, which cost no more and renew those too.
     fn renew(&mut self, now: Time, address: IpAddr) {
         let peers: Vec<SocketAddr> = self.peers.at(address).collect();
@@ -387,11 +465,15 @@ impl Client {
         let path = self.moving.filter(|_| asked.request == Request::Move).unwrap_or(self.config.server);
         let mut request = stun::transaction::Request::new(path, asked.request.method());
         request.rto = self.config.rto;
-        request.protection = self.long_term.protection();
+        let presents = asked.request.presents_token();
+        request.protection = if presents { self.long_term.presented() } else { self.long_term.protection() };
         let (config, long_term, ticket) = (&self.config, &self.long_term, self.ticket.as_deref());
         let started = self.transactions.start(now, &mut self.rng, request, asked, |writer| {
             asked.request.write(config, ticket, writer);
-            long_term.sign(writer);
+            match presents {
+                true => long_term.present(writer),
+                false => long_term.sign(writer),
+            }
         });
         if started.is_err() {
             let reason = "username, realm and nonce do not fit into a request".to_owned();

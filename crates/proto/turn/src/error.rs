@@ -11,6 +11,8 @@ pub enum Stage {
     CreatePermission,
     /// Asking for a channel to a peer.
     ChannelBind,
+    /// Asking for a TCP connection with a peer.
+    Connect,
     /// The connection to the server.
     Connection,
 }
@@ -22,6 +24,7 @@ impl fmt::Display for Stage {
             Self::Refresh => "keeping the relayed address",
             Self::CreatePermission => "asking the TURN server for a permission",
             Self::ChannelBind => "asking the TURN server for a channel",
+            Self::Connect => "asking the TURN server to connect to a peer",
             Self::Connection => "talking to the TURN server",
         })
     }

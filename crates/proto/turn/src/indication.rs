@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::attribute::plain;
-use stun::{Class, Message, MessageWriter, Method, TransactionId, kind};
+use stun::{AttributeKind, Class, Message, MessageWriter, Method, TransactionId, kind};
 
 /// Bytes that a Send or Data indication puts in front of the data: 36 for an IPv4 peer, 48 for an IPv6 peer.
 /// Up to 3 bytes of padding may follow the data.
@@ -16,6 +16,9 @@ pub(crate) fn indication_room(peer: SocketAddr, data: usize) -> usize {
     indication_overhead(peer) + data.next_multiple_of(4)
 }
 
+/// Bytes that DONT-FRAGMENT adds to a Send indication.
+pub(crate) const DONT_FRAGMENT_BYTES: usize = 4;
+
 /// Writes a Send or Data indication around what `fill` writes, and returns its length.
 ///
 /// `buffer` has [`indication_room`] bytes for `max` bytes of data. `fill` returning 0 sends nothing, unless `max` is
@@ -28,8 +31,26 @@ pub(crate) fn write_indication(
     max: usize,
     fill: &mut dyn FnMut(&mut [u8]) -> usize,
 ) -> usize {
+    write_marked(buffer, method, id, peer, false, max, fill)
+}
+
+/// The same with DONT-FRAGMENT, if it shall not be fragmented behind the server; `buffer` then has
+/// [`DONT_FRAGMENT_BYTES`] more.
+pub(crate) fn write_marked(
+    buffer: &mut [u8],
+    method: Method,
+    id: TransactionId,
+    peer: SocketAddr,
+    whole: bool,
+    max: usize,
+    fill: &mut dyn FnMut(&mut [u8]) -> usize,
+) -> usize {
     let mut writer = MessageWriter::new(buffer, Class::Indication, method, id);
-    let length = writer.xor_address(kind::XOR_PEER_ADDRESS, peer).data_in_place(kind::DATA, max, fill);
+    writer.xor_address(kind::XOR_PEER_ADDRESS, peer);
+    if whole {
+        writer.flag(kind::DONT_FRAGMENT);
+    }
+    let length = writer.data_in_place(kind::DATA, max, fill);
     if length == 0 && max > 0 {
         return 0;
     }
@@ -37,17 +58,26 @@ pub(crate) fn write_indication(
 }
 
 /// Takes a Send indication apart: the peer it is for, and where in `message` its data lies. `None` if it is not one, or
-/// not one that a server would relay.
+/// not one that a server would relay like all others: one with DONT-FRAGMENT is the machine's own business.
 pub fn parse_send(message: &[u8]) -> Option<(SocketAddr, Range<usize>)> {
     let message = Message::parse(message).ok()?;
     let is_send = (message.class(), message.method()) == (Class::Indication, Method::SEND);
     let is_whole = !message.has_fingerprint() || message.check_fingerprint();
-    if is_send && is_whole { send_parts(&message) } else { None }
+    if is_send && is_whole { send_parts(&message, PLAIN) } else { None }
 }
 
-/// The peer and the data of a Send indication, if both are there and nothing that would have to be understood.
-pub(crate) fn send_parts(message: &Message<'_>) -> Option<(SocketAddr, Range<usize>)> {
-    if !message.unknown_comprehension_required(&[kind::XOR_PEER_ADDRESS, kind::DATA]).is_empty() {
+/// What Send indications have.
+pub(crate) const PLAIN: &[AttributeKind] = &[kind::XOR_PEER_ADDRESS, kind::DATA];
+/// The same, where datagrams can be kept from being fragmented.
+pub(crate) const WITH_DONT_FRAGMENT: &[AttributeKind] =
+    &[kind::XOR_PEER_ADDRESS, kind::DATA, kind::DONT_FRAGMENT];
+
+/// The peer and the data of a Send indication, if both are there and nothing that would have to be understood but `known`.
+pub(crate) fn send_parts(
+    message: &Message<'_>,
+    known: &[AttributeKind],
+) -> Option<(SocketAddr, Range<usize>)> {
+    if !message.unknown_comprehension_required(known).is_empty() {
         return None;
     }
     // If there are several XOR-PEER-ADDRESS the first is the one that is checked and the one that is used.

@@ -25,11 +25,13 @@ mod server;
 
 pub use attribute::{Families, Family};
 pub use channel::{CHANNEL_DATA_HEADER, ChannelNumber, parse_channel_data};
-pub use client::{Client, ClientConfig, ClientEvent, Credentials, Immobile, Lane, Opened};
+pub use client::{
+    Client, ClientConfig, ClientEvent, Credentials, DataConnection, Immobile, Joining, Lane, Opened,
+};
 pub use error::{Stage, TurnError};
 pub use indication::parse_send;
 pub use server::{
     AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Drop, EndReason, Flow, Framing,
-    LoginFailure, OtherServer, Passage, PeerPolicy, Quotas, RelayAddress, Server, ServerConfig, ServerEvent,
-    User,
+    IcmpError, LoginFailure, LookupId, LookupRules, OtherServer, Passage, PeerPolicy, Quotas, RelayAddress,
+    Server, ServerConfig, ServerEvent, StreamNews, StreamOp, ThirdParty, User, Verdict,
 };

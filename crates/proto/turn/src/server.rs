@@ -2,13 +2,16 @@ mod accounts;
 mod allocate;
 mod allocation;
 mod answer;
+mod bandwidth;
 mod channels;
 mod cidr;
 mod config;
 mod counters;
 mod event;
 mod flow;
+mod icmp;
 mod login;
+mod lookup;
 mod mobility;
 mod operation;
 mod permission;
@@ -18,6 +21,8 @@ mod quota;
 mod relaying;
 mod request;
 mod reservation;
+mod session;
+mod streams;
 mod wish;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,17 +38,24 @@ pub use config::{Auth, ConfigError, OtherServer, RelayAddress, ServerConfig, Use
 pub use counters::{Counters, Drop, LoginFailure};
 pub use event::{EndReason, ServerEvent};
 pub use flow::{Flow, Framing, Passage};
+pub use icmp::IcmpError;
+pub use lookup::{LookupId, LookupRules, Verdict};
 pub use policy::{Denial, PeerPolicy};
 pub use quota::Quotas;
+pub use session::ThirdParty;
+pub use streams::{StreamNews, StreamOp};
 
 use accounts::Accounts;
 use allocate::{Pending, Reply};
 use allocation::Allocations;
+use bandwidth::Meters;
+use lookup::Lookups;
 use mobility::Tickets;
 use operation::Intake;
 use ports::Ports;
 use quota::Usage;
 use reservation::{Reservation, Reservations, Token};
+use streams::{ConnectionId, Streams};
 
 use crate::attribute::Family;
 
@@ -65,6 +77,10 @@ enum Due {
     Allocation(AllocationId),
     /// A reserved port that nobody came for is free again.
     Reservation(Token),
+    /// A question about a user stays without an answer.
+    Lookup(LookupId),
+    /// A connection with a peer takes too long.
+    Connection(ConnectionId),
 }
 
 /// A TURN server, which is a STUN server too.
@@ -84,9 +100,11 @@ pub struct Server {
     rng: Rng,
     authenticator: Authenticator,
     accounts: Accounts,
+    lookups: Lookups,
     throttle: Throttle,
     partner: Option<Partner>,
     usage: Usage,
+    meters: Meters,
     /// The ports of each relay address.
     ports: Vec<Ports>,
     allocations: Allocations,
@@ -95,6 +113,7 @@ pub struct Server {
     next_ticket: u64,
     reservations: Reservations,
     tickets: Tickets,
+    streams: Streams,
     timers: Timers<Due>,
     sockets: VecDeque<SocketOp>,
     replies: VecDeque<Reply>,
@@ -118,20 +137,27 @@ impl Server {
             nonce_lifetime: config.nonce_lifetime,
             algorithms: request::ALGORITHMS.to_vec(),
             anonymous: false,
+            third_party: config.auth.third_party.as_ref().map(|third| third.server_name.clone()),
             seed: rng.fork(),
         });
         if authenticator.challenge_bytes() > AMPLIFICATION * SMALLEST_ALLOCATE {
             return Err(ConfigError::Realm(config.realm));
         }
+        let mut meters = Meters::default();
+        meters.configure(&config.quotas);
+        let mut lookups = Lookups::default();
+        lookups.configure(config.auth.lookup.clone());
         Ok(Self {
             authenticator,
             accounts: Accounts::new(&config.realm, config.auth.clone()),
+            lookups,
             partner: config
                 .alternate
                 .zip(config.partner.clone())
                 .map(|(alternate, secret)| Partner::new(alternate, secret, rng.fork())),
             throttle: Throttle::new(config.quotas.unauthenticated_per_second, &mut rng),
             usage: Usage::default(),
+            meters,
             ports: config.relay_addresses.iter().map(|_| Ports::new(config.ports.clone())).collect(),
             allocations: Allocations::new(&mut rng),
             pending: BTreeMap::new(),
@@ -139,6 +165,7 @@ impl Server {
             next_ticket: 0,
             reservations: Reservations::default(),
             tickets: Tickets::new(&mut rng),
+            streams: Streams::default(),
             timers: Timers::default(),
             sockets: VecDeque::new(),
             replies: VecDeque::new(),
@@ -164,9 +191,12 @@ impl Server {
             && self.reservations.len() == 0
             && self.ports.iter().all(Ports::all_free)
             && self.usage.is_empty()
+            && self.meters.is_empty()
             && self.timers.next().is_none()
             && self.sockets.is_empty()
             && self.replies.is_empty()
+            && self.lookups.is_idle()
+            && self.streams.is_idle()
             && self.stale.is_empty()
     }
 
@@ -191,6 +221,9 @@ impl Server {
                 Class::Request,
                 Method::ALLOCATE | Method::REFRESH | Method::CREATE_PERMISSION | Method::CHANNEL_BIND,
             ) => self.handle_request(now, from, message, out),
+            (Class::Request, Method::CONNECT | Method::CONNECTION_BIND) if self.config.tcp_relay => {
+                self.handle_request(now, from, message, out);
+            }
             (Class::Indication, Method::SEND) => self.handle_send(now, from, message, out),
             // A keep-alive: "indications never cause responses" (RFC 8489 §6.3.2). Or the other node, which wants somebody
             // answered.
@@ -206,9 +239,13 @@ impl Server {
     /// Takes an allocation back, with all that hangs on it.
     fn end(&mut self, now: Time, id: AllocationId, reason: EndReason) {
         self.unsettle(id);
+        self.close_streams(id);
         let Some(allocation) = self.allocations.remove(id) else { return };
         self.timers.stop(Due::Allocation(id));
         self.usage.release(&allocation.username, allocation.client.remote.ip());
+        if self.usage.is_gone(&allocation.username) {
+            self.meters.forget(&allocation.username);
+        }
         for seat in allocation.seats.iter() {
             self.free(seat);
         }
@@ -246,12 +283,20 @@ impl Server {
         }
     }
 
+    /// When an allocation ends at the latest that was made then.
+    fn session_end(&self, created: Time) -> Option<Time> {
+        self.config.quotas.session.map(|session| created + session)
+    }
+
     /// The relayed addresses of an allocation that are due end.
     fn expire(&mut self, now: Time, id: AllocationId) {
         let Some(allocation) = self.allocations.by_id(id) else { return };
+        let created = allocation.created;
         let due = allocation.seats.iter().filter(|seat| seat.expiry <= now);
         let due: Vec<Family> = due.map(|seat| Family::of(seat.relayed.ip())).collect();
-        due.into_iter().for_each(|family| self.end_seat(now, id, family, EndReason::Expired));
+        let over = self.session_end(created).is_some_and(|end| end <= now);
+        let reason = if over { EndReason::TimeIsUp } else { EndReason::Expired };
+        due.into_iter().for_each(|family| self.end_seat(now, id, family, reason));
     }
 
     fn tell(&mut self, event: ServerEvent) {
@@ -295,6 +340,8 @@ impl Machine for Server {
         while let Some(due) = self.timers.expired(now) {
             match due {
                 Due::Allocation(id) => self.expire(now, id),
+                Due::Connection(id) => self.connection_due(id),
+                Due::Lookup(id) => self.lookup_due(id),
                 Due::Reservation(token) => {
                     if let Some(Reservation { relay, port }) = self.reservations.take(token) {
                         self.ports[relay].release(port);
@@ -305,7 +352,9 @@ impl Machine for Server {
     }
 
     fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
+        self.resume(now, out);
         self.send_replies(now, out);
+        self.announce(out);
     }
 
     fn poll_event(&mut self) -> Option<ServerEvent> {

@@ -129,6 +129,24 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", env = "STERNA_MAX_PER_SOURCE")]
     pub(crate) max_per_source: Option<usize>,
 
+    /// Bytes a second that one user may have relayed to peers, and as many back [default: any number]
+    #[arg(long, value_name = "BYTES", env = "STERNA_MAX_BANDWIDTH_PER_USER",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_bandwidth_per_user: Option<u64>,
+
+    /// The same for all users together [default: any number]
+    #[arg(long, value_name = "BYTES", env = "STERNA_MAX_BANDWIDTH", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_bandwidth: Option<u64>,
+
+    /// The longest that a relayed address lives without being refreshed, seconds
+    #[arg(long, value_name = "SECONDS", env = "STERNA_MAX_LIFETIME", default_value_t = 3600,
+          value_parser = clap::value_parser!(u64).range(60..=3600))]
+    pub(crate) max_lifetime: u64,
+
+    /// The longest that a relayed address lives however often it is refreshed, seconds [default: any time]
+    #[arg(long, value_name = "SECONDS", env = "STERNA_MAX_SESSION", value_parser = clap::value_parser!(u64).range(60..))]
+    pub(crate) max_session: Option<u64>,
+
     /// Threads that relay, best as many as there are cores to spare
     #[arg(long, value_name = "N", env = "STERNA_RELAY_THREADS", default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..=256))]

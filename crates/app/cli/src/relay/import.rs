@@ -87,6 +87,8 @@ impl Translation {
             }
             "allowed-peer-ip" | "denied-peer-ip" => self.ranges(name, value),
             "alternate-server" => self.put("alternate-server", value),
+            // No limit, there.
+            "max-bps" | "bps-capacity" if value == "0" => {}
             _ => match fate(name) {
                 Some(Fate::Key(key)) => self.put(key, value),
                 Some(Fate::Usual(_)) => {}
@@ -165,13 +167,24 @@ impl Translation {
     }
 }
 
+/// Keys whose values are numbers.
+const NUMBERS: [&str; 8] = [
+    "stun",
+    "stun-tls",
+    "max-allocations",
+    "max-per-user",
+    "max-bandwidth-per-user",
+    "max-bandwidth",
+    "max-lifetime",
+    "relay-threads",
+];
+
 /// Numbers as numbers, switches as switched on, all else as strings.
 fn literal(key: &str, value: &str) -> String {
     if SWITCHES.contains(&key) {
         return "true".to_owned();
     }
-    let number = matches!(key, "stun" | "stun-tls" | "max-allocations" | "max-per-user" | "relay-threads");
-    if number && value.parse::<u64>().is_ok() {
+    if NUMBERS.contains(&key) && value.parse::<u64>().is_ok() {
         return value.to_owned();
     }
     toml::Value::String(value.to_owned()).to_string()
@@ -210,6 +223,7 @@ mod tests {
         prometheus\n\
         user=alice:wonderland\n\
         max-bps=64000\n\
+        bps-capacity=0\n\
         flux-capacitor=on\n";
 
     #[test]
@@ -227,7 +241,8 @@ mod tests {
         let denied = |ip: &str| settings.policy.check(ip.parse().unwrap()).is_err();
         assert!(denied("192.0.2.5") && denied("192.0.2.8") && !denied("192.0.2.9") && denied("10.1.1.1"));
         let notes = translation.notes.join("\n");
-        for word in ["flux-capacitor", "alice", "max-bps"] {
+        assert_eq!((settings.quotas.bandwidth_per_user, settings.quotas.bandwidth), (Some(64_000), None));
+        for word in ["flux-capacitor", "alice"] {
             assert!(notes.contains(word), "{notes}");
         }
         assert!(!notes.contains("wonderland"), "no password in what is shown: {notes}");

@@ -61,6 +61,8 @@ impl Plan {
         server.ports = self.settings.relay_ports.clone();
         server.policy = self.settings.policy.clone();
         server.quotas = self.settings.quotas.clone();
+        server.max_lifetime = self.settings.max_lifetime;
+        server.default_lifetime = server.default_lifetime.min(server.max_lifetime);
         server.alternate = listening.alternate;
         server.partner = listening.partner;
         let tls = self

@@ -70,12 +70,16 @@ impl Secrets {
             Some(path) => Some(token(&path.display().to_string(), read(path, "token file")?.trim())?),
             None => environment(TOKEN)?.map(|text| token(TOKEN, text.trim())).transpose()?,
         };
-        Ok(Self { maker: shared_secrets.first().cloned(), auth: Auth { shared_secrets, users }, token })
+        Ok(Self {
+            maker: shared_secrets.first().cloned(),
+            auth: Auth { shared_secrets, users, ..Auth::default() },
+            token,
+        })
     }
 
     /// Whether anybody may use the server.
     pub(crate) fn is_empty(&self) -> bool {
-        self.auth.shared_secrets.is_empty() && self.auth.users.is_empty()
+        self.auth.is_empty()
     }
 
     /// With a secret that nobody but this process knows, unless there is one.

@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) busy_poll: bool,
     pub(crate) policy: PeerPolicy,
     pub(crate) quotas: Quotas,
+    pub(crate) max_lifetime: Duration,
     pub(crate) credential_lifetime: u64,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) drain: Duration,
@@ -119,6 +120,7 @@ impl Settings {
             busy_poll: options.busy_poll,
             policy: policy(options)?,
             quotas: quotas(options),
+            max_lifetime: Duration::from_secs(options.max_lifetime),
             credential_lifetime: options.credential_lifetime,
             admin: options.admin,
             drain: Duration::from_secs(options.drain),
@@ -256,6 +258,9 @@ fn quotas(options: &Options) -> Quotas {
         total: options.max_allocations.unwrap_or(usual.total),
         per_user: options.max_per_user.unwrap_or(usual.per_user),
         per_source: options.max_per_source.unwrap_or(usual.per_source),
+        bandwidth_per_user: options.max_bandwidth_per_user,
+        bandwidth: options.max_bandwidth,
+        session: options.max_session.map(Duration::from_secs),
         ..usual
     }
 }
@@ -381,10 +386,32 @@ mod tests {
             (&["--log-format", "xml"], "text or json"),
             (&["--listen", "224.0.0.1"], "addresses of this machine"),
             (&["--credential-lifetime", "1"], "60"),
+            (&["--max-lifetime", "7200"], "3600"),
+            (&["--max-bandwidth", "0"], "--max-bandwidth"),
         ] {
             let message = gather(arguments).expect_err(&format!("{arguments:?}"));
             assert!(message.contains(words), "{arguments:?}: {message}");
         }
+    }
+
+    #[test]
+    fn quotas_are_what_is_said() {
+        let usual = gather(&[]).unwrap();
+        assert_eq!((usual.quotas, usual.max_lifetime), (Quotas::default(), Duration::from_secs(3600)));
+        let said = gather(&[
+            "--max-bandwidth-per-user=1000000",
+            "--max-bandwidth=9000000",
+            "--max-session=86400",
+            "--max-lifetime=900",
+        ]);
+        let said = said.unwrap();
+        let quotas = Quotas {
+            bandwidth_per_user: Some(1_000_000),
+            bandwidth: Some(9_000_000),
+            session: Some(Duration::from_secs(86_400)),
+            ..Quotas::default()
+        };
+        assert_eq!((said.quotas, said.max_lifetime), (quotas, Duration::from_secs(900)));
     }
 
     #[test]

@@ -219,6 +219,7 @@ impl Reload<'_> {
             ("tls", new.tls != old.tls),
             ("no-dtls", new.dtls != old.dtls),
             ("relay-ports", new.relay_ports != old.relay_ports),
+            ("max-lifetime", new.max_lifetime != old.max_lifetime),
             ("relay-threads", new.relay_threads != old.relay_threads),
             ("busy-poll", new.busy_poll != old.busy_poll),
             ("admin", new.admin != old.admin),

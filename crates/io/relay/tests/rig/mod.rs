@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tunnel::Tunnel;
-use turn::{Auth, Client, ClientConfig, ClientEvent, Credentials, PeerPolicy, ServerConfig};
+use turn::{Auth, Client, ClientConfig, ClientEvent, Credentials, Joining, PeerPolicy, ServerConfig};
 
 /// Everything here happens at once, or never.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,6 +44,7 @@ pub fn machine(peers_on_loopback: bool) -> ServerConfig {
     if peers_on_loopback {
         config.policy = PeerPolicy::default().allow("127.0.0.1/32".parse().unwrap());
     }
+    config.tcp_relay = true;
     config
 }
 
@@ -115,6 +116,21 @@ impl Server {
     }
 
     pub async fn client_with(&self, transport: Transport, username: &str, password: &str) -> TestClient {
+        self.client_of(transport, username, password, |_| {}).await
+    }
+
+    /// A client that wants TCP connections with peers.
+    pub async fn stream_client(&self, transport: Transport) -> TestClient {
+        self.client_of(transport, USER, PASSWORD, |config| config.streams = true).await
+    }
+
+    pub async fn client_of(
+        &self,
+        transport: Transport,
+        username: &str,
+        password: &str,
+        change: impl FnOnce(&mut ClientConfig),
+    ) -> TestClient {
         let (path, link) = match transport {
             Transport::Udp => {
                 let socket = UdpSocket::bind(loopback()).await.unwrap();
@@ -132,7 +148,8 @@ impl Server {
             }
         };
         let credentials = Credentials { username: username.into(), password: password.into() };
-        let config = ClientConfig::new(path, credentials, Seed(crypto::seed()));
+        let mut config = ClientConfig::new(path, credentials, Seed(crypto::seed()));
+        change(&mut config);
         TestClient {
             client: Client::new(Time::ZERO, config),
             link,
@@ -145,6 +162,32 @@ impl Server {
 
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A stream that is a peer's.
+pub struct Data {
+    pub stream: Box<dyn Stream>,
+    /// What came behind the server's last message.
+    pub head: Vec<u8>,
+}
+
+impl Data {
+    /// The next `count` bytes.
+    pub async fn read(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = self.head.split_off(0);
+        self.head = bytes.split_off(count.min(bytes.len()));
+        let had = bytes.len();
+        bytes.resize(count, 0);
+        timeout(PATIENCE, self.stream.read_exact(&mut bytes[had..])).await.expect("bytes come").unwrap();
+        bytes
+    }
+
+    /// Waits for its end, before which nothing comes.
+    pub async fn ended(&mut self) {
+        let mut buffer = [0; 16];
+        let read = timeout(PATIENCE, self.stream.read(&mut buffer)).await.expect("it ends");
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    }
+}
 
 enum Link {
     Udp(UdpSocket),
@@ -187,6 +230,41 @@ impl TestClient {
         self.client.permit(self.now(), peer);
         let event = self.event().await;
         assert_eq!(event, ClientEvent::PermissionGranted(peer));
+    }
+
+    /// Has the server connect to a peer, and joins it with a stream of its own.
+    pub async fn connect(&mut self, server: &Server, peer: SocketAddr) -> Result<Data, Option<u16>> {
+        self.client.connect(self.now(), peer);
+        match self.event().await {
+            ClientEvent::PeerConnected { connection, .. } => Ok(self.join(server, connection).await),
+            ClientEvent::PeerRefused { code, .. } => Err(code),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Joins a peer's connection with a stream of its own.
+    pub async fn join(&mut self, server: &Server, connection: u32) -> Data {
+        let (path, mut stream) = server.connect(self.client.server().transport).await;
+        let mut data = self.client.data_connection(self.now(), path, connection);
+        let mut deframer = Deframer::new();
+        while data.state() == &Joining::Asking {
+            let mut out = Batches::new(1 << 16);
+            data.poll_transmit(self.now(), &mut out);
+            while let Some(batch) = out.pop() {
+                stream.write_all(&batch.bytes).await.unwrap();
+            }
+            let mut buffer = [0; 2000];
+            let length = timeout(PATIENCE, stream.read(&mut buffer)).await.expect("an answer").unwrap();
+            assert!(length > 0, "closed");
+            deframer.push(&buffer[..length]);
+            while data.state() == &Joining::Asking
+                && let Some(frame) = deframer.next_frame()
+            {
+                data.handle_frame(self.now(), frame.unwrap());
+            }
+        }
+        assert_eq!(data.state(), &Joining::Joined);
+        Data { stream, head: deframer.into_rest() }
     }
 
     pub async fn close(&mut self) {

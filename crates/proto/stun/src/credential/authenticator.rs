@@ -16,6 +16,7 @@ pub struct Authenticator {
     algorithms: Vec<PasswordAlgorithm>,
     features: Features,
     nonces: NonceKey,
+    third_party: Option<String>,
     /// For users that do not exist, so that they take as long as those that do.
     nobody: Key,
 }
@@ -33,6 +34,9 @@ pub struct AuthenticatorConfig {
     /// Whether clients are asked for USERHASH in place of USERNAME. The lookup must then know users by their
     /// hash.
     pub anonymous: bool,
+    /// The name of this server among those that make access tokens for it: THIRD-PARTY-AUTHORIZATION in its challenges
+    /// (RFC 7635 §6.1).
+    pub third_party: Option<String>,
     /// Secret. Nonces are made with it.
     pub seed: Seed,
 }
@@ -94,16 +98,22 @@ impl Rejection {
 impl Authenticator {
     /// A server's side.
     pub fn new(config: AuthenticatorConfig) -> Self {
-        let AuthenticatorConfig { realm, nonce_lifetime, algorithms, anonymous, seed } = config;
+        let AuthenticatorConfig { realm, nonce_lifetime, algorithms, anonymous, third_party, seed } = config;
         let features =
             Features { password_algorithms: !algorithms.is_empty(), username_anonymity: anonymous };
         let nobody = Key::from_bytes(&crypto::sha256(&[&seed.0, b"nobody"]));
-        Self { realm, algorithms, features, nonces: NonceKey::new(seed, nonce_lifetime), nobody }
+        let nonces = NonceKey::new(seed, nonce_lifetime);
+        Self { realm, algorithms, features, nonces, third_party, nobody }
     }
 
     /// The realm.
     pub fn realm(&self) -> &str {
         &self.realm
+    }
+
+    /// What challenges say about other parties that let clients in.
+    pub fn third_party(&self) -> Option<&str> {
+        self.third_party.as_deref()
     }
 
     /// Checks a request that came by `source`, in the order of RFC 8489 §9.2.4.
@@ -167,6 +177,9 @@ impl Authenticator {
             if !self.algorithms.is_empty() {
                 writer.password_algorithms(&self.algorithms);
             }
+            if let Some(name) = self.third_party() {
+                writer.string(kind::THIRD_PARTY_AUTHORIZATION, name);
+            }
         }
         if request.check_fingerprint() {
             writer.fingerprint();
@@ -178,12 +191,13 @@ impl Authenticator {
     pub fn challenge_bytes(&self) -> usize {
         let attribute = |value: usize| 4 + value.next_multiple_of(4);
         let algorithms = self.algorithms.len();
-        // Header, ERROR-CODE, REALM, NONCE, PASSWORD-ALGORITHMS.
+        // Header, ERROR-CODE, REALM, NONCE, PASSWORD-ALGORITHMS, THIRD-PARTY-AUTHORIZATION.
         HEADER_BYTES
             + attribute(4)
             + attribute(self.realm.len())
             + attribute(size_of::<Nonce>())
             + if algorithms == 0 { 0 } else { attribute(4 * algorithms) }
+            + self.third_party().map_or(0, |name| attribute(name.len()))
     }
 
     /// What the nonce of a request that came by `source` is worth; `None` without one.

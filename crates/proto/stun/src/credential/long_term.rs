@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::credential::Features;
+use crate::credential::{AccessToken, Features};
 use crate::transaction::Protection;
 use crate::{
     Class, Integrity, Key, Message, MessageWriter, PasswordAlgorithm, PasswordAlgorithms, kind, user_hash,
@@ -19,14 +19,19 @@ const MAX_ALGORITHMS: usize = 128;
 /// Every request is signed by [`LongTerm::sign`], which at first does nothing: the server will answer 401
 /// with its challenge. Error responses go through [`LongTerm::handle_error`], which says whether to ask
 /// again.
+#[derive(Clone)]
 pub struct LongTerm {
     username: String,
     password: String,
+    token: Option<AccessToken>,
+    /// A token that the server has not seen yet.
+    next_token: Option<AccessToken>,
     challenge: Option<Challenge>,
     stale_in_a_row: u8,
 }
 
 /// What the server asked to be told, and the key that follows from it.
+#[derive(Clone)]
 struct Challenge {
     realm: String,
     nonce: Vec<u8>,
@@ -34,6 +39,8 @@ struct Challenge {
     algorithms: Option<(Vec<u8>, PasswordAlgorithm)>,
     anonymous: bool,
     key: Arc<Key>,
+    /// The server's name, if it takes tokens (RFC 7635 §6.1).
+    third_party: Option<String>,
 }
 
 /// What follows from an error response.
@@ -70,7 +77,67 @@ pub enum Refusal {
 impl LongTerm {
     /// An account. No server has asked for it yet.
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { username: username.into(), password: password.into(), challenge: None, stale_in_a_row: 0 }
+        Self {
+            username: username.into(),
+            password: password.into(),
+            token: None,
+            next_token: None,
+            challenge: None,
+            stale_in_a_row: 0,
+        }
+    }
+
+    /// The same, with an access token for servers that take one: it "takes precedence" (RFC 7635 §6.1).
+    #[must_use]
+    pub fn with_token(mut self, token: AccessToken) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Has another access token, of which [`LongTerm::present`] tells the server.
+    pub fn renew(&mut self, token: AccessToken) {
+        self.next_token = Some(token);
+    }
+
+    /// The server has seen the latest access token: it signs from now on.
+    pub fn handle_presented(&mut self) {
+        let Some(token) = self.next_token.take() else { return };
+        if let Some(challenge) = self.challenge.as_mut().filter(|challenge| challenge.third_party.is_some()) {
+            challenge.key = Arc::new(Key::from_bytes(&token.mac_key));
+        }
+        self.token = Some(token);
+    }
+
+    /// The name of the server among those that make access tokens for it, once it has told.
+    pub fn third_party(&self) -> Option<&str> {
+        self.challenge.as_ref()?.third_party.as_deref()
+    }
+
+    /// As [`LongTerm::sign`], for a request that shows the access token, if the server takes one.
+    pub fn present(&self, writer: &mut MessageWriter<'_>) {
+        let token = self.next_token.as_ref().or(self.token.as_ref());
+        match (&self.challenge, token) {
+            (Some(challenge @ Challenge { third_party: Some(_), .. }), Some(token)) => {
+                writer.raw(kind::ACCESS_TOKEN, &token.token);
+                let key = if self.next_token.is_some() {
+                    &Arc::new(Key::from_bytes(&token.mac_key))
+                } else {
+                    &challenge.key
+                };
+                challenge.sign_by_token(token, key, writer);
+            }
+            _ => self.sign(writer),
+        }
+    }
+
+    /// What the response to a request must show that [`LongTerm::present`] signs now.
+    pub fn presented(&self) -> Protection {
+        match (self.protection(), &self.next_token) {
+            (Protection::LongTerm { integrity, .. }, Some(token)) if self.third_party().is_some() => {
+                Protection::LongTerm { key: Arc::new(Key::from_bytes(&token.mac_key)), integrity }
+            }
+            (protection, _) => protection,
+        }
     }
 
     /// Adds the credentials and the signature to a request: call it last, before FINGERPRINT.
@@ -78,6 +145,9 @@ impl LongTerm {
     /// Adds nothing as long as the server has not asked (RFC 8489 §9.2.3.1).
     pub fn sign(&self, writer: &mut MessageWriter<'_>) {
         let Some(challenge) = &self.challenge else { return };
+        if let (Some(token), Some(_)) = (&self.token, &challenge.third_party) {
+            return challenge.sign_by_token(token, &challenge.key, writer);
+        }
         if challenge.anonymous {
             writer.raw(kind::USERHASH, &user_hash(&self.username, &challenge.realm));
         } else {
@@ -159,6 +229,15 @@ impl LongTerm {
                 return Err(Refusal::StaleLoop);
             }
         }
+        let third_party = response.string(kind::THIRD_PARTY_AUTHORIZATION).map(str::to_owned);
+        // Told once, it holds: 438 does not say it again.
+        let third_party = third_party.or_else(|| self.third_party().filter(|_| stale).map(str::to_owned));
+        if let (Some(token), Some(_)) = (&self.token, &third_party) {
+            let key = Arc::new(Key::from_bytes(&token.mac_key));
+            let (nonce, anonymous) = (nonce.to_vec(), false);
+            self.challenge = Some(Challenge { realm, nonce, algorithms: None, anonymous, key, third_party });
+            return Ok(());
+        }
         let algorithms = offered.map(choose).transpose()?;
         let algorithm = algorithms.as_ref().map_or(PasswordAlgorithm::Md5, |(_, chosen)| *chosen);
         let key = match &self.challenge {
@@ -166,12 +245,19 @@ impl LongTerm {
             _ => Arc::new(Key::long_term(algorithm, &self.username, &realm, &self.password)),
         };
         let anonymous = features.username_anonymity;
-        self.challenge = Some(Challenge { realm, nonce: nonce.to_vec(), algorithms, anonymous, key });
+        let nonce = nonce.to_vec();
+        self.challenge = Some(Challenge { realm, nonce, algorithms, anonymous, key, third_party });
         Ok(())
     }
 }
 
 impl Challenge {
+    /// "The HMAC … is computed … where the mac_key is used as the input key" (RFC 7635 §5).
+    fn sign_by_token(&self, token: &AccessToken, key: &Key, writer: &mut MessageWriter<'_>) {
+        writer.string(kind::USERNAME, &token.kid);
+        writer.string(kind::REALM, &self.realm).raw(kind::NONCE, &self.nonce).integrity(key);
+    }
+
     fn algorithm(&self) -> PasswordAlgorithm {
         self.algorithms.as_ref().map_or(PasswordAlgorithm::Md5, |(_, chosen)| *chosen)
     }

@@ -22,7 +22,7 @@ const REFRESH_MARGIN: Duration = Duration::from_secs(60);
 /// be given up.
 const PERMISSION_REFRESH: Duration = Duration::from_secs(240);
 /// How often one request is asked, whatever the server says.
-const MAX_TIMES: u8 = 6;
+pub(super) const MAX_TIMES: u8 = 6;
 
 impl Client {
     pub(super) fn handle_response(&mut self, now: Time, message: &Message<'_>) -> Opened {
@@ -51,6 +51,9 @@ impl Client {
         let Asked { request, times } = response.token;
         if message.class() == Class::Success {
             self.long_term.handle_success();
+            if request.presents_token() {
+                self.long_term.handle_presented();
+            }
             return self.granted(now, request, message);
         }
         let sent = Message::parse(&response.request).expect("what we wrote parses");
@@ -82,6 +85,13 @@ impl Client {
                 self.refresh_after(now, lifetime(message));
                 self.moved(now, message);
             }
+            Request::Connect(peer) => self.events.push_back(match message.u32(kind::CONNECTION_ID) {
+                Some(connection) => ClientEvent::PeerConnected { peer, connection },
+                None => {
+                    let reason = "incomplete answer".to_owned();
+                    ClientEvent::PeerRefused { peer, code: None, reason }
+                }
+            }),
             Request::Delete => self.closed(),
             Request::Permission(address) => self.permitted(now, address),
             Request::Channel(peer, _) => {
@@ -149,7 +159,8 @@ impl Client {
 
     /// Asks for a channel to `peer`, if there shall be channels and one is to be had. Returns whether it does.
     pub(super) fn want_channel(&mut self, now: Time, peer: SocketAddr) -> bool {
-        let number = if self.config.channels { self.peers.channel_to_bind(now, peer) } else { None };
+        let channels = self.config.channels && !self.config.streams;
+        let number = if channels { self.peers.channel_to_bind(now, peer) } else { None };
         if let Some(number) = number {
             self.want(Request::Channel(peer, number));
         }
@@ -171,10 +182,18 @@ impl Client {
                     ClientEvent::Redirected { server, domain }
                 });
             }
+            // It cannot set the DF bit, and can relay (RFC 8656 §7.4).
+            (Request::Allocate, 420) if self.config.dont_fragment && lists_dont_fragment(message) => {
+                self.config.dont_fragment = false;
+                self.ask(now, Asked { request, times: 1 });
+            }
             // It forbids mobility, and not the allocation (RFC 8016 §3.1.4).
             (Request::Allocate, 405) if self.config.mobility => {
                 self.config.mobility = false;
                 self.ask(now, Asked { request, times: 1 });
+            }
+            (Request::Connect(peer), code) if code != 437 => {
+                self.events.push_back(ClientEvent::PeerRefused { peer, code: Some(code), reason });
             }
             (Request::Move, code) if self.is_returning() => self.not_returned(Some(code), reason),
             (Request::Move, code) if code != 437 => self.not_moved(Some(code), reason),
@@ -229,6 +248,10 @@ impl Client {
             (_, State::Leaving) => {}
             (Request::Move, _) if self.is_returning() => self.not_returned(None, cause.to_string()),
             (Request::Move, _) => self.not_moved(None, cause.to_string()),
+            (Request::Connect(peer), _) => {
+                let reason = cause.to_string();
+                self.events.push_back(ClientEvent::PeerRefused { peer, code: None, reason });
+            }
             (Request::Permission(address), _) => self.permission_refused(address, None, &cause.to_string()),
             (Request::Channel(peer, _), _) => {
                 self.peers.channel_refused(peer);
@@ -260,8 +283,14 @@ fn lifetime(message: &Message<'_>) -> Duration {
     message.u32(kind::LIFETIME).map_or(DEFAULT_LIFETIME, |seconds| Duration::from_secs(seconds.into()))
 }
 
+/// Whether the server does not know DONT-FRAGMENT.
+fn lists_dont_fragment(message: &Message<'_>) -> bool {
+    let unknown = message.unknown_attributes();
+    unknown.is_some_and(|unknown| unknown.iter().any(|listed| listed == kind::DONT_FRAGMENT))
+}
+
 /// Code and words of an error response.
-fn reason(message: &Message<'_>) -> (u16, String) {
+pub(super) fn reason(message: &Message<'_>) -> (u16, String) {
     match message.error_code() {
         Some(error) if !error.reason.is_empty() => (error.code, error.reason.to_owned()),
         Some(error) => (error.code, words(error.code).to_owned()),
@@ -283,6 +312,8 @@ pub(super) fn words(code: u16) -> &'static str {
         441 => "Wrong Credentials",
         442 => "Unsupported Transport Protocol",
         443 => "Peer Address Family Mismatch",
+        446 => "Connection Already Exists",
+        447 => "Connection Timeout or Failure",
         486 => "Allocation Quota Reached",
         500 => "Server Error",
         508 => "Insufficient Capacity",

@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sansio::{Path, Seed};
+use stun::credential::AccessToken;
 
 use crate::attribute::{Families, Family};
 
@@ -27,6 +28,9 @@ pub struct ClientConfig {
     pub server: Path,
     /// Username and password.
     pub credentials: Credentials,
+    /// An access token of another party (RFC 7635), for servers that take one: see
+    /// [`Client::third_party`](crate::Client::third_party). It goes before username and password.
+    pub token: Option<AccessToken>,
     /// What the random generator starts from.
     pub seed: Seed,
     /// The family of the relayed address, and so of the peers it can reach. IPv4 unless told. Servers that do not know
@@ -44,6 +48,12 @@ pub struct ClientConfig {
     /// Whether to ask for a ticket, with which the allocation can be taken along to another address of ours: see
     /// [`Client::migrate`](crate::Client::migrate). Off unless told. A server that forbids it is asked again without.
     pub mobility: bool,
+    /// Whether to ask for a server that can keep datagrams from being fragmented on their way to peers: see
+    /// [`Client::whole_lane`](crate::Client::whole_lane). Off unless told. A server that cannot is asked again without.
+    pub dont_fragment: bool,
+    /// Whether peers are reached by TCP connections (RFC 6062) in place of datagrams: see
+    /// [`Client::connect`](crate::Client::connect). The server has to be reached by a stream then. Off unless told.
+    pub streams: bool,
     /// What is told to the server about the software; nothing unless told.
     pub software: Option<String>,
     /// Unix time at [`Time::ZERO`](sansio::Time::ZERO), if known: lets a refused time-limited credential say
@@ -57,6 +67,7 @@ impl ClientConfig {
         Self {
             server,
             credentials,
+            token: None,
             seed,
             families: Family::Ipv4.into(),
             lifetime: None,
@@ -64,6 +75,8 @@ impl ClientConfig {
             channels: true,
             keepalive: Some(Duration::from_secs(15)),
             mobility: false,
+            dont_fragment: false,
+            streams: false,
             software: None,
             unix_time_at_start: None,
         }

@@ -43,6 +43,31 @@ pub enum ClientEvent {
         /// The next hop's MTU where type and code are about that, otherwise 0.
         data: u32,
     },
+    /// The server has connected to this peer after [`Client::connect`](crate::Client::connect). Open another stream to the
+    /// server within 30 seconds, for [`Client::data_connection`](crate::Client::data_connection).
+    PeerConnected {
+        /// The peer.
+        peer: SocketAddr,
+        /// The connection's number.
+        connection: u32,
+    },
+    /// The server has not connected to this peer. Wait at least ten seconds before asking again (RFC 6062 §4.3).
+    PeerRefused {
+        /// The peer.
+        peer: SocketAddr,
+        /// The server's error code; `None` if it did not answer.
+        code: Option<u16>,
+        /// The server's words, or ours where it had none.
+        reason: String,
+    },
+    /// A peer that has a permission has connected to the relayed address. To take it, open another stream to the server
+    /// within 30 seconds, for [`Client::data_connection`](crate::Client::data_connection).
+    PeerConnecting {
+        /// The peer.
+        peer: SocketAddr,
+        /// The connection's number.
+        connection: u32,
+    },
     /// The allocation was taken along to this path after [`Client::migrate`](crate::Client::migrate): everything goes by it
     /// from now on. What peers send comes by the old one until the first packet to a peer has gone by the new one.
     ///

@@ -4,7 +4,7 @@ use sansio::{Outbox, Path};
 use stun::{Method, TransactionId};
 
 use crate::channel::{ChannelNumber, channel_data_room, write_channel_data};
-use crate::indication::{indication_room, write_indication};
+use crate::indication::{DONT_FRAGMENT_BYTES, indication_room, write_marked};
 
 /// The way to one peer through the relay: what is written here leaves for the server with TURN's header in
 /// front, written in place. Made by [`Client::lane`](crate::Client::lane).
@@ -20,7 +20,7 @@ pub(super) enum Header<'a> {
     /// ChannelData.
     Channel(ChannelNumber),
     /// Send indications, each with a transaction id of its own.
-    Send { peer: SocketAddr, rng: &'a mut sansio::Rng },
+    Send { peer: SocketAddr, rng: &'a mut sansio::Rng, whole: bool },
 }
 
 impl std::fmt::Debug for Lane<'_> {
@@ -37,7 +37,7 @@ impl Outbox<()> for Lane<'_> {
     fn room(&self) -> usize {
         let overhead = match &self.header {
             Header::Channel(_) => channel_data_room(0, self.server.transport) + 3,
-            Header::Send { peer, .. } => indication_room(*peer, 0) + 3,
+            Header::Send { peer, whole, .. } => indication_room(*peer, 0) + mark(*whole) + 3,
         };
         self.out.room().saturating_sub(overhead)
     }
@@ -54,14 +54,19 @@ impl Outbox<()> for Lane<'_> {
                     write_channel_data(buffer, number, max, transport, fill)
                 })
             }
-            Header::Send { peer, rng } => {
-                let (peer, id) = (*peer, TransactionId(rng.bytes()));
-                self.out.send(self.server, indication_room(peer, max), &mut |buffer| {
-                    write_indication(buffer, Method::SEND, id, peer, max, fill)
+            Header::Send { peer, rng, whole } => {
+                let (peer, id, whole) = (*peer, TransactionId(rng.bytes()), *whole);
+                self.out.send(self.server, indication_room(peer, max) + mark(whole), &mut |buffer| {
+                    write_marked(buffer, Method::SEND, id, peer, whole, max, fill)
                 })
             }
         };
         *self.active |= sent;
         sent
     }
+}
+
+/// Bytes that DONT-FRAGMENT takes, if it is there.
+fn mark(whole: bool) -> usize {
+    if whole { DONT_FRAGMENT_BYTES } else { 0 }
 }

@@ -116,7 +116,7 @@ impl Client {
         }
     }
 
-    fn outstanding(&self, which: impl Fn(Request) -> bool) -> Vec<stun::TransactionId> {
+    pub(super) fn outstanding(&self, which: impl Fn(Request) -> bool) -> Vec<stun::TransactionId> {
         let tokens = self.transactions.tokens().filter(|(_, asked)| which(asked.request));
         tokens.map(|(id, _)| id).collect()
     }

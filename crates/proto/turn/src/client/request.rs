@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use stun::{MessageWriter, Method, kind};
 
 use super::ClientConfig;
-use crate::attribute::{Families, Family, UDP};
+use crate::attribute::{Families, Family, TCP, UDP};
 use crate::channel::ChannelNumber;
 use crate::error::Stage;
 
@@ -18,6 +18,8 @@ pub(super) enum Request {
     Delete,
     Permission(IpAddr),
     Channel(SocketAddr, ChannelNumber),
+    /// A TCP connection to a peer.
+    Connect(SocketAddr),
 }
 
 /// A request and how often it was asked: 401 and 438 make it be asked again.
@@ -34,7 +36,13 @@ impl Request {
             Self::Refresh | Self::Move | Self::Delete => Method::REFRESH,
             Self::Permission(_) => Method::CREATE_PERMISSION,
             Self::Channel(..) => Method::CHANNEL_BIND,
+            Self::Connect(_) => Method::CONNECT,
         }
+    }
+
+    /// Whether it shows the access token, if there is one. (To move, the server wants the one that it knows.)
+    pub(super) fn presents_token(self) -> bool {
+        matches!(self, Self::Allocate | Self::Refresh)
     }
 
     pub(super) fn stage(self) -> Stage {
@@ -43,6 +51,7 @@ impl Request {
             Self::Refresh | Self::Move | Self::Delete => Stage::Refresh,
             Self::Permission(_) => Stage::CreatePermission,
             Self::Channel(..) => Stage::ChannelBind,
+            Self::Connect(_) => Stage::Connect,
         }
     }
 
@@ -56,7 +65,7 @@ impl Request {
         let lifetime = config.lifetime.map(|lifetime| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
         match self {
             Self::Allocate => {
-                writer.raw(kind::REQUESTED_TRANSPORT, &UDP);
+                writer.raw(kind::REQUESTED_TRANSPORT, if config.streams { &TCP } else { &UDP });
                 match config.families {
                     // Without it a server allocates IPv4 (RFC 8656 §7.2), also one that knows nothing of families.
                     Families::One(Family::Ipv4) => {}
@@ -65,6 +74,9 @@ impl Request {
                     Families::Both => {
                         writer.raw(kind::ADDITIONAL_ADDRESS_FAMILY, &Family::Ipv6.value());
                     }
+                }
+                if config.dont_fragment && !config.streams {
+                    writer.flag(kind::DONT_FRAGMENT);
                 }
                 if config.mobility {
                     writer.flag(kind::MOBILITY_TICKET);
@@ -75,6 +87,9 @@ impl Request {
             }
             Self::Channel(peer, number) => {
                 writer.u32(kind::CHANNEL_NUMBER, u32::from(number.number()) << 16);
+                writer.xor_address(kind::XOR_PEER_ADDRESS, peer);
+            }
+            Self::Connect(peer) => {
                 writer.xor_address(kind::XOR_PEER_ADDRESS, peer);
             }
             Self::Refresh => {}

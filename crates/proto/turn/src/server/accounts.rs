@@ -23,12 +23,19 @@ pub(super) enum Found {
     Expired,
     /// Nothing.
     Nobody,
+    /// Somebody else has to be asked.
+    Elsewhere,
 }
 
 impl Accounts {
     pub(super) fn new(realm: &str, auth: Auth) -> Self {
         let users = auth.users.iter().map(|user| (user.name().to_owned(), user.hashes(realm))).collect();
         Self { realm: realm.to_owned(), users, secrets: auth.shared_secrets }
+    }
+
+    /// Whether it is the name of somebody on the list.
+    pub(super) fn lists(&self, username: &str) -> bool {
+        self.users.contains_key(username)
     }
 
     /// The account that `username` names in `request`. `unix_now` is what time-limited names are held against;

@@ -1,9 +1,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sansio::{Outbox, Path, SocketOp, Ticket, Time};
+use sansio::{Outbox, Path, SocketOp, Ticket, Time, Transport};
 use stun::credential::Authenticated;
-use stun::{Class, Message, MessageWriter, PasswordHash, kind};
+use stun::{Class, Message, MessageWriter, kind};
 
 use super::allocation::{Allocation, AllocationId, Seat, Seats};
 use super::answer::{ANSWER_ROOM, Asker};
@@ -13,6 +13,8 @@ use super::mobility::write_ticket;
 use super::permission::Permissions;
 use super::quota::Exceeded;
 use super::reservation::{RESERVATION_LIFETIME, Reservation};
+use super::session::Secret;
+use super::streams::StreamOp;
 use super::wish::{PortWish, Wish};
 use super::{Due, Server, ServerEvent};
 use crate::attribute::Family;
@@ -27,6 +29,8 @@ const MAX_RESERVATIONS: usize = 256;
 pub(super) struct Pending {
     holder: Holder,
     lifetime: Duration,
+    /// Between the relayed address and its peers.
+    transport: Transport,
     /// What is bound already.
     seats: Seats,
     /// What is being bound.
@@ -47,7 +51,7 @@ pub(super) struct Pending {
 struct Holder {
     asker: Asker,
     signer: Authenticated,
-    password: PasswordHash,
+    secret: Secret,
     ticket: Option<u32>,
 }
 
@@ -62,9 +66,20 @@ struct Place {
 /// An answer that could not be given at once, for the socket had to be bound first.
 #[derive(Debug)]
 pub(super) struct Reply {
-    asker: Asker,
-    signer: Authenticated,
-    outcome: Result<AllocationId, u16>,
+    pub(super) asker: Asker,
+    pub(super) signer: Authenticated,
+    pub(super) outcome: Outcome,
+}
+
+/// What it says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// There is an allocation.
+    Allocated(AllocationId),
+    /// There is a connection with a peer.
+    Connected(u32),
+    /// No.
+    Refused(u16),
 }
 
 impl Pending {
@@ -81,7 +96,7 @@ impl Server {
         now: Time,
         asker: Asker,
         request: &Message<'_>,
-        (signer, password): (Authenticated, PasswordHash),
+        (signer, secret): (Authenticated, Secret),
         out: &mut dyn Outbox,
     ) {
         if let Some((id, allocation)) = self.allocations.by_client(asker.client) {
@@ -89,7 +104,7 @@ impl Server {
                 return self.refuse(asker, &signer, 437, out);
             }
             // A retransmission: the same answer, "stateless stack approach".
-            let reply = Reply { asker, signer, outcome: Ok(id) };
+            let reply = Reply { asker, signer, outcome: Outcome::Allocated(id) };
             return self.reply(now, &reply, out);
         }
         if let Some(ticket) = self.pending_by_client.get(&asker.client) {
@@ -99,12 +114,17 @@ impl Server {
             }
             return;
         }
-        let wish = match self.wish(request) {
-            Ok(wish) => wish,
+        let wish = match self.wish(asker.client, request) {
+            Ok(mut wish) => {
+                let longest = secret.longest(self.unix(now)).unwrap_or(wish.lifetime);
+                wish.lifetime = wish.lifetime.min(longest);
+                wish
+            }
             Err(code) => return self.refuse(asker, &signer, code, out),
         };
         let ticket = match self.wants_ticket(request) {
-            Ok(wants) => wants.then_some(0),
+            // Streams are at home where they are.
+            Ok(wants) => (wants && wish.transport == Transport::Udp).then_some(0),
             Err(code) => return self.refuse(asker, &signer, code, out),
         };
         match self.usage.admit(&self.config.quotas, &signer.username, asker.client.remote.ip()) {
@@ -112,7 +132,7 @@ impl Server {
             Err(Exceeded::User | Exceeded::Source) => return self.refuse(asker, &signer, 486, out),
             Err(Exceeded::Total) => return self.redirect(asker, &signer, out),
         }
-        let holder = Holder { asker, signer: signer.clone(), password, ticket };
+        let holder = Holder { asker, signer: signer.clone(), secret, ticket };
         if let Err(code) = self.begin(holder, wish) {
             self.usage.release(&signer.username, asker.client.remote.ip());
             self.refuse(asker, &signer, code, out);
@@ -121,7 +141,7 @@ impl Server {
 
     /// Finds a port, and has its socket bound.
     fn begin(&mut self, holder: Holder, wish: Wish) -> Result<(), u16> {
-        let Wish { family, another, port, lifetime } = wish;
+        let Wish { family, another, port, lifetime, transport } = wish;
         let (place, another, address_error) = match (self.place(family, port), another) {
             (Ok(place), another) => (place, another, None),
             // Of two families one will do (RFC 8656 §7.2, step 9).
@@ -133,6 +153,7 @@ impl Server {
         self.bind(Pending {
             holder,
             lifetime,
+            transport,
             seats: Seats::default(),
             place,
             another,
@@ -179,7 +200,10 @@ impl Server {
         self.next_ticket += 1;
         let Place { relay, port, .. } = pending.place;
         let local = SocketAddr::new(self.config.relay_addresses[relay].bind, port);
-        self.sockets.push_back(SocketOp::Bind { ticket, local });
+        match pending.transport {
+            Transport::Udp => self.sockets.push_back(SocketOp::Bind { ticket, local }),
+            _ => self.streams.wish(StreamOp::Listen { ticket, local }),
+        }
         self.pending_by_client.insert(pending.holder.asker.client, ticket);
         self.pending.insert(ticket, pending);
     }
@@ -195,7 +219,9 @@ impl Server {
         let Some(mut pending) = self.take_pending(ticket) else { return };
         let relay = pending.place.relay;
         let relayed = SocketAddr::new(self.config.relay_addresses[relay].advertised, local.port());
-        pending.seats.add(Seat { relay, local, relayed, expiry: now + pending.lifetime });
+        let lifetime = self.config.quotas.session.map_or(pending.lifetime, |end| pending.lifetime.min(end));
+        let (expiry, transport) = (now + lifetime, pending.transport);
+        pending.seats.add(Seat { relay, local, relayed, expiry, transport });
         self.next_of(now, pending);
     }
 
@@ -249,19 +275,22 @@ impl Server {
         }
         self.usage.release(&signer.username, asker.client.remote.ip());
         if !abandoned {
-            self.replies.push_back(Reply { asker, signer, outcome: Err(508) });
+            self.replies.push_back(Reply { asker, signer, outcome: Outcome::Refused(508) });
         }
     }
 
     /// Closes the socket of a relayed address that is no more.
     pub(super) fn free(&mut self, seat: &Seat) {
         self.ports[seat.relay].release(seat.local.port());
-        self.sockets.push_back(SocketOp::Unbind { local: seat.local });
+        match seat.transport {
+            Transport::Udp => self.sockets.push_back(SocketOp::Unbind { local: seat.local }),
+            _ => self.streams.wish(StreamOp::Unlisten { local: seat.local }),
+        }
     }
 
     fn establish(&mut self, now: Time, pending: Pending) {
         let Pending { holder, seats, address_error, reservation, .. } = pending;
-        let Holder { asker, signer, password, ticket } = holder;
+        let Holder { asker, signer, secret, ticket } = holder;
         let reservation = reservation.map(|reservation| {
             let token = self.reservations.add(&mut self.rng, reservation);
             self.timers.set(Due::Reservation(token), now + RESERVATION_LIFETIME);
@@ -272,7 +301,7 @@ impl Server {
             moving: None,
             ticket,
             username: signer.username.clone(),
-            password,
+            secret,
             seats,
             transaction_id: asker.id,
             address_error,
@@ -294,7 +323,7 @@ impl Server {
             client: asker.client,
             relayed: seats.iter().map(|seat| seat.relayed).collect(),
         });
-        self.replies.push_back(Reply { asker, signer, outcome: Ok(id) });
+        self.replies.push_back(Reply { asker, signer, outcome: Outcome::Allocated(id) });
     }
 
     /// The client's stream ended while its socket was being bound.
@@ -317,8 +346,13 @@ impl Server {
     fn reply(&mut self, now: Time, reply: &Reply, out: &mut dyn Outbox) {
         let Reply { asker, signer, outcome } = reply;
         let id = match outcome {
-            Ok(id) => *id,
-            Err(code) => return self.refuse(*asker, signer, *code, out),
+            Outcome::Allocated(id) => *id,
+            Outcome::Connected(id) => {
+                return self.succeed(*asker, signer, out, &|writer: &mut MessageWriter<'_>| {
+                    writer.u32(kind::CONNECTION_ID, *id);
+                });
+            }
+            Outcome::Refused(code) => return self.refuse(*asker, signer, *code, out),
         };
         // Deleted or expired before the outbox had room.
         let Some(allocation) = self.allocations.by_id(id) else { return };

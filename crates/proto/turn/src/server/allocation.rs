@@ -1,13 +1,14 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use sansio::{KeyedHash, Path, Rng, Time};
-use stun::{PasswordHash, TransactionId};
+use sansio::{KeyedHash, Path, Rng, Time, Transport};
+use stun::TransactionId;
 
 use super::channels::Channels;
 use super::mobility::Move;
 use super::permission::Permissions;
 use super::reservation::Token;
+use super::session::Secret;
 use crate::attribute::Family;
 
 /// Names an allocation among all that the server ever made.
@@ -24,6 +25,8 @@ pub(super) struct Seat {
     /// The same as others see it.
     pub(super) relayed: SocketAddr,
     pub(super) expiry: Time,
+    /// What goes between it and its peers: datagrams, or streams.
+    pub(super) transport: Transport,
 }
 
 /// The relayed addresses of an allocation: one, or one of each family ("dual allocation", RFC 8656 §7.2). Each is
@@ -38,6 +41,16 @@ impl Seats {
 
     pub(super) fn get(&self, family: Family) -> Option<&Seat> {
         self.0[family as usize].as_ref()
+    }
+
+    /// The one that datagrams to peers of `family` leave from.
+    pub(super) fn datagrams(&self, family: Family) -> Option<&Seat> {
+        self.get(family).filter(|seat| seat.transport == Transport::Udp)
+    }
+
+    /// Whether peers are reached by streams.
+    pub(super) fn are_streams(&self) -> bool {
+        self.iter().any(|seat| seat.transport == Transport::Tcp)
     }
 
     fn remove(&mut self, family: Family) -> Option<Seat> {
@@ -77,7 +90,7 @@ pub(super) struct Allocation {
     pub(super) ticket: Option<u32>,
     pub(super) username: String,
     /// What signed the Allocate request. It is good for as long as the allocation lives, whatever becomes of the account.
-    pub(super) password: PasswordHash,
+    pub(super) secret: Secret,
     pub(super) seats: Seats,
     /// Of the Allocate request, to know its retransmissions.
     pub(super) transaction_id: TransactionId,
@@ -101,6 +114,8 @@ pub(super) struct Allocations {
     by_client: HashMap<Path, AllocationId, KeyedHash>,
     by_local: HashMap<SocketAddr, AllocationId, KeyedHash>,
     by_relayed: HashMap<SocketAddr, AllocationId, KeyedHash>,
+    streams: HashMap<SocketAddr, (AllocationId, SocketAddr), KeyedHash>,
+    streams_by_relayed: HashMap<SocketAddr, SocketAddr, KeyedHash>,
     next: u64,
 }
 
@@ -111,7 +126,9 @@ impl Allocations {
             by_id: HashMap::with_hasher(hash.clone()),
             by_client: HashMap::with_hasher(hash.clone()),
             by_local: HashMap::with_hasher(hash.clone()),
-            by_relayed: HashMap::with_hasher(hash),
+            by_relayed: HashMap::with_hasher(hash.clone()),
+            streams: HashMap::with_hasher(hash.clone()),
+            streams_by_relayed: HashMap::with_hasher(hash),
             next: 0,
         }
     }
@@ -120,10 +137,7 @@ impl Allocations {
         let id = AllocationId(self.next);
         self.next += 1;
         self.by_client.insert(allocation.client, id);
-        for seat in allocation.seats.iter() {
-            self.by_local.insert(seat.local, id);
-            self.by_relayed.insert(seat.relayed, id);
-        }
+        allocation.seats.iter().for_each(|seat| self.enter(seat, id));
         self.by_id.insert(id, Box::new(allocation));
         id
     }
@@ -134,11 +148,43 @@ impl Allocations {
         if let Some(Move { to, .. }) = allocation.moving {
             self.by_client.remove(&to);
         }
-        for seat in allocation.seats.iter() {
+        allocation.seats.iter().for_each(|seat| self.strike(seat));
+        Some(*allocation)
+    }
+
+    fn enter(&mut self, seat: &Seat, id: AllocationId) {
+        if seat.transport == Transport::Udp {
+            self.by_local.insert(seat.local, id);
+            self.by_relayed.insert(seat.relayed, id);
+        } else {
+            self.streams.insert(seat.local, (id, seat.relayed));
+            self.streams_by_relayed.insert(seat.relayed, seat.local);
+        }
+    }
+
+    fn strike(&mut self, seat: &Seat) {
+        if seat.transport == Transport::Udp {
             self.by_local.remove(&seat.local);
             self.by_relayed.remove(&seat.relayed);
+        } else {
+            self.streams.remove(&seat.local);
+            self.streams_by_relayed.remove(&seat.relayed);
         }
-        Some(*allocation)
+    }
+
+    /// The allocation that listens for streams of peers at this address of this machine.
+    pub(super) fn stream_by_local(&self, local: SocketAddr) -> Option<AllocationId> {
+        self.streams.get(&local).map(|(id, _)| *id)
+    }
+
+    /// What others call the address of this machine where an allocation listens for streams.
+    pub(super) fn relayed_of_stream(&self, local: SocketAddr) -> Option<SocketAddr> {
+        self.streams.get(&local).map(|(_, relayed)| *relayed)
+    }
+
+    /// Where on this machine an allocation listens for streams that others know by `relayed`.
+    pub(super) fn stream_by_relayed(&self, relayed: SocketAddr) -> Option<SocketAddr> {
+        self.streams_by_relayed.get(&relayed).copied()
     }
 
     /// Takes one of two relayed addresses away, with the permissions and channels of its family.
@@ -147,8 +193,7 @@ impl Allocations {
         let seat = allocation.seats.remove(family)?;
         allocation.permissions.forget(family);
         allocation.channels.forget(family);
-        self.by_local.remove(&seat.local);
-        self.by_relayed.remove(&seat.relayed);
+        self.strike(&seat);
         Some(seat)
     }
 
@@ -210,6 +255,8 @@ impl Allocations {
             && self.by_client.is_empty()
             && self.by_local.is_empty()
             && self.by_relayed.is_empty()
+            && self.streams.is_empty()
+            && self.streams_by_relayed.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -8,7 +8,7 @@ use stun::credential::{SharedSecret, WeakSecret};
 use stun::server::{Alternate, PartnerSecret};
 use stun::{PasswordAlgorithm, PasswordHash};
 
-use super::{PeerPolicy, Quotas};
+use super::{LookupRules, PeerPolicy, Quotas, ThirdParty};
 
 /// The longest SOFTWARE text, in bytes: RFC 8489 §14.14 allows fewer than 128 characters.
 const MAX_TEXT: usize = 127;
@@ -120,6 +120,10 @@ pub struct Auth {
     pub shared_secrets: Vec<SharedSecret>,
     /// Users with a password each.
     pub users: Vec<User>,
+    /// Other parties whose access tokens are good here. Unless told, there are none.
+    pub third_party: Option<ThirdParty>,
+    /// How somebody else is asked about the others. Unless told, nobody is.
+    pub lookup: Option<LookupRules>,
 }
 
 impl Auth {
@@ -128,12 +132,18 @@ impl Auth {
     /// # Errors
     /// If the secret is short, or stands in manuals.
     pub fn shared_secret(secret: &str) -> Result<Self, WeakSecret> {
-        Ok(Self { shared_secrets: vec![SharedSecret::new(secret)?], users: Vec::new() })
+        Ok(Self { shared_secrets: vec![SharedSecret::new(secret)?], ..Self::default() })
+    }
+
+    /// Whether nobody could be let in by it.
+    pub fn is_empty(&self) -> bool {
+        let tokens = self.third_party.as_ref().is_some_and(|third_party| !third_party.keys.is_empty());
+        self.shared_secrets.is_empty() && self.users.is_empty() && self.lookup.is_none() && !tokens
     }
 
     /// One user with a password.
     pub fn user(name: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { shared_secrets: Vec::new(), users: vec![User::new(name, password)] }
+        Self { users: vec![User::new(name, password)], ..Self::default() }
     }
 }
 
@@ -163,6 +173,14 @@ pub struct ServerConfig {
     pub max_lifetime: Duration,
     /// Whether an allocation may move with its client to another address (RFC 8016). On unless told.
     pub mobility: bool,
+    /// Whether the owner's outbox sees to it that a datagram is not fragmented ([`Outbox::send_whole`]). Clients that ask
+    /// for it without are told 420. Off unless told.
+    ///
+    /// [`Outbox::send_whole`]: sansio::Outbox::send_whole
+    pub dont_fragment: bool,
+    /// Whether the owner connects to peers and lets them connect ([`Server::poll_stream`](crate::Server::poll_stream)), so
+    /// that there are TCP allocations (RFC 6062). Off unless told.
+    pub tcp_relay: bool,
     /// Where to send clients when this server is full: one of the client's address family, by lot. Without any they are
     /// told 508.
     pub others: Vec<OtherServer>,
@@ -195,6 +213,8 @@ impl ServerConfig {
             default_lifetime: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
             mobility: true,
+            dont_fragment: false,
+            tcp_relay: false,
             others: Vec::new(),
             software: None,
             alternate: None,
@@ -229,7 +249,7 @@ impl ServerConfig {
         if self.default_lifetime < Duration::from_secs(1) || self.max_lifetime < self.default_lifetime {
             return Err(ConfigError::Lifetime);
         }
-        if self.auth.shared_secrets.is_empty() && self.auth.users.is_empty() {
+        if self.auth.is_empty() {
             return Err(ConfigError::NoAuth);
         }
         if self.software.as_ref().is_some_and(|software| software.len() > MAX_TEXT) {
@@ -248,9 +268,10 @@ impl ServerConfig {
 /// Why a server cannot be made of a [`ServerConfig`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The realm is empty, longer than 40 bytes, or has a quote in it.
+    /// The realm is empty, longer than 40 bytes (or 36 with [`ThirdParty::server_name`]), or has a quote in it.
     #[error(
-        "the realm `{0}` is empty, longer than 40 bytes or has a quote in it: use the server's domain name"
+        "the realm `{0}` is empty, longer than 40 bytes (with the server's name for access tokens 36) or has a quote in it: \
+         use the server's domain name"
     )]
     Realm(String),
     /// There is no address to relay from.
@@ -273,6 +294,9 @@ pub enum ConfigError {
     /// The name is empty or too long, or the password empty.
     #[error("the user `{0}` has no name, no password, or a name longer than 508 bytes")]
     User(String),
+    /// The server's name for access tokens was given, taken away or changed while it runs.
+    #[error("the server's name for access tokens changes with a restart only")]
+    ServerName,
     /// The SOFTWARE text is longer than 127 bytes.
     #[error("the SOFTWARE text is longer than {MAX_TEXT} bytes")]
     Software,

@@ -22,11 +22,13 @@ pub enum Drop {
     Throttled,
     /// The outbox, or the system, was full.
     NoRoom,
+    /// More than the user, or all users together, may have relayed in a second.
+    Bandwidth,
 }
 
 impl Drop {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Unexpected,
         Self::NoAllocation,
@@ -37,6 +39,7 @@ impl Drop {
         Self::Own,
         Self::Throttled,
         Self::NoRoom,
+        Self::Bandwidth,
     ];
 
     /// A word for it that does not change: a metric's label, say.
@@ -52,6 +55,7 @@ impl Drop {
             Self::Own => "own",
             Self::Throttled => "throttled",
             Self::NoRoom => "no_room",
+            Self::Bandwidth => "bandwidth",
         }
     }
 }
@@ -73,17 +77,20 @@ pub enum LoginFailure {
     Expired,
     /// The nonce is old, or none of ours: the normal end of a nonce. Whoever is in order asks again.
     StaleNonce,
+    /// Who knows the users was asked, and did not answer.
+    NobodyToAsk,
 }
 
 impl LoginFailure {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Unsigned,
         Self::Incomplete,
         Self::UnknownUser,
         Self::WrongPassword,
         Self::Expired,
         Self::StaleNonce,
+        Self::NobodyToAsk,
     ];
 
     /// A word for it that does not change: a metric's label, say.
@@ -95,6 +102,7 @@ impl LoginFailure {
             Self::WrongPassword => "wrong_password",
             Self::Expired => "expired",
             Self::StaleNonce => "stale_nonce",
+            Self::NobodyToAsk => "nobody_to_ask",
         }
     }
 }

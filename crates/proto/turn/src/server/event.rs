@@ -5,6 +5,7 @@ use sansio::Path;
 
 use super::allocation::AllocationId;
 use super::counters::LoginFailure;
+use super::lookup::LookupId;
 use super::policy::Denial;
 
 /// What a [`Server`](crate::Server) tells its owner, for logs: who relayed through it, from where, and how much.
@@ -63,6 +64,16 @@ pub enum ServerEvent {
         /// Which check failed.
         cause: LoginFailure,
     },
+    /// Someone wants to be let in whom only somebody else may know ([`LookupRules`](crate::LookupRules)). Answer with
+    /// [`Server::answer`](crate::Server::answer).
+    UserAsked {
+        /// Names the question.
+        id: LookupId,
+        /// The name that he gave.
+        username: String,
+        /// From where. He has shown that he receives what is sent to him.
+        client: Path,
+    },
     /// Someone with good credentials asked for a peer that the policy denies.
     PeerDenied {
         /// Who asked.
@@ -83,6 +94,8 @@ pub enum EndReason {
     Deleted,
     /// The client did not refresh it.
     Expired,
+    /// It has lived as long as one may ([`Quotas::session`](crate::Quotas::session)).
+    TimeIsUp,
     /// The client's stream ended.
     Disconnected,
     /// The server was closed.

@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
-use sansio::{Path, Time};
+use sansio::{Path, Time, Transport};
 use stun::{HEADER_BYTES, Method, TransactionId};
 
 use super::allocation::{AllocationId, Seat};
@@ -52,6 +52,8 @@ pub struct Flow {
     pub framing: Framing,
     /// From then on it is to be asked for again.
     pub until: Time,
+    /// Bytes of application data after which it is to be asked for again; `None`: any number.
+    pub allowance: Option<u64>,
 }
 
 /// How application data is written on its way out.
@@ -119,7 +121,7 @@ impl Server {
             Passage::Channel { client, number } => {
                 let (id, allocation) = self.allocations.by_client(client)?;
                 let (peer, until) = allocation.channels.binding(now, number)?;
-                let seat = *allocation.seats.get(Family::of(peer.ip()))?;
+                let seat = *allocation.seats.datagrams(Family::of(peer.ip()))?;
                 self.outbound(now, id, seat, peer, until)
             }
             Passage::Send { client, peer } => {
@@ -128,7 +130,7 @@ impl Server {
                 if peer.port() == 0 {
                     return None;
                 }
-                let seat = *allocation.seats.get(Family::of(peer.ip()))?;
+                let seat = *allocation.seats.datagrams(Family::of(peer.ip()))?;
                 let until = allocation.permissions.until(now, peer.ip())?;
                 self.outbound(now, id, seat, peer, until)
             }
@@ -137,6 +139,11 @@ impl Server {
                 if self.is_foreign(peer.ip()) { self.inbound(now, id, plain(peer)) } else { None }
             }
         }?;
+        // What goes by a stream passes through the machine's outbox.
+        if flow.to.transport != Transport::Udp {
+            return None;
+        }
+        let flow = Flow { allowance: self.allowance(now, flow.source, flow.target)?, ..flow };
         for id in [flow.source, flow.target].into_iter().flatten() {
             self.allocations.by_id(id)?.in_flows = true;
         }
@@ -197,6 +204,7 @@ impl Server {
                 to: Path::udp(local, peer),
                 framing: Framing::Plain,
                 until,
+                allowance: None,
             }),
             Reach::Inside(other) => {
                 let flow = self.inbound(now, other, relayed)?;
@@ -213,7 +221,8 @@ impl Server {
             Some((number, until)) => (Framing::Channel(number), permitted.min(until)),
             None => (Framing::Data(peer), permitted),
         };
-        Some(Flow { source: None, target: Some(id), to: allocation.client, framing, until })
+        let to = allocation.client;
+        Some(Flow { source: None, target: Some(id), to, framing, until, allowance: None })
     }
 
     /// Whether what comes from `address` comes from the network, and not from one of our own addresses.

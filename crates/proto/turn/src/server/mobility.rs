@@ -146,6 +146,8 @@ impl Server {
     /// A client's stream has ended.
     pub(super) fn disconnected(&mut self, now: Time, path: Path) {
         self.abandon(path);
+        self.lookups.forget(path);
+        self.data_connection_ended(path);
         let Some((id, allocation)) = self.allocations.by_client(path) else { return };
         match allocation.moving {
             Some(_) if allocation.client == path => self.arrive(id),

@@ -20,6 +20,11 @@ pub(super) enum Intake {
     Draining(Option<SocketAddr>),
 }
 
+/// The name that other parties know this server by.
+fn name(auth: &Auth) -> Option<&str> {
+    auth.third_party.as_ref().map(|third_party| third_party.server_name.as_str())
+}
+
 impl Server {
     /// Goes by other rules from now on. Allocations that there are go on, by the password that they were made with; their
     /// peers are held against the new policy.
@@ -30,7 +35,13 @@ impl Server {
         let mut config = self.config.clone();
         (config.auth, config.policy, config.quotas) = (auth, policy, quotas);
         config.check()?;
+        // It is in the challenges, which stay.
+        if name(&config.auth) != name(&self.config.auth) {
+            return Err(ConfigError::ServerName);
+        }
         self.accounts = Accounts::new(&config.realm, config.auth.clone());
+        self.lookups.configure(config.auth.lookup.clone());
+        self.meters.configure(&config.quotas);
         self.config = config;
         self.review_peers();
         Ok(())
@@ -39,6 +50,7 @@ impl Server {
     /// Takes back the permissions that would not be given any more, and all flows: they rest on the old rules.
     fn review_peers(&mut self) {
         for id in self.allocations.ids() {
+            self.review_streams(id);
             self.unsettle(id);
             let Some(allocation) = self.allocations.by_id(id) else { continue };
             let mut refused: Vec<IpAddr> = allocation.permissions.addresses().collect();

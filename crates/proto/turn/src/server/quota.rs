@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 /// How much one user, one source and all together may take of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +15,18 @@ pub struct Quotas {
     pub permissions: usize,
     /// Channels that one allocation may have, at most 4096.
     pub channels: usize,
+    /// TCP connections with peers that one allocation may have (RFC 6062).
+    pub connections: usize,
     /// Unauthenticated answers (to Binding requests, and 401s) that one source over UDP gets in a second; four times as
     /// many at once. A source is an IPv4 address or an IPv6 /64; the /24 or /48 around it gets eight times as many.
     pub unauthenticated_per_second: u32,
+    /// Bytes of application data in a second that one user may have relayed to peers, and as many to his clients. What
+    /// comes beyond is dropped. A quarter of a second's worth may come at once, or 64 KiB. Unless told, any number.
+    pub bandwidth_per_user: Option<u64>,
+    /// The same for all together.
+    pub bandwidth: Option<u64>,
+    /// The longest that an allocation lives, however often it is refreshed. Unless told, any time.
+    pub session: Option<Duration>,
 }
 
 impl Default for Quotas {
@@ -27,7 +37,11 @@ impl Default for Quotas {
             total: 10_000,
             permissions: 256,
             channels: 256,
+            connections: 64,
             unauthenticated_per_second: 100,
+            bandwidth_per_user: None,
+            bandwidth: None,
+            session: None,
         }
     }
 }
@@ -79,6 +93,11 @@ impl Usage {
         *self.by_source.entry(block(source)).or_default() += 1;
     }
 
+    /// Whether the user has none.
+    pub(crate) fn is_gone(&self, username: &str) -> bool {
+        !self.by_user.contains_key(user(username))
+    }
+
     /// Whether nobody has any.
     pub(crate) fn is_empty(&self) -> bool {
         self.total == 0 && self.by_user.is_empty() && self.by_source.is_empty()
@@ -104,7 +123,7 @@ impl Usage {
 }
 
 /// Whose quota a username counts against: a fresh timestamp does not make a new user.
-fn user(username: &str) -> &str {
+pub(super) fn user(username: &str) -> &str {
     match username.split_once(':') {
         Some((timestamp, user)) if !user.is_empty() && timestamp.bytes().all(|b| b.is_ascii_digit()) => user,
         _ => username,
@@ -112,7 +131,7 @@ fn user(username: &str) -> &str {
 }
 
 /// What one host or home has: an IPv4 address, or an IPv6 /64.
-fn block(source: IpAddr) -> IpAddr {
+pub(super) fn block(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V4(_) => source,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),

@@ -1,14 +1,15 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sansio::{Outbox, Path, Time};
-use stun::{Message, Method, TransactionId};
+use stun::{Message, Method, TransactionId, kind};
 
 use super::allocation::{AllocationId, Seat};
+use super::bandwidth::Direction;
 use super::policy::{Denial, PeerPolicy};
 use super::{Drop, Server};
 use crate::attribute::{Family, plain};
 use crate::channel::{channel_data_room, parse_channel_data, write_channel_data};
-use crate::indication::{indication_room, send_parts, write_indication};
+use crate::indication::{PLAIN, WITH_DONT_FRAGMENT, indication_room, send_parts, write_indication};
 
 /// Where a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +30,20 @@ impl Server {
             self.arrive(id);
             return self.handle_send(now, from, message, out);
         }
-        let Some((peer, data)) = send_parts(message) else {
+        // Unable to set the DF bit, it "acts as if the DONT-FRAGMENT attribute is an unknown comprehension-required
+        // attribute" (RFC 8656 §11.2).
+        let known = if self.config.dont_fragment { WITH_DONT_FRAGMENT } else { PLAIN };
+        let whole = message.raw(kind::DONT_FRAGMENT).is_some();
+        let Some((peer, data)) = send_parts(message, known) else {
             return self.counters.drop(Drop::Malformed);
         };
-        if allocation.seats.get(Family::of(peer.ip())).is_none() {
+        if allocation.seats.datagrams(Family::of(peer.ip())).is_none() {
             return self.counters.drop(Drop::Family);
         }
         if !allocation.permissions.allows(now, peer.ip()) {
             return self.counters.drop(Drop::NoPermission);
         }
-        self.relay_to_peer(now, id, peer, &message.bytes()[data], out);
+        self.relay_to_peer(now, id, peer, &message.bytes()[data], whole, out);
     }
 
     /// ChannelData (RFC 8656 §12.6).
@@ -62,7 +67,7 @@ impl Server {
         let Some((peer, _)) = allocation.channels.binding(now, number) else {
             return self.counters.drop(Drop::NoChannel);
         };
-        self.relay_to_peer(now, id, peer, &payload[data], out);
+        self.relay_to_peer(now, id, peer, &payload[data], false, out);
     }
 
     /// Sends what a client has for a peer.
@@ -72,6 +77,7 @@ impl Server {
         id: AllocationId,
         peer: SocketAddr,
         data: &[u8],
+        whole: bool,
         out: &mut dyn Outbox,
     ) {
         let reach = match self.reach(peer) {
@@ -80,15 +86,30 @@ impl Server {
             Err(_) => return self.counters.drop(Drop::Denied),
         };
         let Some(allocation) = self.allocations.by_id(id) else { return };
-        let Some(&Seat { local, relayed, .. }) = allocation.seats.get(Family::of(peer.ip())) else { return };
+        let Some(&Seat { local, relayed, .. }) = allocation.seats.datagrams(Family::of(peer.ip())) else {
+            return;
+        };
         let bytes = data.len() as u64;
+        if !self.affords(now, id, Direction::ToPeers, bytes) {
+            return self.counters.drop(Drop::Bandwidth);
+        }
+        let Some(allocation) = self.allocations.by_id(id) else { return };
         allocation.bytes_to_peers += bytes;
         self.counters.packets_to_peers += 1;
         self.counters.bytes_to_peers += bytes;
         match reach {
             Reach::Inside(other) => self.hand_to_client(now, other, relayed, data, out),
             Reach::Network => {
-                if !out.send_bytes(Path::udp(local, peer), data) {
+                let to = Path::udp(local, peer);
+                let fill = &mut |buffer: &mut [u8]| {
+                    buffer.copy_from_slice(data);
+                    data.len()
+                };
+                let sent = match whole {
+                    true => out.send_whole(to, data.len(), fill),
+                    false => out.send(to, data.len(), fill),
+                };
+                if !sent {
                     self.counters.drop(Drop::NoRoom);
                 }
             }
@@ -124,6 +145,10 @@ impl Server {
         if !allocation.permissions.allows(now, peer.ip()) {
             return self.counters.drop(Drop::NoPermission);
         }
+        if !self.affords(now, id, Direction::ToClient, data.len() as u64) {
+            return self.counters.drop(Drop::Bandwidth);
+        }
+        let Some(allocation) = self.allocations.by_id(id) else { return };
         let client = allocation.client;
         let fill = &mut |buffer: &mut [u8]| {
             buffer.copy_from_slice(data);

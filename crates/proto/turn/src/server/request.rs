@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use sansio::{Outbox, Path, Time};
 use stun::credential::Authenticated;
@@ -18,8 +19,7 @@ use crate::channel::ChannelNumber;
 /// The password algorithms that clients may choose from, the better first.
 pub(super) const ALGORITHMS: [PasswordAlgorithm; 2] = [PasswordAlgorithm::Sha256, PasswordAlgorithm::Md5];
 
-/// The comprehension-required attributes that requests may have. DONT-FRAGMENT is not among them: the server cannot
-/// set the DF bit, and says so with 420 (RFC 8656 §7.2).
+/// The comprehension-required attributes that requests may have, all of them.
 const KNOWN: &[AttributeKind] = &[
     kind::CHANNEL_NUMBER,
     kind::LIFETIME,
@@ -29,6 +29,9 @@ const KNOWN: &[AttributeKind] = &[
     kind::EVEN_PORT,
     kind::REQUESTED_TRANSPORT,
     kind::RESERVATION_TOKEN,
+    kind::ACCESS_TOKEN,
+    kind::CONNECTION_ID,
+    kind::DONT_FRAGMENT,
 ];
 
 impl Server {
@@ -79,9 +82,9 @@ impl Server {
         request: &Message<'_>,
         out: &mut dyn Outbox,
     ) {
-        let Some((signer, password)) = self.authenticate(now, from, request, out) else { return };
+        let Some((signer, secret)) = self.authenticate(now, from, request, out) else { return };
         let asker = Asker::new(from, request);
-        let unknown = request.unknown_comprehension_required(KNOWN);
+        let unknown = request.unknown_comprehension_required(&self.known());
         if !unknown.is_empty() {
             let sent = asker.answer(out, Class::Error, Some(&signer), &|writer| {
                 writer.error(420).unknown_attributes(&unknown);
@@ -94,27 +97,49 @@ impl Server {
             {
                 return self.send_away(asker, &signer, alternate, out);
             }
-            return self.handle_allocate(now, asker, request, (signer, password), out);
+            return self.handle_allocate(now, asker, request, (signer, secret), out);
         }
         if asker.method == Method::REFRESH && request.raw(kind::MOBILITY_TICKET).is_some() {
             return self.handle_move(now, asker, request, &signer, out);
+        }
+        if asker.method == Method::CONNECTION_BIND {
+            return self.join(asker, request, &signer, out);
         }
         let Some((id, allocation)) = self.allocations.by_client(from) else {
             return self.refuse(asker, &signer, 437, out);
         };
         // "All requests after the initial Allocate must use the same username" (RFC 8656 §5).
         if allocation.username != signer.username {
-            return self.refuse(asker, &signer, 441, out);
+            // Unless it is another token at the same 5-tuple: tokens end before their users do.
+            if !(asker.method == Method::REFRESH && secret.is_token() && allocation.secret.is_token()) {
+                return self.refuse(asker, &signer, 441, out);
+            }
+            allocation.secret = secret;
         }
         let outcome = match asker.method {
             Method::REFRESH => return self.handle_refresh(now, id, asker, request, &signer, out),
             Method::CREATE_PERMISSION => self.create_permission(now, id, request),
+            Method::CONNECT => match self.connect(now, id, (asker, &signer), request) {
+                Ok(()) => return,
+                Err(code) => Err(code),
+            },
             _ => self.bind_channel(now, id, request),
         };
         match outcome {
             Ok(()) => self.succeed(asker, &signer, out, &|_: &mut MessageWriter<'_>| {}),
             Err(code) => self.refuse(asker, &signer, code, out),
         }
+    }
+
+    /// The comprehension-required attributes that requests may have here: who cannot set the DF bit says so with 420
+    /// (RFC 8656 §7.2), and so does who takes no tokens (RFC 7635 §7).
+    fn known(&self) -> Vec<AttributeKind> {
+        let known = |attribute: &AttributeKind| match *attribute {
+            kind::DONT_FRAGMENT => self.config.dont_fragment,
+            kind::ACCESS_TOKEN => self.config.auth.third_party.is_some(),
+            _ => true,
+        };
+        KNOWN.iter().copied().filter(known).collect()
     }
 
     /// RFC 8656 §8.2.
@@ -127,7 +152,9 @@ impl Server {
         signer: &Authenticated,
         out: &mut dyn Outbox,
     ) {
+        let unix_now = self.unix(now);
         let Some(allocation) = self.allocations.by_id(id) else { return };
+        let (created, longest) = (allocation.created, allocation.secret.longest(unix_now));
         // Of a dual allocation one relayed address, or both (RFC 8656 §8.1).
         let family = match request.raw(kind::REQUESTED_ADDRESS_FAMILY).map(Family::from_value) {
             None => None,
@@ -142,7 +169,14 @@ impl Server {
             }
             0
         } else {
-            let lifetime = self.lifetime(asked);
+            let mut lifetime = self.lifetime(asked);
+            if let Some(end) = self.session_end(created) {
+                // LIFETIME 0 would say that the allocation is no more.
+                lifetime = lifetime.min(end.since(now)).max(Duration::from_secs(1));
+            }
+            if let Some(longest) = longest {
+                lifetime = lifetime.min(longest).max(Duration::from_secs(1));
+            }
             if let Some(allocation) = self.allocations.by_id(id) {
                 allocation.seats.extend(family, now + lifetime);
             }
@@ -179,6 +213,9 @@ impl Server {
         };
         let peer = request.xor_address(kind::XOR_PEER_ADDRESS).map(plain).filter(|peer| peer.port() != 0);
         let (Some(number), Some(peer)) = (number, peer) else { return Err(400) };
+        if self.allocations.by_id(id).is_some_and(|allocation| allocation.seats.are_streams()) {
+            return Err(400);
+        }
         self.check_family(id, peer.ip())?;
         let denial = self.reach(peer).map(|_| ());
         self.forbid(id, peer.ip(), denial)?;
@@ -202,7 +239,12 @@ impl Server {
     }
 
     /// 403 for what the policy denies, with a line for the audit.
-    fn forbid(&mut self, id: AllocationId, peer: IpAddr, denial: Result<(), Denial>) -> Result<(), u16> {
+    pub(super) fn forbid(
+        &mut self,
+        id: AllocationId,
+        peer: IpAddr,
+        denial: Result<(), Denial>,
+    ) -> Result<(), u16> {
         let Err(denial) = denial else { return Ok(()) };
         self.counters.forbidden += 1;
         if let Some(allocation) = self.allocations.by_id(id) {

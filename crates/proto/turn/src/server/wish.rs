@@ -1,10 +1,11 @@
 use std::time::Duration;
 
+use sansio::{Path, Transport};
 use stun::{Message, kind};
 
 use super::Server;
 use super::reservation::Token;
-use crate::attribute::{Family, UDP};
+use crate::attribute::{Family, TCP, UDP};
 
 /// What an Allocate request asks for.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,8 @@ pub(super) struct Wish {
     pub(super) another: Option<Family>,
     pub(super) port: PortWish,
     pub(super) lifetime: Duration,
+    /// Between the relayed address and its peers.
+    pub(super) transport: Transport,
 }
 
 /// Which port.
@@ -30,12 +33,13 @@ pub(super) enum PortWish {
 
 impl Server {
     /// Reads an Allocate request, in the order of RFC 8656 §7.2, or says what is wrong with it.
-    pub(super) fn wish(&self, request: &Message<'_>) -> Result<Wish, u16> {
-        match request.raw(kind::REQUESTED_TRANSPORT) {
-            Some([protocol, _, _, _]) if *protocol == UDP[0] => {}
+    pub(super) fn wish(&self, client: Path, request: &Message<'_>) -> Result<Wish, u16> {
+        let transport = match request.raw(kind::REQUESTED_TRANSPORT) {
+            Some([protocol, _, _, _]) if *protocol == UDP[0] => Transport::Udp,
+            Some([protocol, _, _, _]) if *protocol == TCP[0] && self.config.tcp_relay => Transport::Tcp,
             Some([_, _, _, _]) => return Err(442),
             _ => return Err(400),
-        }
+        };
         let even_port = request.raw(kind::EVEN_PORT);
         let requested = request.raw(kind::REQUESTED_ADDRESS_FAMILY);
         let additional = request.raw(kind::ADDITIONAL_ADDRESS_FAMILY);
@@ -43,6 +47,14 @@ impl Server {
         if reserved.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some())
             || requested.is_some() && additional.is_some()
         {
+            return Err(400);
+        }
+        // RFC 6062 §5.1, and one family is enough for streams.
+        let for_datagrams = request.raw(kind::DONT_FRAGMENT).is_some()
+            || even_port.is_some()
+            || reserved.is_some()
+            || additional.is_some();
+        if transport == Transport::Tcp && (for_datagrams || !client.transport.is_stream()) {
             return Err(400);
         }
         let family = match requested {
@@ -61,7 +73,8 @@ impl Server {
             (_, Some([_])) if another.is_none() => PortWish::Pair,
             (_, Some(_)) => return Err(400),
         };
-        Ok(Wish { family, another, port, lifetime: self.lifetime(request.u32(kind::LIFETIME)) })
+        let lifetime = self.lifetime(request.u32(kind::LIFETIME));
+        Ok(Wish { family, another, port, lifetime, transport })
     }
 
     /// The lifetime that a client gets who asks for so many seconds (RFC 8656 §7.2).

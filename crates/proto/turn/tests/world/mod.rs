@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sansio::{Batches, Datagram, Machine, Path, Seed, SocketError, SocketOp, SocketReply, Time, Transport};
 use sterna_turn::{
-    Auth, Client, ClientConfig, ClientEvent, Credentials, Opened, PeerPolicy, Server, ServerConfig,
-    ServerEvent,
+    Auth, Client, ClientConfig, ClientEvent, Credentials, LookupId, Opened, PeerPolicy, Server, ServerConfig,
+    ServerEvent, StreamNews, StreamOp, Verdict,
 };
 use stun::credential::{Challenged, LongTerm};
 use stun::{Class, Message, MessageWriter, Method, TransactionId, kind};
@@ -57,6 +57,8 @@ pub struct World {
     pub server_events: Vec<ServerEvent>,
     /// Relay sockets that are open.
     pub sockets: BTreeSet<SocketAddr>,
+    /// What the server wants of the connections of peers, but to listen.
+    pub streams: VecDeque<StreamOp>,
     /// How many of the next binds fail.
     pub failing_binds: usize,
     pub clients: Vec<Host>,
@@ -117,6 +119,7 @@ impl World {
             server: Server::new(config).unwrap(),
             server_events: Vec::new(),
             sockets: BTreeSet::new(),
+            streams: VecDeque::new(),
             failing_binds: 0,
             clients: Vec::new(),
             sent_to_peers: VecDeque::new(),
@@ -232,6 +235,14 @@ impl World {
         self.serve();
     }
 
+    /// Tells the server who a user is.
+    pub fn answer(&mut self, id: LookupId, verdict: Verdict) {
+        let mut out = Batches::new(1 << 24);
+        self.server.answer(self.now, id, verdict, &mut out);
+        self.deliver(&mut out);
+        self.serve();
+    }
+
     /// Does for the server what it asks for. Returns whether there was anything.
     fn serve(&mut self) -> bool {
         if self.server_is_off {
@@ -253,6 +264,17 @@ impl World {
                 }
                 SocketOp::Unbind { local } => assert!(self.sockets.remove(&local), "{local} is not bound"),
                 other => panic!("{other:?}"),
+            }
+        }
+        while let Some(op) = self.server.poll_stream() {
+            moved = true;
+            match op {
+                StreamOp::Listen { ticket, local } => {
+                    assert!(self.sockets.insert(local), "{local} is bound twice");
+                    self.server.handle_stream(self.now, StreamNews::Listening { ticket, local });
+                }
+                StreamOp::Unlisten { local } => assert!(self.sockets.remove(&local), "{local} is not bound"),
+                op => self.streams.push_back(op),
             }
         }
         let mut out = Batches::new(1 << 24);

@@ -235,6 +235,9 @@ impl Trial {
             ClientEvent::ChannelBound(_)
             | ClientEvent::PeerUnreachable { .. }
             | ClientEvent::Moved(_)
+            | ClientEvent::PeerConnected { .. }
+            | ClientEvent::PeerRefused { .. }
+            | ClientEvent::PeerConnecting { .. }
             | ClientEvent::MoveRefused { .. } => {}
         }
     }
