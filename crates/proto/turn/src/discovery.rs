@@ -52,6 +52,11 @@ pub const ANYCAST_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 10);
 /// The same over IPv6 (RFC 8155 §8.2).
 pub const ANYCAST_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 2);
 
+/// Whether an address is the anycast address of relays, IPv4's or IPv6's.
+pub fn is_anycast(address: IpAddr) -> bool {
+    address == ANYCAST_V4 || address == ANYCAST_V6
+}
+
 /// Questions that one discovery asks, whatever it is told.
 const MAX_QUESTIONS: usize = 64;
 /// Records of one answer that count.

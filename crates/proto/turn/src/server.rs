@@ -2,6 +2,7 @@ mod accounts;
 mod allocate;
 mod allocation;
 mod answer;
+mod anycast;
 mod bandwidth;
 mod channels;
 mod cidr;

@@ -63,3 +63,37 @@ fn a_full_server_sends_clients_away_and_without_another_says_508() {
         assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Err(expected));
     }
 }
+
+/// RFC 8155 §6: "performs checks 1 through 7 … If all checks pass, the TURN anycast server MUST respond with a 300".
+#[test]
+fn at_the_anycast_address_clients_are_told_where_this_server_is() {
+    let mut path = client_path(1000);
+    path.remote.set_ip(sterna_turn::discovery::ANYCAST_V4.into());
+    let mut config = world::server_config();
+    config.listening.push(path.remote);
+    config.quotas.per_user = 1;
+    let mut world = World::with(config);
+    let mut raw = Raw::new(path, credentials("alice"));
+    let request = raw.write(Method::ALLOCATE, &allocate);
+    assert_eq!(outcome(&world.ask(path, &request).unwrap()), Err(401), "the first check is the password");
+    let mut raw = Raw::challenged(&mut world, path, credentials("alice"));
+    assert_eq!(
+        raw.ask(&mut world, Method::ALLOCATE, &|_| {}),
+        Err(400),
+        "and the third is what is asked for"
+    );
+    let request = raw.write(Method::ALLOCATE, &allocate);
+    let answer = world.ask(path, &request).unwrap();
+    let answer = Message::parse(&answer).unwrap();
+    assert_eq!(answer.error_code().unwrap().code, 300);
+    assert!(answer.integrity().is_some());
+    let home =
+        std::net::SocketAddr::new(world::server_config().relay_addresses[0].advertised, path.remote.port());
+    assert_eq!(answer.address(kind::ALTERNATE_SERVER), Some(home));
+    assert_eq!(world.server.allocations(), 0);
+    // It costs nobody's quota, and at its own address the same client is welcome.
+    for _ in 0..3 {
+        assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Err(300));
+    }
+    world.allocated("alice", 1001);
+}

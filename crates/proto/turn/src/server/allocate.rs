@@ -18,6 +18,7 @@ use super::streams::StreamOp;
 use super::wish::{PortWish, Wish};
 use super::{Due, Server, ServerEvent};
 use crate::attribute::Family;
+use crate::discovery::is_anycast;
 
 /// How many ports are tried when others on this machine have taken some.
 const BIND_ATTEMPTS: u8 = 8;
@@ -128,6 +129,10 @@ impl Server {
             Err(code) => return self.refuse(asker, &signer, code, out),
         };
         match self.usage.admit(&self.config.quotas, &signer.username, asker.client.remote.ip()) {
+            Ok(()) if is_anycast(asker.client.local.ip()) => {
+                self.usage.release(&signer.username, asker.client.remote.ip());
+                return self.send_home(asker, &signer, out);
+            }
             Ok(()) => {}
             Err(Exceeded::User | Exceeded::Source) => return self.refuse(asker, &signer, 486, out),
             Err(Exceeded::Total) => return self.redirect(asker, &signer, out),
