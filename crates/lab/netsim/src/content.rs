@@ -2,7 +2,7 @@ use std::fmt;
 
 /// What a packet carries.
 ///
-/// Streams travel as messages: there are no acknowledgements, and TLS is two flights instead of its bytes.
+/// Streams travel as messages: there are no acknowledgements, and TLS is a message each way, with names and no keys.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Content {
     /// A UDP datagram.

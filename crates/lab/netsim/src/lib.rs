@@ -104,6 +104,7 @@ mod puppet;
 mod record;
 mod segment;
 mod stream;
+mod tls;
 mod trace;
 mod tray;
 

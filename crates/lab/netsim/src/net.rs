@@ -1,5 +1,6 @@
 mod events;
 mod icmp;
+mod opening;
 mod packets;
 mod run;
 mod sockets;

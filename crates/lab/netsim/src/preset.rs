@@ -53,6 +53,8 @@ pub enum Preset {
     HairpinInternal,
     /// A network of IPv6 alone, with NAT64 and DNS64.
     Nat64,
+    /// A home router that translates IPv4, and beside it IPv6 behind a stateful firewall.
+    DualStack,
 }
 
 /// One box of a [`Preset`].
@@ -67,11 +69,13 @@ pub struct PresetBox {
     /// Whether a proxy stands behind it, a host with the number 3 of its network ([`HttpProxy`](crate::HttpProxy),
     /// port 3128), which gets out whatever the box lets out otherwise.
     pub proxy: bool,
+    /// Whether what is behind it has IPv6 addresses beside its IPv4 ones: public ones, which are filtered and not translated.
+    pub ipv6: bool,
 }
 
 impl PresetBox {
     const fn home(behaviour: NatBehaviour) -> Self {
-        Self { suffix: "", behaviour, shared_addresses: false, proxy: false }
+        Self { suffix: "", behaviour, shared_addresses: false, proxy: false, ipv6: false }
     }
 }
 
@@ -79,7 +83,7 @@ const LINUX_UNREPLIED: Duration = Duration::from_secs(30);
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::None,
         Self::FullCone,
         Self::AddressRestricted,
@@ -96,6 +100,7 @@ impl Preset {
         Self::HairpinExternal,
         Self::HairpinInternal,
         Self::Nat64,
+        Self::DualStack,
     ];
 
     /// The classic four, in the order of their strictness.
@@ -121,6 +126,7 @@ impl Preset {
             Self::HairpinExternal => "hairpin-external",
             Self::HairpinInternal => "hairpin-internal",
             Self::Nat64 => "nat64",
+            Self::DualStack => "dual-stack",
         }
     }
 
@@ -162,7 +168,8 @@ impl Preset {
                  that lets out TCP to port 443 alone."
             }
             Self::HttpProxy => {
-                "An office where nothing gets out but what its HTTP proxy, port 3128, is asked for by CONNECT."
+                "An office where nothing gets out but what its HTTP proxy, port 3128, is asked for by CONNECT; \
+                 its hosts are set up to ask."
             }
             Self::HairpinExternal => {
                 "Port-restricted, and hosts behind it reach each other's outer address, seen from their outer one."
@@ -171,6 +178,9 @@ impl Preset {
                 "Port-restricted, and hosts behind it reach each other's outer address, seen from their inner one."
             }
             Self::Nat64 => "A network that speaks IPv6 alone; its box translates to IPv4, port-restricted.",
+            Self::DualStack => {
+                "A home router for IPv4, and IPv6 with public addresses behind its firewall: only answers get in."
+            }
         }
     }
 
@@ -234,6 +244,9 @@ impl Preset {
                 only(NatBehaviour { hairpin: Hairpin::Internal, ..NatBehaviour::port_restricted() })
             }
             Self::Nat64 => only(NatBehaviour { nat64: true, ..NatBehaviour::port_restricted() }),
+            Self::DualStack => {
+                vec![PresetBox { ipv6: true, ..PresetBox::home(NatBehaviour::home_router()) }]
+            }
         }
     }
 

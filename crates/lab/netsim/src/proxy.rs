@@ -13,8 +13,13 @@ const WAITING: usize = 64;
 /// It listens with [`Net::listen`](crate::Net::listen) on any port, [`HttpProxy::PORT`] by custom. A stream's first
 /// message is the request, `CONNECT host:port HTTP/1.1` and an empty line, with a name or an address; after the
 /// answer `HTTP/1.1 200 …` every message goes through, both ways. The preset `http-proxy` puts one in.
+///
+/// Machines need not know it: [`Net::set_proxy`](crate::Net::set_proxy) lets the hosts of a network ask it, as their
+/// systems would.
 #[derive(Debug, Default)]
 pub struct HttpProxy {
+    /// Ports that it connects to; all if there are none.
+    allowed: Vec<u16>,
     /// From one end of a tunnel to the other, both ways.
     tunnels: BTreeMap<Path, Path>,
     asked: BTreeMap<Ticket, Asked>,
@@ -36,6 +41,11 @@ impl HttpProxy {
     /// 3128.
     pub const PORT: u16 = PORT;
 
+    /// One that connects to these ports alone, and refuses others (403).
+    pub fn only_to(ports: impl Into<Vec<u16>>) -> Self {
+        Self { allowed: ports.into(), ..Self::default() }
+    }
+
     fn request(&mut self, client: Path, message: &[u8]) {
         let text = String::from_utf8_lossy(message);
         let target = text.strip_prefix("CONNECT ").and_then(|rest| rest.split_once(" HTTP/1."));
@@ -43,6 +53,9 @@ impl HttpProxy {
             return self.refuse(client, "405 Method Not Allowed");
         };
         let Ok(port) = port.parse() else { return self.refuse(client, "400 Bad Request") };
+        if !self.allowed.is_empty() && !self.allowed.contains(&port) {
+            return self.refuse(client, "403 Forbidden");
+        }
         let ticket = self.ticket(Asked { client, port, waiting: Vec::new() });
         let name = host.trim_matches(['[', ']']).to_owned();
         self.to_ask.push_back(SocketOp::Resolve { ticket, name });

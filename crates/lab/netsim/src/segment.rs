@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::nat::Nat;
 use crate::net::{HostId, SegmentId};
@@ -15,6 +15,8 @@ pub(crate) struct Segment {
     pub(crate) ipv6: Option<Prefix>,
     /// Whether its DNS gives IPv6 addresses to names that have none (RFC 6147).
     pub(crate) dns64: bool,
+    /// The HTTP proxy that its hosts ask for streams out of it.
+    pub(crate) proxy: Option<SocketAddr>,
     attached: BTreeMap<IpAddr, Attached>,
     /// Prefixes behind boxes that do not translate, by their first address. They do not overlap.
     routes: BTreeMap<IpAddr, (Prefix, SegmentId)>,
@@ -65,6 +67,7 @@ impl Segment {
             ipv4,
             ipv6: None,
             dns64: false,
+            proxy: None,
             attached: BTreeMap::new(),
             routes: BTreeMap::new(),
             next_address: 10,
@@ -102,6 +105,11 @@ impl Segment {
         self.routes.insert(prefix.base(), (prefix, via));
     }
 
+    /// Whether an address is one of this segment's own.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        [self.ipv4, self.ipv6].into_iter().flatten().any(|prefix| prefix.contains(address))
+    }
+
     pub(crate) fn hop(&self, to: IpAddr) -> Hop {
         if let Some(&who) = self.attached.get(&to) {
             return Hop::To(who);
@@ -111,7 +119,7 @@ impl Segment {
         {
             return Hop::To(Attached::Gateway(via));
         }
-        if [self.ipv4, self.ipv6].into_iter().flatten().any(|prefix| prefix.contains(to)) {
+        if self.contains(to) {
             return Hop::NoHost;
         }
         if self.gateway.is_some() { Hop::Out } else { Hop::NoRoute }

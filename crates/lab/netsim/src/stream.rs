@@ -3,14 +3,19 @@
 //! Each part of a stream travels as a packet, through the same links and boxes as a datagram. There are no
 //! acknowledgements: the network knows when it drops a part and lets the sender's host send it again, after a
 //! timeout that doubles. What a box does to the addresses, and whether it lets a part pass, is as real as for UDP.
+//!
+//! Before the machines speak, the network says for them what their systems would: what a proxy has to know, and the
+//! beginning of TLS ([`Opening`]).
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sansio::{Path, SocketError, Ticket, Time, Transport};
 
 use crate::content::Content;
 use crate::net::HostId;
+use crate::tls;
 
 /// Names a stream within a network.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -39,12 +44,6 @@ pub(crate) struct Part {
 pub(crate) enum Kind {
     Syn,
     SynAck,
-    /// The TLS client's first flight; which name it asks for is in the [`Stream`].
-    Hello,
-    /// The TLS server's answer.
-    HelloAck,
-    /// TLS goes no further, because.
-    Alert(String),
     Message {
         sequence: u64,
     },
@@ -56,14 +55,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn content(&self) -> Content {
+    pub(crate) fn content(&self, payload: &[u8]) -> Content {
         match self {
             Self::Syn => Content::Syn,
             Self::SynAck => Content::SynAck,
-            Self::Hello => Content::TlsHello,
-            Self::HelloAck => Content::TlsAnswer,
-            Self::Alert(_) => Content::TlsAlert,
-            Self::Message { .. } => Content::Message,
+            Self::Message { .. } => tls::content(payload),
             Self::Fin { .. } => Content::Fin,
             Self::Reset(_) => Content::Reset,
         }
@@ -82,26 +78,43 @@ impl Part {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End {
     pub(crate) host: HostId,
+    /// As its machine knows it: what is behind a proxy, and inside TLS.
     pub(crate) path: Path,
+    /// As its packets have it.
+    pub(crate) wire: Path,
     pub(crate) open: bool,
 }
 
 pub(crate) struct Stream {
-    pub(crate) transport: Transport,
     pub(crate) ticket: Ticket,
     pub(crate) server_name: String,
     pub(crate) client: End,
     /// There once the first packet has come through.
     pub(crate) server: Option<End>,
-    /// Whether the client has been told that it is connected.
-    pub(crate) connected: bool,
+    /// How far the client is.
+    pub(crate) opening: Opening,
+    /// Whether the server waits for a TLS client's first message.
+    pub(crate) waits_for_hello: bool,
     flows: [Flow; 2],
+}
+
+/// What has to come before a client's machine may speak, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Opening {
+    /// The other end's SYN-ACK.
+    Tcp,
+    /// A proxy's word that it is connected with the server.
+    Proxy,
+    /// The TLS server's answer.
+    Tls,
+    /// Nothing: the machine knows that it is connected.
+    Done,
 }
 
 /// One direction of a stream.
 #[derive(Default)]
 pub(crate) struct Flow {
-    pub(crate) next: u64,
+    next: u64,
     expected: u64,
     held: BTreeMap<u64, (Kind, Vec<u8>)>,
     pub(crate) under_way: usize,
@@ -114,6 +127,13 @@ impl Flow {
         self.held.insert(sequence, (kind, payload));
     }
 
+    /// Counts a part that is about to leave.
+    pub(crate) fn push(&mut self, bytes: usize) -> u64 {
+        self.under_way += bytes;
+        self.next += 1;
+        self.next - 1
+    }
+
     /// The next part in order, if it is here.
     pub(crate) fn take(&mut self) -> Option<(Kind, Vec<u8>)> {
         let part = self.held.remove(&self.expected)?;
@@ -123,16 +143,39 @@ impl Flow {
 }
 
 impl Stream {
-    pub(crate) fn new(transport: Transport, ticket: Ticket, server_name: String, client: End) -> Self {
+    pub(crate) fn new(ticket: Ticket, server_name: String, client: End) -> Self {
         Self {
-            transport,
             ticket,
             server_name,
             client,
             server: None,
-            connected: false,
+            opening: Opening::Tcp,
+            waits_for_hello: false,
             flows: [Flow::default(), Flow::default()],
         }
+    }
+
+    /// The proxy through which it goes.
+    pub(crate) fn proxy(&self) -> Option<SocketAddr> {
+        Some(self.client.wire.remote).filter(|remote| *remote != self.client.path.remote)
+    }
+
+    /// Whether the client wants TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.client.path.transport == Transport::Tls
+    }
+
+    /// What the server is called: by its name if the client knows one.
+    pub(crate) fn target(&self) -> String {
+        match self.client.path.remote {
+            remote if self.server_name.is_empty() => remote.to_string(),
+            remote => format!("{}:{}", self.server_name, remote.port()),
+        }
+    }
+
+    /// Whether the client has been told that it is connected.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.opening == Opening::Done
     }
 
     pub(crate) fn end(&self, client: bool) -> Option<End> {

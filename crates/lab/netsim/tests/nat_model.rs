@@ -366,6 +366,7 @@ fn who_asks_the_proxy_gets_out() {
     let client = puppet(&mut net, "client", office);
     let (server, local) = listen(&mut net, Net::INTERNET, 5349);
     net.set_name("relay.example", &[local.ip()]);
+    net.set_proxy(office, None);
     assert_eq!(connect(&mut net, client, local), Err(SocketError::TimedOut));
     let proxy = SocketAddr::new(net.address(client).to_string().replace(".10", ".3").parse().unwrap(), 3128);
     let path = connect(&mut net, client, proxy).unwrap();
@@ -422,6 +423,27 @@ fn nat64_leads_from_a_network_of_ipv6_alone_to_ipv4() {
     assert_eq!(received(&mut net, modern), [(own, "hello".to_owned())]);
     send(&mut net, modern, own, "back");
     assert_eq!(received(&mut net, phone), [(theirs, "back".to_owned())]);
+}
+
+#[test]
+fn dual_stack_translates_ipv4_and_filters_ipv6() {
+    let mut net = Net::new(1);
+    net.add_ipv6(Net::INTERNET);
+    let home = net.add_preset(Net::INTERNET, "home", Preset::DualStack);
+    let (inner, outer) = (puppet(&mut net, "inner", home), puppet(&mut net, "outer", Net::INTERNET));
+    for ipv4 in [true, false] {
+        let [local, remote] = [inner, outer].map(|host| {
+            let address = net.addresses(host).into_iter().find(|address| address.is_ipv4() == ipv4);
+            SocketAddr::new(address.expect("it has both"), PORT)
+        });
+        send(&mut net, outer, local, "unasked");
+        assert_eq!(received(&mut net, inner), [], "nothing gets in");
+        send(&mut net, inner, remote, "hello");
+        let [(from, _)] = received(&mut net, outer)[..] else { panic!("it gets out") };
+        assert_eq!(from == local, !ipv4, "IPv6 keeps its address");
+        send(&mut net, outer, from, "welcome");
+        assert_eq!(received(&mut net, inner), [(remote, "welcome".to_owned())]);
+    }
 }
 
 #[test]

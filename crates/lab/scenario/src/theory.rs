@@ -14,8 +14,10 @@
 //! is direct if `x` reaches `y` or `y` reaches `x`, and it goes to an address that nobody knew before (a
 //! *peer-reflexive* one) if one of the two mappings depends on the destination. Where UDP is blocked, only the relay is
 //! left, and where even the relay cannot be reached, nothing.
+//!
+//! IPv6 is not translated, so two that both have it are in the first case.
 
-use netsim::{Dependence, Egress, NatBehaviour, PortAssignment, Preset};
+use netsim::{Dependence, Egress, NatBehaviour, PortAssignment, Preset, PresetBox};
 
 use crate::Way;
 
@@ -61,11 +63,11 @@ struct Edge {
     mapping: Dependence,
     filtering: Dependence,
     udp: bool,
-    /// Whether a TURN server on port 443 of TCP can be reached. Who has to ask a proxy for that cannot: it is not
-    /// the connection's business but its driver's.
+    /// Whether a TURN server on port 443 of TCP can be reached, by asking a proxy if need be.
     tls: bool,
-    /// Whether only IPv6 is spoken behind it.
-    ipv6_only: bool,
+    /// What is spoken behind it.
+    ipv4: bool,
+    ipv6: bool,
 }
 
 impl Edge {
@@ -75,19 +77,23 @@ impl Edge {
             filtering: Dependence::EndpointIndependent,
             udp: true,
             tls: true,
-            ipv6_only: false,
+            ipv4: true,
+            ipv6: false,
         };
-        preset.boxes().iter().fold(open, |edge, it| edge.behind(&it.behaviour))
+        preset.boxes().iter().fold(open, Self::behind)
     }
 
-    fn behind(self, behaviour: &NatBehaviour) -> Self {
+    fn behind(self, it: &PresetBox) -> Self {
+        let behaviour = &it.behaviour;
         let (mapping, filtering) = (mapping(behaviour), behaviour.filtering);
+        let tls = matches!(behaviour.egress, Egress::All | Egress::TcpOnly | Egress::TcpPort(443));
         Self {
             mapping: strictest(self.mapping, mapping),
             filtering: strictest(self.filtering, filtering.unwrap_or(Dependence::EndpointIndependent)),
             udp: self.udp && behaviour.egress == Egress::All,
-            tls: self.tls && matches!(behaviour.egress, Egress::All | Egress::TcpOnly | Egress::TcpPort(443)),
-            ipv6_only: self.ipv6_only || behaviour.nat64,
+            tls: self.tls && (tls || it.proxy),
+            ipv4: self.ipv4 && !behaviour.nat64,
+            ipv6: self.ipv6 || it.ipv6 || behaviour.nat64,
         }
     }
 
@@ -129,12 +135,15 @@ fn strictest(one: Dependence, other: Dependence) -> Dependence {
 /// TLS on port 443.
 pub fn expect(a: Preset, b: Preset) -> Class {
     let (a, b) = (Edge::of(a), Edge::of(b));
-    // Two that speak IPv6 alone meet as if there were no translation; one of them and one that speaks IPv4 alone have
-    // no address in common.
-    let common = a.ipv6_only == b.ipv6_only;
+    // One that speaks IPv6 alone and one that speaks IPv4 alone have no address in common.
+    let (ipv4, ipv6) = (a.ipv4 && b.ipv4, a.ipv6 && b.ipv6);
     if !a.tls || !b.tls {
         Class::Failed
-    } else if !a.udp || !b.udp || !common || !(a.lets_in(b) || b.lets_in(a)) {
+    } else if !a.udp || !b.udp {
+        Class::Relayed
+    } else if ipv6 {
+        Class::Direct
+    } else if !ipv4 || !(a.lets_in(b) || b.lets_in(a)) {
         Class::Relayed
     } else if a.depends() || b.depends() {
         Class::PeerReflexive
@@ -176,11 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn who_has_ipv6_as_well_meets_by_it_or_as_if_there_were_none() {
+        let dual = Preset::DualStack;
+        assert_eq!(expect(dual, dual), Class::Direct);
+        assert_eq!(expect(dual, Preset::Nat64), Class::Direct);
+        for other in Preset::ALL.into_iter().filter(|it| ![dual, Preset::Nat64].contains(it)) {
+            assert_eq!(expect(dual, other), expect(Preset::HomeRouter, other), "{other}");
+        }
+    }
+
+    #[test]
     fn where_udp_is_blocked_only_the_relay_is_left() {
         for other in Preset::ALL {
-            let left = if other == Preset::HttpProxy { Class::Failed } else { Class::Relayed };
-            assert_eq!(expect(Preset::UdpBlocked, other), left);
-            assert_eq!(expect(Preset::Corporate, other), left);
+            for blocked in [Preset::UdpBlocked, Preset::Corporate, Preset::HttpProxy] {
+                assert_eq!(expect(blocked, other), Class::Relayed, "{blocked} × {other}");
+            }
         }
     }
 }

@@ -121,7 +121,7 @@ fn an_impossible_address_is_told() {
         ("192.168.2.20", "192.168.2.20 is not in `home`", "192.168.1.0/24"),
         ("192.168.1.0", "192.168.1.0 is the network's own address", "a host"),
         ("192.168.1.255", "192.168.1.255 is the broadcast address", "a host"),
-        ("fd00::1", "this is an IPv6 address", "IPv4"),
+        ("2a0a:1::1", "nobody said which IPv6 addresses `home` has", "ipv6 = "),
     ] {
         check(&old, &address(new), 25, what, expected);
     }
@@ -134,6 +134,10 @@ fn an_impossible_address_is_told() {
     let taken = "network = \"home\"\naddress = \"192.168.1.20\"\nruns = \"peer\"\n\n[hosts.bob]";
     let told = told("network = \"home\"\nruns = \"peer\"\n\n[hosts.bob]", taken);
     assert_eq!((told.0, told.1.as_str()), (26, "`alice` has 192.168.1.20 already"));
+    let twice = "address = [\"192.168.1.20\", \"192.168.1.20\"]";
+    check(&old, twice, 25, "`console` has 192.168.1.20 already", "nobody has");
+    let v6 = "network = \"internet\"\naddress = \"2001:db8::1\"";
+    check("network = \"internet\"", v6, 21, "2001:db8::1 cannot be on the internet", "2a0a::7");
     let inside = "inside = \"192.168.1.0/24\"";
     check(inside, "inside = \"5.1.0.0/24\"", 6, "5.1.0.0/24 is public, and the box translates", "192.168");
     check(inside, "inside = \"192.168.1.0/33\"", 6, "`192.168.1.0/33` is not that", "range");
@@ -147,6 +151,41 @@ fn an_impossible_address_is_told() {
         "10.1.0.0/24 is not public, and the box does not translate",
         "public",
     );
+}
+
+#[test]
+fn an_impossible_ipv6_address_is_told() {
+    let ipv6 = |line: &str| format!("inside = \"192.168.1.0/24\"\n{line}");
+    let inside = ipv6("");
+    for (range, what, expected) in [
+        ("yes", "`yes` is not that", "2a0a:1::/64"),
+        ("192.168.1.0/24", "`192.168.1.0/24` is not that", "IPv6"),
+        ("2a0a:1::/120", "`2a0a:1::/120` is not that", "range of IPv6"),
+        ("fd00::/64", "fd00::/64 is not to be had", "public"),
+        ("2a00:1::/64", "2a00:1::/64 is not to be had", "2a0a:1::/64"),
+    ] {
+        check(inside.trim_end(), &ipv6(&format!("ipv6 = \"{range}\"")), 7, what, expected);
+    }
+    let sound = SOUND.replace(inside.trim_end(), &ipv6("ipv6 = \"2a0a:1::/64\""));
+    let tell = |old: &str, new: &str| {
+        let Mistake { line, what, expected, .. } = mistake(&sound.replace(old, new));
+        (line, what, expected)
+    };
+    let address = |address: &str| tell("\"192.168.1.20\"", &format!("[\"192.168.1.20\", \"{address}\"]"));
+    let (line, what, expected) = address("2a0a:2::5");
+    assert_eq!(
+        (line, &*what, &*expected),
+        (26, "2a0a:2::5 is not in `home`", "an address out of 2a0a:1::/64")
+    );
+    assert_eq!(address("2a0a:1::").1, "2a0a:1:: is that of all routers");
+    let twice = "nat = \"symmetric\"\nipv6 = \"2a0a:1::/64\"";
+    assert_eq!(tell("nat = \"symmetric\"", twice).1, "`home` has 2a0a:1::/64 already");
+    let outside = "network = \"internet\"\naddress = \"2a0a:1::9\"";
+    assert_eq!(tell("network = \"internet\"", outside).1, "2a0a:1::9 is in `home`");
+    let forward =
+        "\nforward = [{ outer = 80, to = \"console\", port = 80, transport = \"tcp\" }]\n\n[networks.flat]";
+    let v6_only = sound.replace("\"192.168.1.20\"", "\"2a0a:1::5\"").replace("\n\n[networks.flat]", forward);
+    assert_eq!(mistake(&v6_only).what, "`console` has no IPv4 address");
 }
 
 #[test]
@@ -195,6 +234,19 @@ fn wrong_values_are_told() {
     check("[\"alice\", \"bob\"]", "[\"alice\", \"relay\"]", 34, "`relay` is no peer", "runs = ");
     let forward = "nat = \"symmetric\"\nforward = [{ outer = 80, to = \"alice\", port = 80 }]";
     check("nat = \"symmetric\"", forward, 10, "`alice` is not on `flat`", "a host that is");
+    let both = "{ outer = 80, to = \"bob\", port = 80, transport = \"tcp\" }";
+    let twice = format!("nat = \"symmetric\"\nforward = [{both}, {both}]");
+    check("nat = \"symmetric\"", &twice, 10, "port 80 is forwarded twice", "once");
+    let sctp =
+        "nat = \"symmetric\"\nforward = [{ outer = 80, to = \"bob\", port = 80, transport = \"sctp\" }]";
+    check("nat = \"symmetric\"", sctp, 10, "there is no `sctp`", "`tcp` (or `udp`)");
+    let ask = "at = \"1s\"\nask = \"relay\"\nby = \"console\"\n\n[[events]]\nat = \"0s\"";
+    let tcp = SOUND
+        .replace("at = \"0s\"", ask)
+        .replace("runs = \"plain\"", "runs = \"plain\"\ntransport = \"tcp\"");
+    assert_eq!(mistake(&tcp).what, "`console` speaks TCP, and asks nobody who it is");
+    let listed = "nat = \"cgn\"\nports = [5000]";
+    check("nat = \"symmetric\"", listed, 9, "`cgn` is 2 boxes, which cannot be changed here", "one box");
     let far = "nat = \"symmetric\"\nforward = [{ outer = 80000, to = \"bob\", port = 80 }]";
     check("nat = \"symmetric\"", far, 10, "80000 is out of range", "65535");
     let changed = "nat = \"cgn\"\nhairpin = \"none\"";

@@ -48,9 +48,11 @@ impl Net {
     /// An error has reached the host it is for.
     pub(super) fn receive_error(&mut self, id: HostId, packet: &Packet, error: Icmp) {
         self.record(self.hosts[id.0].place, packet, Fate::Delivered);
-        let Some(&stream) = self.hosts[id.0].streams.get(&packet.path.reversed()) else { return };
+        let wire = packet.path.reversed();
+        let mut streams = self.hosts[id.0].streams.values().copied();
+        let Some(stream) = streams.find(|stream| self.streams[stream].client.wire == wire) else { return };
         // RFC 1122 §4.2.3.9: once a connection stands, such errors are no reason to give it up.
-        if self.streams.get(&stream).is_some_and(|stream| !stream.connected) {
+        if !self.streams[&stream].is_connected() {
             let error = match error {
                 Icmp::PortUnreachable => SocketError::Refused,
                 _ => SocketError::Unreachable,

@@ -18,7 +18,8 @@ impl Net {
     }
 
     /// Accepts streams at an address of a host, or with the unspecified address at all of them. The machine
-    /// learns of a stream by its first message. A TLS listener's certificate carries every name.
+    /// learns of a stream by its first message. A TLS listener's certificate carries every name; whoever speaks
+    /// something else there is hung up on.
     ///
     /// # Errors
     /// [`SocketError::InUse`], or [`SocketError::Unreachable`] if the address is not the host's.

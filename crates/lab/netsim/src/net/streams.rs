@@ -5,7 +5,7 @@ use sansio::{Path, SocketError, SocketReply, Ticket, Transport};
 use super::{Happening, HostId, Net, Packet};
 use crate::content::Content;
 use crate::record::{Cause, Fate};
-use crate::stream::{End, GIVE_UP, Kind, Part, Stream, StreamId, WINDOW};
+use crate::stream::{End, GIVE_UP, Kind, Opening, Part, Stream, StreamId, WINDOW};
 
 /// Streams: connecting, sending, closing. What a part is, is told in [`crate::stream`].
 impl Net {
@@ -23,18 +23,20 @@ impl Net {
         let local = local.filter(|&local| host.owns(local) && local.is_ipv4() == remote.is_ipv4());
         let local = host.stream_port(local.ok_or(SocketError::Unreachable)?)?;
         let path = Path::new(transport, local, remote);
+        let proxy = self.proxy_for(id, path);
+        let wire = proxy.map_or(path, |proxy| Path::new(Transport::Tcp, local, proxy));
         self.next_stream += 1;
         let stream = StreamId(self.next_stream);
-        host.streams.insert(path, stream);
-        let client = End { host: id, path, open: true };
-        self.streams.insert(stream, Stream::new(transport, ticket, server_name, client));
+        self.hosts[id.0].streams.insert(path, stream);
+        let client = End { host: id, path, wire, open: true };
+        self.streams.insert(stream, Stream::new(ticket, server_name, client));
         self.calendar.push(self.now + self.timing.connect_timeout, Happening::ConnectTimeout(stream));
         self.send_part(stream, true, Kind::Syn, Vec::new());
         Ok(())
     }
 
     pub(super) fn connect_timeout(&mut self, id: StreamId) {
-        if self.streams.get(&id).is_some_and(|stream| !stream.connected) {
+        if self.streams.get(&id).is_some_and(|stream| !stream.is_connected()) {
             self.break_end(id, true, SocketError::TimedOut);
         }
     }
@@ -53,9 +55,13 @@ impl Net {
             let packet = self.packet(path, payload, Content::Message);
             return self.drop_packet(place, packet, Cause::StreamFull);
         }
-        flow.under_way += payload.len();
-        let sequence = flow.next;
-        flow.next += 1;
+        self.send_words(stream, from_client, payload);
+    }
+
+    /// A message leaves, whoever says it: the machine, or the network in its name.
+    pub(super) fn send_words(&mut self, stream: StreamId, from_client: bool, payload: Vec<u8>) {
+        let Some(owner) = self.streams.get_mut(&stream) else { return };
+        let sequence = owner.flow(from_client).push(payload.len());
         self.send_part(stream, from_client, Kind::Message { sequence }, payload);
     }
 
@@ -64,16 +70,20 @@ impl Net {
         let Some(&stream) = self.hosts[id.0].streams.get(&path) else { return };
         let owner = self.streams.get_mut(&stream).expect("a host's streams are streams of the net");
         let from_client = owner.client.host == id && owner.client.path == path;
-        let flow = owner.flow(from_client);
-        let sequence = flow.next;
-        flow.next += 1;
-        self.send_part(stream, from_client, Kind::Fin { sequence }, Vec::new());
+        self.finish(stream, from_client);
         self.close_end(stream, from_client);
+    }
+
+    /// One end has no more to say.
+    pub(super) fn finish(&mut self, stream: StreamId, from_client: bool) {
+        let Some(owner) = self.streams.get_mut(&stream) else { return };
+        let sequence = owner.flow(from_client).push(0);
+        self.send_part(stream, from_client, Kind::Fin { sequence }, Vec::new());
     }
 
     fn send_part(&mut self, stream: StreamId, from_client: bool, kind: Kind, payload: Vec<u8>) {
         let Some(end) = self.streams.get(&stream).and_then(|stream| stream.end(from_client)) else { return };
-        self.send_part_from(end.host, end.path, stream, from_client, kind, payload);
+        self.send_part_from(end.host, end.wire, stream, from_client, kind, payload);
     }
 
     fn send_part_from(
@@ -85,7 +95,8 @@ impl Net {
         kind: Kind,
         payload: Vec<u8>,
     ) {
-        let mut packet = self.packet(origin, payload, kind.content());
+        let content = kind.content(&payload);
+        let mut packet = self.packet(origin, payload, content);
         let first_sent = self.now;
         let part = Part { stream, from_client, kind, sender: Some(sender), origin, first_sent, attempts: 0 };
         packet.part = Some(Box::new(part));
@@ -122,7 +133,7 @@ impl Net {
     pub(super) fn reset_for(&mut self, packet: &Packet) -> Option<Packet> {
         let part = packet.part.as_ref().filter(|part| part.kind == Kind::Syn)?;
         let kind = Kind::Reset(SocketError::Refused);
-        let mut reset = self.packet(packet.path.reversed(), Vec::new(), kind.content());
+        let mut reset = self.packet(packet.path.reversed(), Vec::new(), kind.content(&[]));
         reset.part = Some(Box::new(Part {
             stream: part.stream,
             from_client: !part.from_client,
@@ -147,19 +158,15 @@ impl Net {
         let here = packet.path.reversed();
         match part.kind {
             Kind::Syn => self.accept(id, stream, here),
-            Kind::SynAck if self.streams[&stream].transport == Transport::Tls => {
-                self.send_part(stream, true, Kind::Hello, Vec::new());
+            Kind::SynAck => {
+                if self.streams[&stream].opening == Opening::Tcp {
+                    self.open(stream);
+                }
             }
-            Kind::SynAck | Kind::HelloAck => self.connected(stream),
-            Kind::Hello => {
-                let answer = self.hello(id, stream);
-                self.send_part(stream, false, answer, Vec::new());
-            }
-            Kind::Alert(why) => self.break_end(stream, true, SocketError::Tls(why)),
             Kind::Reset(error) => self.break_end(stream, to_client, error),
             Kind::Message { sequence } | Kind::Fin { sequence } => {
                 let end = self.streams[&stream].end(to_client).filter(|end| end.open);
-                if end.is_none_or(|end| end.path != here) {
+                if end.is_none_or(|end| end.wire != here) {
                     // Closed, or a NAT has changed the address: nobody here knows this stream.
                     let reset = Kind::Reset(SocketError::Closed);
                     return self.send_part_from(id, here, stream, to_client, reset, Vec::new());
@@ -174,47 +181,23 @@ impl Net {
     /// The first packet of a stream: somebody listens, or the answer is a reset.
     fn accept(&mut self, id: HostId, stream: StreamId, here: Path) {
         let host = &mut self.hosts[id.0];
-        if host.node.is_none() || host.listener_for(here.local).is_none() {
+        let Some(listener) = host.listener_for(here.local).filter(|_| host.node.is_some()) else {
             let reset = Kind::Reset(SocketError::Refused);
             return self.send_part_from(id, here, stream, false, reset, Vec::new());
-        }
+        };
+        let tls = listener.transport == Transport::Tls;
         let owner = self.streams.get_mut(&stream).expect("the caller has looked");
         if owner.server.is_none() {
-            owner.server = Some(End { host: id, path: here, open: true });
-            if let Some(old) = host.streams.insert(here, stream) {
+            // Whoever came through a proxy speaks TLS inside of a stream that seems plain.
+            let path = if tls { Path { transport: Transport::Tls, ..here } } else { here };
+            owner.server = Some(End { host: id, path, wire: here, open: true });
+            owner.waits_for_hello = tls || here.transport == Transport::Tls;
+            if let Some(old) = host.streams.insert(path, stream) {
                 self.break_end(old, false, SocketError::Closed);
-                self.hosts[id.0].streams.insert(here, stream);
+                self.hosts[id.0].streams.insert(path, stream);
             }
         }
         self.send_part(stream, false, Kind::SynAck, Vec::new());
-    }
-
-    /// What a listener answers to a TLS client.
-    fn hello(&self, id: HostId, stream: StreamId) -> Kind {
-        let owner = &self.streams[&stream];
-        let asked = owner.server_name.to_ascii_lowercase();
-        let listener = owner.server.and_then(|server| self.hosts[id.0].listener_for(server.path.local));
-        match listener {
-            Some(listener) if listener.transport != Transport::Tls => {
-                Kind::Alert("the server does not speak TLS".to_owned())
-            }
-            Some(listener) => match &listener.name {
-                Some(name) if *name != asked => {
-                    Kind::Alert(format!("the certificate is for {name}, not for {asked}"))
-                }
-                _ => Kind::HelloAck,
-            },
-            None => Kind::Reset(SocketError::Closed),
-        }
-    }
-
-    fn connected(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if !stream.client.open || std::mem::replace(&mut stream.connected, true) {
-            return;
-        }
-        let (End { host, path, .. }, ticket) = (stream.client, stream.ticket);
-        self.tell(host, SocketReply::Connected { ticket, path });
     }
 
     /// Hands over what has arrived in order.
@@ -223,8 +206,17 @@ impl Net {
             && let Some(end) = stream.end(!from_client).filter(|end| end.open)
             && let Some((kind, mut payload)) = stream.flow(from_client).take()
         {
+            let (opening, greets) = (!stream.is_connected(), stream.waits_for_hello);
             if let Kind::Fin { .. } = kind {
                 return self.break_end(id, !from_client, SocketError::Closed);
+            }
+            if !from_client && opening {
+                self.hear_answer(id, &payload);
+                continue;
+            }
+            if from_client && greets {
+                self.hear_hello(id, &payload);
+                continue;
             }
             self.drive(end.host, |node, now, tray| node.datagram(now, end.path, &mut payload, tray));
             self.tray.recycle(payload);
@@ -235,7 +227,7 @@ impl Net {
     pub(super) fn break_end(&mut self, id: StreamId, client: bool, error: SocketError) {
         let Some(stream) = self.streams.get(&id) else { return };
         let Some(end) = stream.end(client).filter(|end| end.open) else { return };
-        let reply = if client && !stream.connected {
+        let reply = if client && !stream.is_connected() {
             SocketReply::Failed { ticket: stream.ticket, error }
         } else {
             SocketReply::Disconnected { path: end.path, error }

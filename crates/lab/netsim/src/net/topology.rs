@@ -7,7 +7,7 @@ use crate::host::{Host, Interface};
 use crate::link::Link;
 use crate::nat::{Egress, Nat, NatBehaviour, Translator};
 use crate::prefix::Prefix;
-use crate::preset::{Preset, shared_prefix};
+use crate::preset::{Preset, PresetBox, shared_prefix};
 use crate::proxy::HttpProxy;
 use crate::record::{Place, PlaceKind};
 use crate::segment::{Attached, Gateway, Segment};
@@ -67,24 +67,53 @@ impl Net {
     /// The innermost box is called `name`, those further out `name-carrier` or the like; [`Net::outside`] leads
     /// to their networks.
     pub fn add_preset(&mut self, outside: SegmentId, name: &str, preset: Preset) -> SegmentId {
-        preset.boxes().into_iter().fold(outside, |outside, it| {
-            let name = format!("{name}{}", it.suffix);
-            let inside = match it.shared_addresses {
+        self.add_boxes(outside, name, None, &preset.boxes())
+    }
+
+    /// Like [`Net::add_preset`], for boxes of one's own making: those of a preset with changes, perhaps. `inside` are
+    /// the IPv4 addresses of the innermost network; chosen for it if nobody says which.
+    ///
+    /// # Panics
+    /// If `inside` is not a range of IPv4 addresses.
+    pub fn add_boxes(
+        &mut self,
+        outside: SegmentId,
+        name: &str,
+        inside: Option<Prefix>,
+        boxes: &[PresetBox],
+    ) -> SegmentId {
+        let innermost = boxes.len().saturating_sub(1);
+        boxes.iter().enumerate().fold(outside, |outside, (at, it)| {
+            let inside = inside.filter(|_| at == innermost).unwrap_or_else(|| match it.shared_addresses {
                 true => shared_prefix(self.segments.len()),
                 false => self.own_prefix(it.behaviour),
-            };
-            if !it.proxy {
-                return self.add_network_at(outside, &name, inside, it.behaviour);
-            }
-            let address = inside.address(3).expect("a network has more addresses than that");
-            let behaviour = NatBehaviour { egress: Egress::OnlyFrom(address), ..it.behaviour };
-            let segment = self.add_network_at(outside, &name, inside, behaviour);
-            let proxy = self.add_host_at(&format!("{name}-proxy"), segment, &[address]);
-            self.listen(proxy, Transport::Tcp, SocketAddr::new(address, HttpProxy::PORT))
-                .expect("the host is new");
-            self.start(proxy, HttpProxy::default());
-            segment
+            });
+            self.add_preset_box(outside, &format!("{name}{}", it.suffix), inside, it)
         })
+    }
+
+    fn add_preset_box(
+        &mut self,
+        outside: SegmentId,
+        name: &str,
+        inside: Prefix,
+        it: &PresetBox,
+    ) -> SegmentId {
+        let proxy = inside.address(3).filter(|_| it.proxy);
+        let egress = proxy.map_or(it.behaviour.egress, Egress::OnlyFrom);
+        let behaviour = NatBehaviour { egress, ..it.behaviour };
+        let segment = self.add_network_at(outside, name, inside, behaviour);
+        if it.ipv6 {
+            self.add_ipv6(segment);
+        }
+        if let Some(address) = proxy {
+            let proxy = self.add_host_at(&format!("{name}-proxy"), segment, &[address]);
+            let socket = SocketAddr::new(address, HttpProxy::PORT);
+            self.listen(proxy, Transport::Tcp, socket).expect("the host is new");
+            self.start(proxy, HttpProxy::default());
+            self.set_proxy(segment, Some(socket));
+        }
+        segment
     }
 
     /// Like [`Net::add_network_at`], behind a box of one's own making. `build` gets the box's outer IPv4 address
@@ -146,9 +175,19 @@ impl Net {
         let number = segment.0 as u32;
         let base = Ipv6Addr::new(0x2a00, (number >> 16) as u16, number as u16, 0, 0, 0, 0, 0);
         let prefix = Prefix::new(base.into(), 64);
+        self.add_ipv6_at(segment, prefix);
+        prefix
+    }
+
+    /// Like [`Net::add_ipv6`], with these addresses: not those of another network, and out of none that the net has
+    /// chosen (2a00::/16).
+    ///
+    /// # Panics
+    /// If `prefix` is not a range of IPv6 addresses.
+    pub fn add_ipv6_at(&mut self, segment: SegmentId, prefix: Prefix) {
+        assert!(prefix.base().is_ipv6(), "{prefix} is not a range of IPv6 addresses");
         self.segments[segment.0].ipv6 = Some(prefix);
         self.route(prefix, segment);
-        prefix
     }
 
     /// Adds a host with an interface on each of these segments. Its addresses are chosen for it; see

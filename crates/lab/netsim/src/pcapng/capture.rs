@@ -205,9 +205,10 @@ fn sides(from: &Path, to: &Path) -> (u32, u32) {
 /// What the bytes of a packet do not tell.
 fn told(content: Content, transport: Transport) -> Option<&'static str> {
     match content {
-        Content::TlsHello => Some("TLS ClientHello (the simulation has no bytes of it)"),
-        Content::TlsAnswer => Some("the TLS server's answer (the simulation has no bytes of it)"),
-        Content::TlsAlert => Some("a TLS alert (the simulation has no bytes of it)"),
+        Content::TlsHello => Some("TLS ClientHello (the simulation's has only the name in it)"),
+        Content::TlsAnswer => {
+            Some("the TLS server's answer (the simulation's has only the certificate's name in it)")
+        }
         Content::Message if transport == Transport::Tls => Some("inside TLS"),
         _ => None,
     }

@@ -1,12 +1,12 @@
 //! What cannot be, although every word of it is right: circles, impossible addresses, calls to nobody.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netsim::Prefix;
 
 use super::mistake::Mistake;
 use super::names::Names;
-use super::plan::{Deed, Host, Network, Plan};
+use super::plan::{Deed, Forward, Host, Network, Plan};
 use super::tree::Spot;
 
 /// The networks from the internet inwards; a circle is a mistake.
@@ -43,7 +43,10 @@ fn overlap(a: Prefix, b: Prefix) -> bool {
 }
 
 pub(crate) fn addresses(names: &Names<'_>, networks: &[Network], hosts: &[Host]) -> Result<(), Mistake> {
-    for network in networks {
+    for (at, network) in networks.iter().enumerate() {
+        if let Some(inside6) = &network.inside6 {
+            ipv6_range(names, &networks[..at], inside6)?;
+        }
         let Some(inside) = &network.inside else { continue };
         let private = is_private(inside.value.base());
         if translates(network) && !private {
@@ -67,7 +70,7 @@ pub(crate) fn addresses(names: &Names<'_>, networks: &[Network], hosts: &[Host])
         }
     }
     for (at, host) in hosts.iter().enumerate() {
-        let Some(address) = &host.address else { continue };
+        let Some(address) = host.addresses.first() else { continue };
         if host.networks.len() != 1 {
             let what = format!("`{}` is on {} networks", host.name, host.networks.len());
             return Err(names.source.mistake(
@@ -76,17 +79,41 @@ pub(crate) fn addresses(names: &Names<'_>, networks: &[Network], hosts: &[Host])
                 "an address only for a host on one network",
             ));
         }
-        address_fits(names, networks, host.networks[0], address)?;
-        let same = |other: &&Host| {
-            other.networks == host.networks
-                && other.address.as_ref().is_some_and(|it| it.value == address.value)
-        };
-        if let Some(other) = hosts[..at].iter().find(same) {
-            let what = format!("`{}` has {} already", other.name, address.value);
-            return Err(names.source.mistake(&address.span, what, "an address that nobody has"));
+        for (number, address) in host.addresses.iter().enumerate() {
+            address_fits(names, networks, host.networks[0], address)?;
+            let has = |addresses: &[Spot<IpAddr>]| addresses.iter().any(|it| it.value == address.value);
+            let same = |other: &&Host| other.networks == host.networks && has(&other.addresses);
+            let other = hosts[..at].iter().find(same).or((has(&host.addresses[..number])).then_some(host));
+            if let Some(other) = other {
+                let what = format!("`{}` has {} already", other.name, address.value);
+                return Err(names.source.mistake(&address.span, what, "an address that nobody has"));
+            }
         }
     }
     Ok(())
+}
+
+/// Complains about IPv6 addresses that a network cannot have: they are not translated.
+fn ipv6_range(names: &Names<'_>, others: &[Network], range: &Spot<Prefix>) -> Result<(), Mistake> {
+    let other = |other: &&Network| other.inside6.as_ref().is_some_and(|it| overlap(it.value, range.value));
+    let (what, expected) = if let Some(other) = others.iter().find(other) {
+        (format!("`{}` has {} already", other.name, range.value), "a range of its own")
+    } else if !is_public(range.value.base()) || GIVEN_IPV6.contains(&first_segment(range.value.base())) {
+        (format!("{} is not to be had", range.value), "a public range such as \"2a0a:1::/64\"")
+    } else {
+        return Ok(());
+    };
+    Err(names.source.mistake(&range.span, what, expected))
+}
+
+/// Out of 2a00::/16 the lab gives ranges to networks.
+const GIVEN_IPV6: [u16; 1] = [0x2a00];
+
+fn first_segment(address: IpAddr) -> u16 {
+    match address {
+        IpAddr::V4(_) => 0,
+        IpAddr::V6(v6) => v6.segments()[0],
+    }
 }
 
 /// Complains about an address that no host of that network can have.
@@ -97,11 +124,9 @@ pub(crate) fn address_fits(
     address: &Spot<IpAddr>,
 ) -> Result<(), Mistake> {
     let wrong = |what: String, expected: &str| Err(names.source.mistake(&address.span, what, expected));
-    let IpAddr::V4(v4) = address.value else {
-        return wrong(
-            "this is an IPv6 address".into(),
-            "an IPv4 address; IPv6 ones are given by the network",
-        );
+    let v4 = match address.value {
+        IpAddr::V4(v4) => v4,
+        IpAddr::V6(v6) => return ipv6_fits(names, networks, network, &address.span, v6),
     };
     let Some(index) = network else {
         if !is_public(address.value) {
@@ -134,6 +159,9 @@ pub(crate) fn address_fits(
     if (FIRST_GIVEN..FIRST_GIVEN + boxes).contains(&number) {
         return wrong(format!("{v4} belongs to a box"), "an address further up");
     }
+    if number == PROXY && network.preset.boxes().iter().any(|it| it.proxy) {
+        return wrong(format!("{v4} is the proxy's"), "another address");
+    }
     let last = inside.value.address(number + 1).is_none();
     if number == 0 || last {
         let which = if last { "broadcast" } else { "network's own" };
@@ -142,6 +170,46 @@ pub(crate) fn address_fits(
     Ok(())
 }
 
+/// The same for IPv6, which is not translated.
+fn ipv6_fits(
+    names: &Names<'_>,
+    networks: &[Network],
+    network: Option<usize>,
+    span: &std::ops::Range<usize>,
+    address: Ipv6Addr,
+) -> Result<(), Mistake> {
+    let wrong = |what: String, expected: &str| Err(names.source.mistake(span, what, expected));
+    let Some(network) = network.map(|network| &networks[network]) else {
+        let taken = |network: &Network| {
+            network.inside6.as_ref().filter(|inside6| inside6.value.contains(address.into())).is_some()
+        };
+        if let Some(network) = networks.iter().find(|network| taken(network)) {
+            return wrong(format!("{address} is in `{}`", network.name), "an address that nobody has");
+        }
+        let possible = is_public(address.into()) && !GIVEN_IPV6.contains(&address.segments()[0]);
+        return match possible {
+            true => Ok(()),
+            false => {
+                wrong(format!("{address} cannot be on the internet"), "a public address such as \"2a0a::7\"")
+            }
+        };
+    };
+    let Some(inside6) = &network.inside6 else {
+        let what = format!("nobody said which IPv6 addresses `{}` has", network.name);
+        return wrong(what, "`ipv6 = \"2a0a:1::/64\"`, or the like, in the network's section");
+    };
+    if !inside6.value.contains(address.into()) {
+        let expected = format!("an address out of {}", inside6.value);
+        return wrong(format!("{address} is not in `{}`", network.name), &expected);
+    }
+    if inside6.value.base() == address {
+        return wrong(format!("{address} is that of all routers"), "the address of a host");
+    }
+    Ok(())
+}
+
+/// The number of an HTTP proxy in its network.
+const PROXY: u32 = 3;
 /// Addresses are given out from this number on.
 const FIRST_GIVEN: u32 = 10;
 /// A box has at most so many outer addresses, also after it got others once.
@@ -182,7 +250,15 @@ fn is_private(address: IpAddr) -> bool {
 }
 
 fn is_public(address: IpAddr) -> bool {
-    let IpAddr::V4(v4) = address else { return false };
+    let v4 = match address {
+        IpAddr::V4(v4) => v4,
+        // 2000::/3 without Teredo and what was once for tests (2001::/23), documentation and 6to4.
+        IpAddr::V6(v6) => {
+            let [first, second, ..] = v6.segments();
+            let special = first == 0x2001 && (second < 0x200 || second == 0xdb8) || first == 0x2002;
+            return first & 0xe000 == 0x2000 && !special && first != 0x3fff;
+        }
+    };
     let reserved = v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_unspecified();
     let future = v4.octets()[0] >= 240 || v4.octets()[0] == 0 || v4 == Ipv4Addr::BROADCAST;
     !(reserved || future || v4.is_documentation() || is_private(address))
@@ -204,7 +280,12 @@ pub(crate) fn forwards(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
                 let what = format!("`{}` is not on `{}`", host.name, network.name);
                 return Err(names.source.mistake(&forward.span, what, "a host that is"));
             }
-            if network.forwards[..number].iter().any(|other| other.outer == forward.outer) {
+            if !host.addresses.is_empty() && !host.addresses.iter().any(|address| address.value.is_ipv4()) {
+                let what = format!("`{}` has no IPv4 address", host.name);
+                return Err(names.source.mistake(&forward.span, what, "a host that has"));
+            }
+            let same = |other: &Forward| (other.outer, other.tcp) == (forward.outer, forward.tcp);
+            if network.forwards[..number].iter().any(same) {
                 let what = format!("port {} is forwarded twice", forward.outer);
                 return Err(names.source.mistake(&forward.span, what, "each outer port once"));
             }

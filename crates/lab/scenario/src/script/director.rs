@@ -232,15 +232,15 @@ impl<'p> Director<'p> {
                 self.net().join(id, new);
                 self.addresses_changed(*host);
             }
-            Deed::Readdress { host, network, address } => {
+            Deed::Readdress { host, network, addresses } => {
                 let (id, segment) = (self.stage.hosts[*host], self.stage.segment(*network));
-                let addresses = match address {
-                    Some(address) if self.is_taken(*host, address.value) => {
-                        return self.problem(&format!("another host has {} already", address.value));
-                    }
-                    Some(address) => vec![address.value],
-                    None => self.net().free_addresses(segment),
-                };
+                let mut addresses: Vec<IpAddr> = addresses.iter().map(|address| address.value).collect();
+                if let Some(taken) = addresses.iter().find(|address| self.is_taken(*host, **address)) {
+                    return self.problem(&format!("another host has {taken} already"));
+                }
+                if addresses.is_empty() {
+                    addresses = self.net().free_addresses(segment);
+                }
                 self.net().set_addresses(id, segment, &addresses);
                 self.addresses_changed(*host);
             }

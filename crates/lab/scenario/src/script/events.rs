@@ -47,7 +47,7 @@ struct Reader<'a, 't> {
 impl Reader<'_, '_> {
     fn deed(&self, section: &mut Section<'_>, verb: &'static str, item: Item<'_>) -> Result<Deed, Mistake> {
         Ok(match verb {
-            "ask" => Deed::Ask { server: self.relay(item)?, host: self.plain(section.need("by", HOST)?)? },
+            "ask" => Deed::Ask { server: self.relay(item)?, host: self.asker(section.need("by", HOST)?)? },
             "send" => self.send(section, item)?,
             "call" => Deed::Call { to: self.peer(item)?, from: self.peer(section.need("from", HOST)?)? },
             "down" => Deed::Plug { wire: self.wire(item)?, up: false },
@@ -62,12 +62,12 @@ impl Reader<'_, '_> {
             "readdress" => {
                 let name = item.text(HOST)?;
                 let host = self.names.host(&name)?;
-                let address = section.take("address").map(Item::address).transpose()?;
+                let addresses = section.take("address").map_or(Ok(Vec::new()), Item::addresses)?;
                 let network = self.home(host, &name)?;
-                if let Some(address) = &address {
+                for address in &addresses {
                     super::check::address_fits(self.names, &self.plan.networks, network, address)?;
                 }
-                Deed::Readdress { host, network, address }
+                Deed::Readdress { host, network, addresses }
             }
             "reboot" => Deed::Reboot { network: self.names.boxed(&item.text(NETWORK)?)? },
             "renumber" => Deed::Renumber { network: self.names.boxed(&item.text(NETWORK)?)? },
@@ -162,8 +162,15 @@ impl Reader<'_, '_> {
         self.one(item, "peer", |role| matches!(role, Role::Peer(_)))
     }
 
-    fn plain(&self, item: Item<'_>) -> Result<usize, Mistake> {
-        self.one(item, "plain", |role| matches!(role, Role::Plain { .. }))
+    /// Who can ask a STUN server: a plain program of UDP.
+    fn asker(&self, item: Item<'_>) -> Result<usize, Mistake> {
+        let span = item.span.clone();
+        let host = self.one(item, "plain", |role| matches!(role, Role::Plain { .. }))?;
+        if let Role::Plain { tcp: true, .. } = self.plan.hosts[host].role {
+            let what = format!("`{}` speaks TCP, and asks nobody who it is", self.plan.hosts[host].name);
+            return Err(self.names.source.mistake(&span, what, "a plain host with `transport = \"udp\"`"));
+        }
+        Ok(host)
     }
 
     fn relay(&self, item: Item<'_>) -> Result<usize, Mistake> {

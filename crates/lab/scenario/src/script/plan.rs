@@ -40,6 +40,8 @@ pub(crate) struct Network {
     pub(crate) inside: Option<Spot<Prefix>>,
     pub(crate) link: Option<Link>,
     pub(crate) ipv6: bool,
+    /// Its IPv6 addresses, if the file says which.
+    pub(crate) inside6: Option<Spot<Prefix>>,
     pub(crate) forwards: Vec<Forward>,
 }
 
@@ -47,6 +49,7 @@ pub(crate) struct Network {
 #[derive(Clone, Debug)]
 pub(crate) struct Forward {
     pub(crate) span: Range<usize>,
+    pub(crate) tcp: bool,
     pub(crate) outer: u16,
     pub(crate) host: usize,
     pub(crate) port: u16,
@@ -58,7 +61,8 @@ pub(crate) struct Host {
     pub(crate) name: String,
     /// The networks it is on; `None` is the internet.
     pub(crate) networks: Vec<Option<usize>>,
-    pub(crate) address: Option<Spot<IpAddr>>,
+    /// Its addresses, if the file says which: these and no others.
+    pub(crate) addresses: Vec<Spot<IpAddr>>,
     pub(crate) link: Option<Link>,
     pub(crate) role: Role,
 }
@@ -68,8 +72,8 @@ pub(crate) struct Host {
 pub(crate) enum Role {
     /// One end of a WebRTC connection.
     Peer(Peer),
-    /// One UDP socket, on this port, and nothing more.
-    Plain { port: u16 },
+    /// One socket, on this port, and nothing more.
+    Plain { port: u16, tcp: bool },
     /// A STUN and TURN server on port 3478.
     Relay,
 }
@@ -87,9 +91,18 @@ pub(crate) struct Peer {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Server {
-    pub(crate) turn: bool,
-    pub(crate) tcp: bool,
+    pub(crate) service: Service,
     pub(crate) host: usize,
+}
+
+/// What a relay is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Service {
+    Stun,
+    Turn,
+    TurnTcp,
+    /// TURN inside TLS, on port 443.
+    Turns,
 }
 
 /// The way by which peers tell each other their descriptions and candidates.
@@ -122,7 +135,7 @@ pub(crate) enum Deed {
     Plug { wire: Wire, up: bool },
     Change { wire: Wire, link: Link },
     Move { host: usize, from: Option<usize>, to: Option<usize> },
-    Readdress { host: usize, network: Option<usize>, address: Option<Spot<IpAddr>> },
+    Readdress { host: usize, network: Option<usize>, addresses: Vec<Spot<IpAddr>> },
     Reboot { network: usize },
     Renumber { network: usize },
     Stop { host: usize },

@@ -10,7 +10,7 @@ use super::expectations;
 use super::links::link;
 use super::mistake::{Mistake, Source, instead};
 use super::names::{INTERNET, Names};
-use super::plan::{Forward, Host, Network, Peer, Plan, Role, Server, Signalling};
+use super::plan::{Forward, Host, Network, Peer, Plan, Role, Server, Service, Signalling};
 use super::tree::{Item, Section, Spot};
 
 /// Hosts, networks, events and expectations are counted in tens; this is for files written by programs.
@@ -140,7 +140,7 @@ fn network(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Netw
     };
     let inside = section.take("inside").map(Item::prefix).transpose()?;
     let link = section.take("link").map(|item| link(item, Link::delay_ms(LINK_MS))).transpose()?;
-    let ipv6 = section.take("ipv6").map_or(Ok(false), Item::flag)?;
+    let (ipv6, inside6) = section.take("ipv6").map_or(Ok((false, None)), Item::ipv6)?;
     let (changed, ports) = changes(&mut section, preset, &nat)?;
     let mut forwards = Vec::new();
     if let Some(item) = section.take("forward") {
@@ -168,6 +168,7 @@ fn network(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Netw
         inside,
         link,
         ipv6,
+        inside6,
         forwards,
     })
 }
@@ -216,7 +217,7 @@ fn changes(
         behaviour.udp_timeout = item.duration()?;
         behaviour.udp_unanswered_timeout = behaviour.udp_unanswered_timeout.min(behaviour.udp_timeout);
     }
-    if behaviour != original && boxes.len() > 1 {
+    if (behaviour != original || !ports.is_empty()) && boxes.len() > 1 {
         let what = format!("`{preset}` is {} boxes, which cannot be changed here", boxes.len());
         return Err(section.source.mistake(
             &nat.span,
@@ -232,9 +233,15 @@ fn forward(names: &Names<'_>, item: Item<'_>) -> Result<Forward, Mistake> {
     let outer = section.need("outer", "the port outside")?.port()?;
     let to = section.need("to", "the name of a host")?.text("the name of a host")?;
     let port = section.need("port", "the port of the host")?.port()?;
+    let tcp = transport(&mut section)?;
     let span = section.span.clone();
     section.finish()?;
-    Ok(Forward { span, outer, host: names.host(&to)?, port })
+    Ok(Forward { span, tcp, outer, host: names.host(&to)?, port })
+}
+
+/// Whether it is about TCP, and not about UDP.
+fn transport(section: &mut Section<'_>) -> Result<bool, Mistake> {
+    section.take("transport").map_or(Ok(false), |item| item.one_of(&[("udp", false), ("tcp", true)]))
 }
 
 fn host(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Host, Mistake> {
@@ -243,7 +250,7 @@ fn host(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Host, M
         ("peer", || {
             Role::Peer(Peer { servers: None, relay_only: false, withholds: Vec::new(), restarts: true })
         }),
-        ("plain", || Role::Plain { port: PLAIN_PORT }),
+        ("plain", || Role::Plain { port: PLAIN_PORT, tcp: false }),
         ("relay", || Role::Relay),
     ];
     let mut section = item.section("a host")?;
@@ -257,7 +264,7 @@ fn host(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Host, M
             return Err(section.source.mistake(&name.span, "the host lacks `network`", expected));
         }
     };
-    let address = section.take("address").map(Item::address).transpose()?;
+    let addresses = section.take("address").map_or(Ok(Vec::new()), Item::addresses)?;
     let delay = if networks.first() == Some(&None) { 5 } else { 0 };
     let link = section.take("link").map(|item| link(item, Link::delay_ms(delay))).transpose()?;
     let runs = match section.take("runs") {
@@ -270,15 +277,16 @@ fn host(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Host, M
     let mut role = runs();
     match &mut role {
         Role::Peer(peer) => read_peer(names, &mut section, peer)?,
-        Role::Plain { port } => {
+        Role::Plain { port, tcp } => {
             if let Some(item) = section.take("port") {
                 *port = item.port()?;
             }
+            *tcp = transport(&mut section)?;
         }
         Role::Relay => {}
     }
     section.finish()?;
-    Ok(Host { name: name.value, networks, address, link, role })
+    Ok(Host { name: name.value, networks, addresses, link, role })
 }
 
 fn read_peer(names: &Names<'_>, section: &mut Section<'_>, peer: &mut Peer) -> Result<(), Mistake> {
@@ -302,7 +310,7 @@ fn read_peer(names: &Names<'_>, section: &mut Section<'_>, peer: &mut Peer) -> R
 }
 
 fn server(names: &Names<'_>, written: &Spot<String>) -> Result<Server, Mistake> {
-    let expected = "`stun:HOST`, `turn:HOST` or `turn-tcp:HOST`";
+    let expected = "`stun:HOST`, `turn:HOST`, `turn-tcp:HOST` or `turns:HOST`";
     let Some((scheme, host)) = written.value.split_once(':') else {
         return Err(names.source.mistake(
             &written.span,
@@ -310,10 +318,11 @@ fn server(names: &Names<'_>, written: &Spot<String>) -> Result<Server, Mistake> 
             expected,
         ));
     };
-    let (turn, tcp) = match scheme {
-        "stun" => (false, false),
-        "turn" => (true, false),
-        "turn-tcp" => (true, true),
+    let service = match scheme {
+        "stun" => Service::Stun,
+        "turn" => Service::Turn,
+        "turn-tcp" => Service::TurnTcp,
+        "turns" => Service::Turns,
         _ => {
             return Err(names.source.mistake(
                 &written.span,
@@ -323,7 +332,7 @@ fn server(names: &Names<'_>, written: &Spot<String>) -> Result<Server, Mistake> 
         }
     };
     let host = names.host(&Spot { value: host.to_owned(), span: written.span.clone() })?;
-    Ok(Server { turn, tcp, host })
+    Ok(Server { service, host })
 }
 
 fn signalling(item: Item<'_>) -> Result<Signalling, Mistake> {

@@ -1,10 +1,11 @@
 use std::net::{IpAddr, SocketAddr};
 
-use netsim::{Forward, HostId, LinkId, Nat, Net, SegmentId, Translator};
+use netsim::{Forward, HostId, LinkId, Nat, Net, PresetBox, SegmentId, Translator};
+use sansio::Transport;
 
 use super::numbered::Numbered;
 use super::plain::Plain;
-use super::plan::{Host, Network, Peer, Plan, Role, Server, Wire};
+use super::plan::{Host, Network, Peer, Plan, Role, Server, Service, Wire};
 use crate::{ServerSetup, Signalling, World};
 
 /// Where STUN and TURN servers listen.
@@ -35,7 +36,7 @@ impl Stage {
         let mut stage = Self { world, segments, hosts: Vec::new() };
         // Whoever is particular about his address comes first, so that nobody else gets it.
         let (particular, others): (Vec<usize>, Vec<usize>) =
-            (0..plan.hosts.len()).partition(|host| plan.hosts[*host].address.is_some());
+            (0..plan.hosts.len()).partition(|host| !plan.hosts[*host].addresses.is_empty());
         let built =
             particular.into_iter().chain(others).map(|host| (host, stage.build_host(&plan.hosts[host])));
         let mut built: Vec<(usize, HostId)> = built.collect();
@@ -44,7 +45,8 @@ impl Stage {
         for (index, network) in plan.networks.iter().enumerate() {
             for forward in &network.forwards {
                 let inner = SocketAddr::new(stage.address_on(plan, forward.host, index), forward.port);
-                stage.world.net.forward(stage.segments[index], Forward::udp(forward.outer, inner));
+                let to = if forward.tcp { Forward::tcp } else { Forward::udp };
+                stage.world.net.forward(stage.segments[index], to(forward.outer, inner));
             }
         }
         for host in 0..plan.hosts.len() {
@@ -56,9 +58,10 @@ impl Stage {
     fn build_host(&mut self, host: &Host) -> HostId {
         let segments: Vec<SegmentId> = host.networks.iter().map(|network| self.segment(*network)).collect();
         let net = &mut self.world.net;
-        let id = match &host.address {
-            Some(address) => net.add_host_at(&host.name, segments[0], &[address.value]),
-            None => net.add_host(&host.name, &segments),
+        let addresses: Vec<IpAddr> = host.addresses.iter().map(|address| address.value).collect();
+        let id = match addresses.is_empty() {
+            false => net.add_host_at(&host.name, segments[0], &addresses),
+            true => net.add_host(&host.name, &segments),
         };
         if matches!(host.role, Role::Relay) {
             net.set_name(&host.name, &net.addresses(id));
@@ -87,13 +90,17 @@ impl Stage {
     pub(crate) fn start(&mut self, plan: &Plan, host: usize) {
         let id = self.hosts[host];
         match &plan.hosts[host].role {
-            Role::Relay => setup(&plan.hosts[host]).start(&mut self.world.net, id, |_| {}),
-            Role::Plain { port } => {
+            Role::Relay => ServerSetup::new(&plan.hosts[host].name).start(&mut self.world.net, id, |_| {}),
+            Role::Plain { port, tcp } => {
                 let net = &mut self.world.net;
                 let local = net.socket(id, *port);
-                net.bind(id, local).expect("nothing runs there yet");
+                match tcp {
+                    true => net.listen(id, Transport::Tcp, local),
+                    false => net.bind(id, local).map(drop),
+                }
+                .expect("nothing runs there yet");
                 let seed = net.draw_seed();
-                net.start(id, Plain::new(local, seed));
+                net.start(id, Plain::new(local, *tcp, seed));
             }
             Role::Peer(peer) => {
                 let urls = urls(plan, peer);
@@ -116,47 +123,49 @@ impl Stage {
     }
 }
 
-fn setup(host: &Host) -> ServerSetup {
-    ServerSetup { tls: false, ..ServerSetup::new(&host.name) }
-}
-
 fn urls(plan: &Plan, peer: &Peer) -> Vec<String> {
     let Some(servers) = &peer.servers else {
         let relays = plan.hosts.iter().filter(|host| matches!(host.role, Role::Relay));
-        return relays.flat_map(|host| setup(host).urls()).collect();
+        let plain = |host: &Host| ServerSetup { tls: false, ..ServerSetup::new(&host.name) };
+        return relays.flat_map(|host| plain(host).urls()).collect();
     };
     let url = |server: &Server| {
         let name = &plan.hosts[server.host].name;
-        match (server.turn, server.tcp) {
-            (false, _) => format!("stun:{name}"),
-            (true, false) => format!("turn:{name}"),
-            (true, true) => format!("turn:{name}?transport=tcp"),
+        match server.service {
+            Service::Stun => format!("stun:{name}"),
+            Service::Turn => format!("turn:{name}"),
+            Service::TurnTcp => format!("turn:{name}?transport=tcp"),
+            Service::Turns => format!("turns:{name}:443"),
         }
     };
     servers.iter().map(url).collect()
 }
 
 fn build_network(net: &mut Net, network: &Network, outside: SegmentId) -> SegmentId {
-    let boxes = network.preset.boxes();
-    let behaviour = network.changed.unwrap_or(boxes.last().expect("a preset has a box").behaviour);
+    let mut boxes = network.preset.boxes();
+    let innermost = boxes.last_mut().expect("a preset has a box");
+    innermost.behaviour = network.changed.unwrap_or(innermost.behaviour);
+    innermost.ipv6 |= network.ipv6;
+    let PresetBox { behaviour, ipv6, .. } = *innermost;
     let inside = network.inside.as_ref().map(|inside| inside.value);
     let segment = if !network.ports.is_empty() {
         let inside = inside.unwrap_or_else(|| "192.168.0.0/24".parse().expect("a constant"));
-        let fixed: Vec<u16> = network.forwards.iter().map(|forward| forward.outer).collect();
+        let fixed =
+            network.forwards.iter().filter(|forward| !forward.tcp).map(|forward| forward.outer).collect();
         let ports = network.ports.clone();
-        net.add_network_behind(outside, &network.name, inside, |external, seed| {
+        let segment = net.add_network_behind(outside, &network.name, inside, |external, seed| {
             let nat: Box<dyn Nat> = Box::new(Translator::new(behaviour, &[external], seed));
             Box::new(Numbered::new(nat, ports, fixed))
-        })
-    } else if let Some(inside) = inside {
-        net.add_network_at(outside, &network.name, inside, behaviour)
-    } else if network.changed.is_some() {
-        net.add_network(outside, &network.name, behaviour)
+        });
+        if ipv6 {
+            net.add_ipv6(segment);
+        }
+        segment
     } else {
-        net.add_preset(outside, &network.name, network.preset)
+        net.add_boxes(outside, &network.name, inside, &boxes)
     };
-    if network.ipv6 {
-        net.add_ipv6(segment);
+    if let Some(inside6) = &network.inside6 {
+        net.add_ipv6_at(segment, inside6.value);
     }
     if let Some(link) = &network.link {
         net.set_link(net.uplink(segment), link.clone());

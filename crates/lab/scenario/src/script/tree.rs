@@ -235,15 +235,17 @@ impl<'t> Item<'t> {
         Ok(self.parsed("a rate such as \"512kbit/s\" or \"10Mbit/s\"", quantity::rate)?.value)
     }
 
-    /// An IP address.
-    pub(crate) fn address(self) -> Result<Spot<IpAddr>, Mistake> {
+    /// One IP address, or a list of them.
+    pub(crate) fn addresses(self) -> Result<Vec<Spot<IpAddr>>, Mistake> {
         let source = self.source;
-        let expected = "an IP address such as \"192.168.0.7\"";
-        let text = self.text(expected)?;
-        let value = text.value.parse().map_err(|_| {
-            source.mistake(&text.span, format!("`{}` is not an address", text.value), expected)
-        })?;
-        Ok(Spot { value, span: text.span })
+        let expected = "an IP address such as \"192.168.0.7\" or \"2a0a::7\"";
+        let parse = |text: Spot<String>| {
+            let value = text.value.parse().map_err(|_| {
+                source.mistake(&text.span, format!("`{}` is not an address", text.value), expected)
+            })?;
+            Ok(Spot { value, span: text.span })
+        };
+        self.texts(expected)?.into_iter().map(parse).collect()
     }
 
     /// An IP address and a port.
@@ -258,6 +260,19 @@ impl<'t> Item<'t> {
             (prefix.base().is_ipv4() && prefix.address(63).is_some()).then_some(prefix)
         };
         self.parsed("a range of at least 64 IPv4 addresses such as \"192.168.0.0/24\"", parse)
+    }
+
+    /// `true`, `false`, or a range of IPv6 addresses.
+    pub(crate) fn ipv6(self) -> Result<(bool, Option<Spot<Prefix>>), Mistake> {
+        if let DeValue::Boolean(flag) = self.value {
+            return Ok((flag, None));
+        }
+        let parse = |text: &str| {
+            let prefix: Prefix = text.parse().ok()?;
+            (prefix.base().is_ipv6() && prefix.address(1 << 16).is_some()).then_some(prefix)
+        };
+        let prefix = self.parsed("`true`, or a range of IPv6 addresses such as \"2a0a:1::/64\"", parse)?;
+        Ok((true, Some(prefix)))
     }
 
     /// One of `known`.
