@@ -140,7 +140,8 @@ fn one_sided(fixed: &Place, other: &Place, which: &str, without: &dyn Fn(&str) -
             ),
         ),
         Behaviour::AddressAndPortDependent => without(&format!(
-            "one NAT gives another address for each destination, and the {which} lets in only exact addresses"
+            "one NAT gives another address for each destination, and the {which} lets in only exact addresses (--punch on \
+             both sides most probably finds a way past them)"
         )),
         Behaviour::Inconclusive => {
             said(Expected::Inconclusive, format!("what the {which} NAT's filter depends on is not known"))
@@ -153,7 +154,8 @@ fn both_depend(a: &Place, b: &Place, without: &dyn Fn(&str) -> Prediction) -> Pr
     let closed = |place: &Place| place.nat.filtering == Behaviour::AddressAndPortDependent;
     if closed(a) && closed(b) {
         return without(
-            "both NATs give another address for each destination, and let in only exact addresses",
+            "both NATs give another address for each destination, and let in only exact addresses (--punch on both sides \
+             finds a way if both keep ports or count them up)",
         );
     }
     Prediction {

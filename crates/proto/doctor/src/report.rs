@@ -60,6 +60,11 @@ pub fn because(evidence: &Evidence) -> String {
         Some(Verdict { code: Code::Inconclusive, mut evidence, .. }) if !evidence.is_empty() => {
             evidence.swap_remove(0)
         }
+        Some(verdict)
+            if verdict.code == Code::MappingDependsOnDestination && evidence.ice.punched.is_none() =>
+        {
+            format!("{}; --punch on both sides may find a direct path", verdict.message())
+        }
         Some(verdict) => verdict.message().into(),
         None => "a direct path is not known".into(),
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use netsim::{HostId, Link, NatBehaviour, Net, SegmentId};
-use sansio::{Datagram, Machine, Outbox, Path, SocketError, SocketOp, SocketReply, Time};
+use sansio::{Datagram, Machine, Outbox, Path, SocketOp, SocketReply, Time};
 use sterna_peer::{
     ChannelId, Configuration, Connection, ConnectionState, DataChannelInit, Event, Failure, IceCandidateInit,
     MessageKind, PathKind, SessionDescription, SignalingState,
@@ -85,8 +85,6 @@ pub struct Peer {
     pub deaf: bool,
     /// A box that answers for the other side: DTLS comes in as this, whatever it was.
     pub instead: Option<Vec<u8>>,
-    /// A proxy through which all streams go, and which refuses them.
-    pub proxy: Option<String>,
 }
 
 impl std::ops::Deref for Peer {
@@ -134,14 +132,6 @@ impl Machine for Peer {
     }
 
     fn handle_socket(&mut self, now: Time, reply: SocketReply) {
-        let reply = match (&self.proxy, reply) {
-            (Some(proxy), SocketReply::Connected { ticket, path }) => {
-                // In the words of the driver.
-                let refusal = format!("the proxy {proxy} refuses to connect to {}: HTTP 403", path.remote);
-                SocketReply::Failed { ticket, error: SocketError::Other(refusal) }
-            }
-            (_, reply) => reply,
-        };
         self.connection.handle_socket(now, reply);
     }
 }
@@ -211,7 +201,7 @@ impl World {
             configure(side, &net, &mut configuration);
             let now = net.now();
             let connection = Connection::new(now, configuration);
-            net.start(hosts[side], Peer { connection, deaf: false, instead: None, proxy: None });
+            net.start(hosts[side], Peer { connection, deaf: false, instead: None });
         }
         Self { net, hosts, nets, sides: Arc::default(), signalling }
     }
