@@ -2,6 +2,7 @@
 
 use crate::SUBPROTOCOL;
 use crate::date::parse_date;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use std::io;
 use std::net::SocketAddr;
@@ -22,8 +23,9 @@ pub struct ConnectOptions {
     pub extra_certificates: Vec<CertificateDer<'static>>,
     /// Takes any certificate. Only for a self-signed one, and only when the person asked for it.
     pub insecure: bool,
-    /// An HTTP proxy (`http://host:port`) to reach `https:` servers through. `None` reads `HTTPS_PROXY`,
-    /// `ALL_PROXY` and `NO_PROXY`; an empty string uses none. Loopback is never reached through a proxy.
+    /// An HTTP proxy (`http://user:password@host:port`) to reach the server through. `None` reads `HTTPS_PROXY` (for
+    /// `http:` servers `HTTP_PROXY`), `ALL_PROXY` and `NO_PROXY`; an empty string uses none. Loopback is never reached
+    /// through a proxy.
     pub proxy: Option<String>,
     /// How long all of it may take.
     pub timeout: Duration,
@@ -253,7 +255,11 @@ async fn through_proxy(proxy: &Target, address: &str) -> Result<TcpStream, Conne
     let failed =
         |detail: String| ConnectError::Proxy { proxy: proxy.address(), address: address.to_string(), detail };
     let mut stream = tcp(&proxy.host, proxy.port).await.map_err(|e| failed(e.to_string()))?;
-    let request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let mut request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n");
+    if let Some(user) = &proxy.user {
+        request += &format!("Proxy-Authorization: Basic {}\r\n", BASE64_STANDARD.encode(unescaped(user)));
+    }
+    request += "\r\n";
     stream.write_all(request.as_bytes()).await.map_err(|e| failed(e.to_string()))?;
     // Byte by byte up to the empty line: what follows it belongs to the server.
     let mut head = Vec::new();
@@ -266,6 +272,7 @@ async fn through_proxy(proxy: &Target, address: &str) -> Result<TcpStream, Conne
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_string();
     match line.split(' ').nth(1) {
         Some(status) if status.starts_with('2') => Ok(stream),
+        Some("407") => Err(failed("it wants a user and a password: put them into the proxy's URL".into())),
         _ => Err(failed(line)),
     }
 }
@@ -372,6 +379,8 @@ struct Target {
     port: u16,
     /// Where the WebSocket is.
     path: String,
+    /// `user:password`, as it stands in the address.
+    user: Option<String>,
 }
 
 impl Target {
@@ -384,7 +393,10 @@ impl Target {
         };
         let rest = rest.split(['#', '?']).next().unwrap_or_default();
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (user, authority) = match authority.rsplit_once('@') {
+            Some((user, authority)) => (Some(user.to_owned()), authority),
+            None => (None, authority),
+        };
         let (host, port) = match authority.strip_prefix('[') {
             Some(v6) => {
                 let (host, port) = v6.split_once(']')?;
@@ -407,7 +419,7 @@ impl Target {
         }
         let folder = path.trim_end_matches('/');
         let path = if folder.is_empty() { "/ws".to_string() } else { format!("/{folder}/ws") };
-        Some(Self { tls, host: host.to_string(), port, path })
+        Some(Self { tls, host: host.to_string(), port, path, user })
     }
 
     fn address(&self) -> String {
@@ -422,7 +434,7 @@ impl Target {
     /// The proxy to go through, by option or environment.
     fn proxy(&self, option: Option<&str>) -> Option<Target> {
         let address: Result<std::net::IpAddr, _> = self.host.parse();
-        if !self.tls || self.host == "localhost" || address.is_ok_and(|a| a.is_loopback()) {
+        if self.host == "localhost" || address.is_ok_and(|a| a.is_loopback()) {
             return None;
         }
         let variable = |name: &str| {
@@ -432,7 +444,10 @@ impl Target {
         let proxy = match option {
             Some(proxy) => proxy.to_string(),
             None if variable("NO_PROXY").is_some_and(|list| self.is_in(&list)) => return None,
-            None => variable("HTTPS_PROXY").or_else(|| variable("ALL_PROXY"))?,
+            None => {
+                let own = if self.tls { "HTTPS_PROXY" } else { "HTTP_PROXY" };
+                variable(own).or_else(|| variable("ALL_PROXY"))?
+            }
         };
         let proxy = if proxy.contains("://") { proxy } else { format!("http://{proxy}") };
         Target::parse(&proxy).filter(|proxy| !proxy.tls)
@@ -447,6 +462,19 @@ impl Target {
             entry == "*" || host == entry || host.ends_with(&format!(".{entry}"))
         })
     }
+}
+
+/// Undoes `%40` and the like; what is no escape stays.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).filter(|_| first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &tail[2..] } else { tail };
+    }
+    out
 }
 
 fn join(host: &str, port: u16) -> String {
@@ -476,15 +504,19 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_for_https_elsewhere() {
+    fn a_proxy_is_for_servers_elsewhere() {
         let proxy = |url: &str| Target::parse(url).unwrap().proxy(Some("proxy:3128")).map(|p| p.address());
         assert_eq!(proxy("https://example.org").as_deref(), Some("proxy:3128"));
-        assert_eq!(proxy("http://example.org"), None);
+        assert_eq!(proxy("http://example.org").as_deref(), Some("proxy:3128"));
+        assert_eq!(proxy("http://localhost:8080"), None);
         assert_eq!(proxy("https://localhost:8443"), None);
         assert_eq!(proxy("https://[::1]:8443"), None);
         let target = Target::parse("https://a.example.org").unwrap();
         assert!(target.is_in("localhost, .example.org"));
         assert!(target.is_in("*"));
         assert!(!target.is_in("ample.org,other"));
+        let proxy = target.proxy(Some("http://me:p%40ss@proxy:3128")).unwrap();
+        assert_eq!((proxy.user.as_deref(), proxy.address().as_str()), (Some("me:p%40ss"), "proxy:3128"));
+        assert_eq!(unescaped("me:p%40ss%"), b"me:p@ss%");
     }
 }
