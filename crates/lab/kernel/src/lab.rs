@@ -1,13 +1,14 @@
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
-use netsim::{NatBehaviour, Preset, PresetBox, Translator};
+use netsim::{Egress, HttpProxy, NatBehaviour, Preset, PresetBox, Translator};
 use sansio::Seed;
 
 use crate::error::LabError;
 use crate::namespace::{Namespace, Owner, command_in, enter, run};
+use crate::proxy::Proxy;
 use crate::rules::{Place, Rules};
 use crate::userspace::Userspace;
 
@@ -16,12 +17,17 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(5, 5, 0, 1);
 /// What the interfaces of a router are called.
 const LAN: &str = "lan";
 const WAN: &str = "wan";
+/// The number of an HTTP proxy in its network.
+const PROXY_NUMBER: u8 = 3;
+/// What tells programs of a proxy; in small letters, too.
+const PROXY_VARIABLES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 
 /// A small internet of network namespaces. See the [crate's front page](crate).
 #[derive(Debug)]
 pub struct Lab {
     // In the order in which they have to go: a program that holds a device of a namespace keeps that alive.
     programs: Vec<Userspace>,
+    proxies: Vec<Proxy>,
     routers: Vec<Router>,
     hosts: Vec<Namespace>,
     /// Routes between everything that is public.
@@ -68,6 +74,8 @@ pub struct Site {
     router: usize,
     external: Vec<Ipv4Addr>,
     made: Vec<Made>,
+    /// Its HTTP proxy: which one of the lab's, and where.
+    proxy: Option<(usize, SocketAddr)>,
 }
 
 /// A computer in the lab: a namespace in which programs can be run.
@@ -76,6 +84,7 @@ pub struct Host {
     name: String,
     namespace: String,
     addresses: Vec<Ipv4Addr>,
+    proxy: Option<SocketAddr>,
 }
 
 /// What a router is linked to.
@@ -147,9 +156,17 @@ impl Host {
         &self.addresses
     }
 
-    /// A command that will run on this host. Killing the child kills the program.
+    /// A command that will run on this host. Killing the child kills the program. Where only an HTTP proxy gets out the
+    /// environment says so.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        command_in(&self.namespace, program)
+        let mut command = command_in(&self.namespace, program);
+        for name in PROXY_VARIABLES {
+            command.env_remove(name).env_remove(name.to_ascii_lowercase());
+        }
+        if let Some(proxy) = self.proxy {
+            command.env("ALL_PROXY", format!("http://{proxy}"));
+        }
+        command
     }
 
     /// Replaces the firewall rules of this host.
@@ -188,6 +205,7 @@ impl Lab {
         internet.sysctls(&[("net/ipv4/ip_forward", "1")])?;
         Ok(Self {
             programs: Vec::new(),
+            proxies: Vec::new(),
             routers: Vec::new(),
             hosts: Vec::new(),
             internet,
@@ -212,10 +230,7 @@ impl Lab {
     /// Why the lab cannot build a preset, if it cannot.
     pub fn objection(preset: Preset) -> Option<&'static str> {
         let boxes = preset.boxes();
-        if boxes.iter().any(|it| it.behaviour.nat64) {
-            return Some("it has IPv4 only");
-        }
-        boxes.iter().any(|it| it.proxy).then_some("it has no proxy")
+        boxes.iter().any(|it| it.behaviour.nat64 || it.ipv6).then_some("it has IPv4 only")
     }
 
     /// The presets that the lab can build.
@@ -234,6 +249,14 @@ impl Lab {
         let namespace = Namespace::new(&self.owner, name)?;
         self.join(Outside::Internet, &namespace, "eth0", &addresses, true)?;
         Ok(self.host(name, namespace, addresses))
+    }
+
+    /// Leads what anybody sends to an address to this server, which has to have it besides its own: an anycast address.
+    ///
+    /// # Errors
+    /// Whatever `ip` objects to.
+    pub fn announce(&self, address: Ipv4Addr, server: &Host) -> Result<(), LabError> {
+        self.internet.ip(&format!("route add {address}/32 via {}", server.address()))
     }
 
     /// Adds a network behind what a preset says.
@@ -255,12 +278,16 @@ impl Lab {
         if behaviour.nat64 {
             return Err(LabError::NotOffered { what: "NAT64".to_owned(), why: "it has IPv4 only" });
         }
-        self.add_boxes(name, &[PresetBox { suffix: "", behaviour, shared_addresses: false, proxy: false }])
+        self.add_boxes(
+            name,
+            &[PresetBox { suffix: "", behaviour, shared_addresses: false, proxy: false, ipv6: false }],
+        )
     }
 
     fn add_boxes(&mut self, name: &str, boxes: &[PresetBox]) -> Result<Site, LabError> {
         let mut outside = Outside::Internet;
-        let mut site = Site { name: name.to_owned(), router: 0, external: Vec::new(), made: Vec::new() };
+        let mut site =
+            Site { name: name.to_owned(), router: 0, external: Vec::new(), made: Vec::new(), proxy: None };
         for it in boxes {
             let (router, external, made) = self.add_router(outside, &format!("{name}{}", it.suffix), it)?;
             if site.made.is_empty() {
@@ -269,8 +296,27 @@ impl Lab {
             site.made.push(made);
             site.router = router;
             outside = Outside::Router(router);
+            if it.proxy {
+                site.proxy = Some(self.add_proxy(&site)?);
+            }
         }
         Ok(site)
+    }
+
+    /// Puts an HTTP proxy into a site, at the number that the simulator's has.
+    fn add_proxy(&mut self, site: &Site) -> Result<(usize, SocketAddr), LabError> {
+        let address = self.routers[site.router].address(PROXY_NUMBER);
+        let name = format!("{}-proxy", site.name);
+        let namespace = Namespace::new(&self.owner, &name)?;
+        self.join(Outside::Router(site.router), &namespace, "eth0", &[address], true)?;
+        self.proxies.push(Proxy::start(&namespace, HttpProxy::PORT)?);
+        self.hosts.push(namespace);
+        Ok((self.proxies.len() - 1, (address, HttpProxy::PORT).into()))
+    }
+
+    /// Whom the proxy of a site was asked to connect to so far: `host:port`, in this order. Nobody, if it has none.
+    pub fn asked_of_proxy(&self, site: &Site) -> Vec<String> {
+        site.proxy.map_or(Vec::new(), |(proxy, _)| self.proxies[proxy].asked())
     }
 
     fn add_router(
@@ -279,18 +325,21 @@ impl Lab {
         name: &str,
         it: &PresetBox,
     ) -> Result<(usize, Vec<Ipv4Addr>, Made), LabError> {
-        let behaviour = &it.behaviour;
         let number = u8::try_from(self.routers.len() + 1).expect("a lab has fewer than 256 routers");
-        let inside = match (behaviour.translates(), it.shared_addresses) {
+        let inside = match (it.behaviour.translates(), it.shared_addresses) {
             (false, _) => Ipv4Addr::new(5, 6, number, 0),
             (true, false) => Ipv4Addr::new(10, number, 0, 0),
             (true, true) => Ipv4Addr::new(100, 64, number, 0),
         };
         let external = match outside {
-            Outside::Internet => self.public_addresses(behaviour.pool),
-            Outside::Router(outer) => self.routers[outer].free_addresses(behaviour.pool),
+            Outside::Internet => self.public_addresses(it.behaviour.pool),
+            Outside::Router(outer) => self.routers[outer].free_addresses(it.behaviour.pool),
         };
         let namespace = Namespace::new(&self.owner, &format!("{name}-router"))?;
+        let [a, b, c, _] = inside.octets();
+        let proxy = Ipv4Addr::new(a, b, c, PROXY_NUMBER);
+        let egress = if it.proxy { Egress::OnlyFrom(proxy.into()) } else { it.behaviour.egress };
+        let behaviour = &NatBehaviour { egress, ..it.behaviour };
         let rules = Rules::new(behaviour, &Place { inside, external: external.clone() });
         // A plain router needs no program.
         let plain = behaviour.mapping.is_none() && behaviour.filtering.is_none();
@@ -338,7 +387,8 @@ impl Lab {
         let addresses = self.routers[site.router].free_addresses(1);
         let namespace = Namespace::new(&self.owner, name)?;
         self.join(Outside::Router(site.router), &namespace, "eth0", &addresses, true)?;
-        Ok(self.host(name, namespace, addresses))
+        let proxy = site.proxy.map(|(_, proxy)| proxy);
+        Ok(Host { proxy, ..self.host(name, namespace, addresses) })
     }
 
     /// The innermost router of a site, to run programs on. Its interfaces are `lan` and `wan`.
@@ -348,11 +398,13 @@ impl Lab {
             name: format!("{}-router", site.name),
             namespace: router.namespace.name().to_owned(),
             addresses: vec![router.address(1)],
+            proxy: None,
         }
     }
 
     fn host(&mut self, name: &str, namespace: Namespace, addresses: Vec<Ipv4Addr>) -> Host {
-        let host = Host { name: name.to_owned(), namespace: namespace.name().to_owned(), addresses };
+        let host =
+            Host { name: name.to_owned(), namespace: namespace.name().to_owned(), addresses, proxy: None };
         self.hosts.push(namespace);
         host
     }

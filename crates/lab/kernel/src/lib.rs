@@ -24,7 +24,8 @@
 //! documentation ranges in a special way treat these as they would on the internet.
 //!
 //! What nftables cannot do (a mapping that depends on the address, random ports for an endpoint-independent one) a
-//! program does, with `netsim`'s own tables: see [`Builder`] and [`Site::made`].
+//! program does, with `netsim`'s own tables: see [`Builder`] and [`Site::made`]. Behind `http-proxy` stands a proxy, and
+//! the commands of the site's hosts are told of it by `ALL_PROXY`.
 //!
 //! [`Grid`] lets the real `sterna` of every ordered pair of presets meet. [`Findings`] proves what a site does to packets, and asks the simulator the same questions.
 //!
@@ -42,6 +43,7 @@ mod guardian;
 mod lab;
 mod namespace;
 mod program;
+mod proxy;
 mod rules;
 mod stop;
 mod userspace;

@@ -65,6 +65,7 @@ impl Rules {
                     iifname lan oifname wan meta l4proto != tcp drop"
             ),
             Egress::Nothing => "iifname lan oifname wan drop".to_owned(),
+            Egress::OnlyFrom(inside) => format!("iifname lan oifname wan ip saddr != {inside} drop"),
             _ => return None,
         };
         let source = match behaviour.mapping {

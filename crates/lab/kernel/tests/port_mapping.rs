@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use lab::lab;
 use netsim::Preset;
-use sterna::{PATIENCE, Server, event};
+use sterna::{PATIENCE, Server, doctor, event};
 use sterna_kernel::Host;
 
 const DAEMON: &str = "/usr/sbin/miniupnpd";
@@ -124,4 +124,118 @@ fn a_port_mapped_by_upnp_spares_the_relay() {
 #[test]
 fn who_does_not_want_it_is_not_mapped() {
     hard_case("enable_natpmp=yes\nenable_upnp=yes", &["--no-port-mapping"], "relayed");
+}
+
+/// A router of the time before PCP: whatever is of version 2 is not understood, and here not even refused.
+const NO_PCP: &str = "table inet old {
+    chain input {
+        type filter hook input priority -20; policy accept;
+        udp dport 5351 @th,64,8 2 drop
+    }
+}";
+
+#[test]
+fn an_old_router_is_asked_by_nat_pmp() {
+    let (Some(_), Some(mut lab)) = (sterna::program(), lab()) else { return };
+    let mut home = lab.add_site("home", Preset::Symmetric).unwrap();
+    let mut far = lab.add_site("far", Preset::PortRestricted).unwrap();
+    let alice = lab.add_host(&mut home, "alice").unwrap();
+    let bob = lab.add_host(&mut far, "bob").unwrap();
+    let router = lab.router(&home);
+    let Some(_daemon) = Daemon::start(&router, lab.folder(), "enable_natpmp=yes\nenable_upnp=no") else {
+        return;
+    };
+    assert!(router.command("nft").arg(NO_PCP).status().unwrap().success());
+    let report = doctor(&alice, &["--stun", "5.5.5.5"], |_| {});
+    let spoken = &report["port_mapping"];
+    assert_eq!(
+        (&spoken["pcp"], &spoken["nat_pmp"], &spoken["upnp"]),
+        (&false.into(), &true.into(), &false.into())
+    );
+    let server = Server::start(&mut lab, "server", &[]).expect("the program is there");
+    sterna::throttle(&lab.router(&far));
+    let mut transfer = server.transfer(&alice, &bob, 12_000_000, &[]);
+    event(&mut transfer.sender, "connected");
+    let granted = granted(&router);
+    for (via, _) in transfer.done() {
+        assert_eq!(via["via"]["kind"], "direct", "{granted}");
+    }
+    assert_eq!(mappings(&router), "", "what was granted is given back");
+}
+
+/// Waits until a port is mapped.
+#[track_caller]
+fn granted(router: &Host) -> String {
+    let begun = Instant::now();
+    loop {
+        let granted = mappings(router);
+        if !granted.is_empty() {
+            return granted;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "nothing is mapped");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The router grants a port for four seconds, whatever one asks for.
+#[test]
+fn a_mapping_is_renewed_as_long_as_somebody_wants_it() {
+    const LIFE: Duration = Duration::from_secs(4);
+    let (Some(_), Some(mut lab)) = (sterna::program(), lab()) else { return };
+    let mut home = lab.add_site("home", Preset::PortRestricted).unwrap();
+    let alice = lab.add_host(&mut home, "alice").unwrap();
+    let router = lab.router(&home);
+    let short = "enable_natpmp=yes\nenable_upnp=no\nmin_lifetime=2\nmax_lifetime=4";
+    let Some(_daemon) = Daemon::start(&router, lab.folder(), short) else { return };
+    let server = Server::start(&mut lab, "server", &[]).expect("the program is there");
+    let pipe = |code: &[&str]| server.run(&alice, &[&["pipe"], code].concat());
+    let meet = || {
+        let mut one = pipe(&[]);
+        let code = event(&mut one, "code")["code"].as_str().unwrap().to_owned();
+        let mut other = pipe(&[&code]);
+        event(&mut one, "connected");
+        event(&mut other, "connected");
+        [one, other]
+    };
+    let ends = meet();
+    let first = granted(&router);
+    let begun = Instant::now();
+    while begun.elapsed() < LIFE * 2 {
+        assert!(!mappings(&router).is_empty(), "{first} is gone after {:?}", begun.elapsed());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    for mut end in ends {
+        end.close_input();
+        event(&mut end, "done");
+        end.end(PATIENCE).unwrap();
+    }
+    assert_eq!(mappings(&router), "", "it is given back at once");
+    // Who dies gives nothing back, and renews nothing.
+    let ends = meet();
+    granted(&router);
+    ends.map(sterna_kernel::Program::kill);
+    let begun = Instant::now();
+    while !mappings(&router).is_empty() {
+        assert!(begun.elapsed() < LIFE * 3, "{}", mappings(&router));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn the_doctor_tells_which_protocols_the_router_speaks_and_maps_nothing() {
+    for (configuration, pcp, upnp) in [
+        ("enable_natpmp=yes\nenable_upnp=yes", true, true),
+        ("enable_natpmp=no\nenable_upnp=yes", false, true),
+    ] {
+        let (Some(_), Some(mut lab)) = (sterna::program(), lab()) else { return };
+        let mut home = lab.add_site("home", Preset::PortRestricted).unwrap();
+        let host = lab.add_host(&mut home, "host").unwrap();
+        let router = lab.router(&home);
+        let Some(_daemon) = Daemon::start(&router, lab.folder(), configuration) else { return };
+        let report = doctor(&host, &["--stun", "5.5.5.5"], |_| {});
+        let spoken = &report["port_mapping"];
+        assert_eq!((&spoken["pcp"], &spoken["nat_pmp"]), (&pcp.into(), &pcp.into()), "{report:#}");
+        assert_eq!(spoken["upnp"], upnp, "{report:#}");
+        assert_eq!(mappings(&router), "", "nothing was mapped");
+    }
 }

@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -45,11 +46,42 @@ pub(crate) fn event(program: &mut Program, name: &str) -> Value {
     }
 }
 
+/// A certificate for this name and its key, in files of the lab.
+pub(crate) fn certificate(lab: &Lab, name: &str) -> [PathBuf; 2] {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let files = ["certificate", "key"].map(|what| lab.folder().join(format!("{name}.{what}.pem")));
+    fs::write(&files[0], made.cert.pem()).unwrap();
+    fs::write(&files[1], made.signing_key.serialize_pem()).unwrap();
+    files
+}
+
+/// What `sterna doctor` finds on a host, whose environment `change` may change before.
+#[track_caller]
+pub(crate) fn doctor(host: &Host, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Value {
+    let mut command = host.command(program().expect("the test has looked"));
+    command.args(["doctor", "--json"]).args(arguments).stdin(Stdio::null());
+    for name in ["STERNA_SERVER", "STERNA_CA"] {
+        command.env_remove(name);
+    }
+    change(&mut command);
+    let output = command.output().unwrap();
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The codes of the verdicts of a doctor's report.
+pub(crate) fn codes(report: &Value) -> Vec<&str> {
+    let verdicts = report["verdicts"].as_array().into_iter().flatten();
+    verdicts.filter_map(|verdict| verdict["code"].as_str()).collect()
+}
+
 /// A `sterna serve` on a host of its own on the public segment.
 pub(crate) struct Server {
     pub(crate) host: Host,
     pub(crate) url: String,
     pub(crate) serve: Program,
+    /// Its certificate, if it has one.
+    pub(crate) ca: Option<PathBuf>,
     sterna: PathBuf,
     folder: PathBuf,
 }
@@ -68,32 +100,71 @@ impl Server {
     pub(crate) fn start(lab: &mut Lab, name: &str, more: &[&str]) -> Option<Self> {
         let sterna = program()?;
         let host = lab.add_server(name, 1).unwrap();
+        Some(Self::on(host, lab, sterna, None, more))
+    }
+
+    /// Starts one that has a certificate for its address, so that it is an `https:` server with TURN over TLS.
+    #[track_caller]
+    pub(crate) fn secured(lab: &mut Lab, name: &str, more: &[&str]) -> Option<Self> {
+        let sterna = program()?;
+        let host = lab.add_server(name, 1).unwrap();
+        let [certificate, key] = certificate(lab, &host.address().to_string());
+        let files = format!("{},{}", certificate.display(), key.display());
+        Some(Self::on(host, lab, sterna, Some(certificate), &[&["--tls", &files], more].concat()))
+    }
+
+    fn on(host: Host, lab: &Lab, sterna: PathBuf, ca: Option<PathBuf>, more: &[&str]) -> Self {
         let folder = lab.folder().to_owned();
         let public = host.address().to_string();
         let usual = ["serve", "--listen", "0.0.0.0", "--public-ip", &public];
         let arguments = [&usual[..], more].concat();
         let mut serve = Program::start(&sterna, &host, &folder, &arguments, &Stop::default()).unwrap();
         event(&mut serve, "listening");
-        Some(Self { host, url: format!("http://{public}:8080"), serve, sterna, folder })
+        let scheme = if ca.is_some() { "https" } else { "http" };
+        Self { host, url: format!("{scheme}://{public}:8080"), serve, ca, sterna, folder }
+    }
+
+    /// What tells a command of this server.
+    pub(crate) fn named(&self) -> Vec<&str> {
+        let ca = self.ca.as_ref().map(|ca| ["--ca", ca.to_str().unwrap()]);
+        [&["--server", &*self.url][..], ca.as_ref().map_or(&[], |ca| &ca[..])].concat()
     }
 
     /// Runs a command on a host, with this server.
     pub(crate) fn run(&self, host: &Host, arguments: &[&str]) -> Program {
-        let arguments = [arguments, &["--server", &self.url]].concat();
-        Program::start(&self.sterna, host, &self.folder, &arguments, &Stop::default()).unwrap()
+        self.run_as(&self.sterna, host, arguments)
+    }
+
+    /// The same by another program, which in the end runs `sterna`.
+    pub(crate) fn run_as(&self, program: &Path, host: &Host, arguments: &[&str]) -> Program {
+        let arguments = [arguments, &self.named()].concat();
+        Program::start(program, host, &self.folder, &arguments, &Stop::default()).unwrap()
     }
 
     /// Sends a file; `more` are arguments of both sides.
     #[track_caller]
     pub(crate) fn transfer(&self, from: &Host, to: &Host, bytes: usize, more: &[&str]) -> Transfer {
+        self.transfer_by(&self.sterna, from, to, bytes, more)
+    }
+
+    /// The same by another program, which in the end runs `sterna`.
+    #[track_caller]
+    pub(crate) fn transfer_by(
+        &self,
+        program: &Path,
+        from: &Host,
+        to: &Host,
+        bytes: usize,
+        more: &[&str],
+    ) -> Transfer {
         let sent = self.folder.join("cargo.bin");
         fs::write(&sent, noise(bytes)).unwrap();
-        let mut sender = self.run(from, &[&["send", sent.to_str().unwrap()], more].concat());
+        let mut sender = self.run_as(program, from, &[&["send", sent.to_str().unwrap()], more].concat());
         let code = event(&mut sender, "code")["code"].as_str().expect("a code is a text").to_owned();
         let out = self.folder.join("out");
         fs::create_dir(&out).unwrap();
         let receive = ["receive", &code, "--yes", "--out", out.to_str().unwrap()];
-        let receiver = self.run(to, &[&receive, more].concat());
+        let receiver = self.run_as(program, to, &[&receive, more].concat());
         Transfer { sender, receiver, sent, received: out.join("cargo.bin") }
     }
 }
