@@ -11,6 +11,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("nftables", "/usr/sbin/nft"),
     ("iproute2", "/usr/sbin/ip"),
     ("miniupnpd-nftables", "/usr/sbin/miniupnpd"),
+    ("faketime", "/usr/bin/faketime"),
 ];
 
 /// Cargo subcommands: name, package and extra arguments of `cargo install`.

@@ -11,7 +11,7 @@ use crate::relay::args::Options;
 #[command(name = "sterna", version, max_term_width = 100, propagate_version = true)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 server, 4 code, 5 no connection, \
     6 other side gone or unwilling, 7 file, 8 checksum, 9 machine, 130 interrupted.\n\
-    Environment: STERNA_SERVER, STERNA_CODE, NO_COLOR, RUST_LOG, SSLKEYLOGFILE.")]
+    Environment: STERNA_SERVER, STERNA_CODE, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, NO_COLOR, RUST_LOG, SSLKEYLOGFILE.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -4,6 +4,7 @@ mod program;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, UdpSocket};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use program::{Program, Scratch, Server};
@@ -130,6 +131,61 @@ fn wrong_credentials_are_found() {
     assert!(codes(&report).contains(&"turn-credentials-wrong"), "{report:#}");
     assert_eq!(report["relays"][0]["outcome"], "refused");
     assert!(!report.to_string().contains("alice"), "credentials are in no report");
+}
+
+/// What lets a program believe that it is another time; `None` and a word on standard error if it is not installed.
+fn another_time(offset: &str) -> Option<Vec<(String, String)>> {
+    let Ok(output) = Command::new("faketime").args(["-f", offset, "env"]).output() else {
+        let missing = "faketime is not there; install it with `apt-get install faketime`";
+        assert!(std::env::var_os("CI").is_none(), "{missing}");
+        eprintln!("SKIPPED: {missing}");
+        return None;
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let library =
+        text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).expect("it preloads a library");
+    let variables = [("LD_PRELOAD", library), ("FAKETIME", offset), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    Some(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+}
+
+/// A server that is five hours ahead, as far as it knows.
+#[test]
+fn a_clock_that_is_wrong_is_told_and_what_was_refused_for_it() {
+    let Some(variables) = another_time("+5h") else { return };
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let scratch = Scratch::new("doctor-clock");
+    std::fs::write(scratch.path("secret"), "known to the server and its back end").unwrap();
+    let secret = scratch.text("secret");
+    let arguments =
+        ["--json", "serve", "--http", "0", "--stun", "0", "--stun-tls", "0", "--secret-file", &secret];
+    let server = Program::run(&arguments, &variables);
+    let listening = server.event("listening");
+    let url = listening["http"].as_str().unwrap();
+
+    // Its own credentials are good by its own clock: nothing is refused, but it may be some day.
+    let (report, exit) = examine(&["--server", url]);
+    let ahead = report["clock_ahead_s"].as_i64().unwrap();
+    assert!((-18_010..=-17_990).contains(&ahead), "{report:#}");
+    assert_eq!((exit, codes(&report)), (0, vec!["clock-skewed"]), "{report:#}");
+
+    // Those of a back end whose clock is right, good for four hours, expired an hour ago by the server's.
+    let made =
+        Program::json(&["credentials", "--lifetime", "14400", "--secret-file", &secret]).event("credentials");
+    let made = &made["iceServers"][0];
+    let [user, password] = ["username", "credential"].map(|key| made[key].as_str().unwrap());
+    let turn = listening["turn"][0].as_str().unwrap();
+    let login = ["--turn", turn, "--turn-user", user, "--turn-password", password];
+    let (report, _) = examine(&[&["--server", url], &login[..]].concat());
+    let refused = |relay: &&Value| relay["outcome"] == "refused";
+    assert_eq!(
+        report["relays"].as_array().unwrap().iter().filter(|relay| refused(relay)).count(),
+        1,
+        "{report:#}"
+    );
+    assert!(codes(&report).contains(&"clock-skewed"), "{report:#}");
+    let shown = report["verdicts"].to_string();
+    assert!(shown.contains("by our clock the credentials are good for another 3 h"), "{report:#}");
+    assert!(shown.contains("by the server's they expired"), "{report:#}");
 }
 
 #[test]

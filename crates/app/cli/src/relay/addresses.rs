@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use turn::RelayAddress;
+use turn::discovery::is_anycast;
 
 use super::settings::Settings;
 use crate::failure::{Failure, Kind};
@@ -19,7 +20,8 @@ impl Addresses {
     /// `public`: the addresses that others see, where they are not the machine's.
     pub(crate) fn find(settings: &Settings, public: &[IpAddr]) -> Result<Self, Failure> {
         let mut own: Vec<IpAddr> = Vec::new();
-        for listen in &settings.listen {
+        // Who comes to an address that many servers share is told this one's own (RFC 8155 §6).
+        for listen in settings.listen.iter().filter(|listen| !is_anycast(**listen)) {
             if !listen.is_unspecified() {
                 own.push(*listen);
                 continue;
@@ -28,6 +30,13 @@ impl Addresses {
             // Of IPv6 there may be none: that is no mistake where IPv4 is listened on, too.
             let alone = settings.listen.len() == 1;
             own.extend(if found.is_empty() && alone { vec![loopback(*listen)] } else { found });
+        }
+        if own.is_empty() && settings.listen.iter().all(|listen| is_anycast(*listen)) {
+            let message = format!(
+                "{} is the address of all relays: --listen needs one of this machine's own beside it",
+                settings.listen[0]
+            );
+            return Err(Failure::new(Kind::Usage, message));
         }
         if own.is_empty() {
             own.push(loopback(settings.listen[0]));
@@ -84,6 +93,7 @@ pub(crate) fn is_ours(address: IpAddr) -> bool {
 fn interfaces(listen: IpAddr) -> Vec<IpAddr> {
     let found = if_addrs::get_if_addrs().unwrap_or_default();
     let usable = |address: &IpAddr| match address {
+        shared if is_anycast(*shared) => false,
         IpAddr::V4(v4) => listen.is_ipv4() && !v4.is_loopback() && !v4.is_link_local(),
         IpAddr::V6(v6) => listen.is_ipv6() && !v6.is_loopback() && !v6.is_unicast_link_local(),
     };

@@ -44,7 +44,8 @@ pub(crate) enum Task {
 /// What the STUN and TURN server is told. Each is a flag, an environment variable and a key of the settings file.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// The addresses to listen on, such as 0.0.0.0,:: for all of this machine's [default: 127.0.0.1]
+    /// The addresses to listen on, such as 0.0.0.0,:: for all of this machine's [default: 127.0.0.1]. At the anycast
+    /// addresses of relays (192.0.0.10, 2001:1::2; RFC 8155) clients are told this machine's own
     #[arg(long, value_name = "ADDR", env = "STERNA_LISTEN", value_delimiter = ',')]
     pub(crate) listen: Vec<IpAddr>,
 

@@ -121,11 +121,9 @@ fn first_address(
     let first = addresses.relay.iter().find(same_family);
     let first = first.map(|relay| {
         // What is listened on need not be what is relayed from.
-        let named = settings
-            .listen
-            .iter()
-            .copied()
-            .find(|at| !at.is_unspecified() && at.is_ipv4() == second.bind.is_ipv4());
+        let named = settings.listen.iter().copied().find(|at| {
+            !at.is_unspecified() && at.is_ipv4() == second.bind.is_ipv4() && !turn::discovery::is_anycast(*at)
+        });
         match named {
             Some(named) if relay.bind == relay.advertised => (named, named),
             Some(named) => (named, relay.advertised),
