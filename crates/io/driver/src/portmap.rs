@@ -9,7 +9,9 @@ use std::num::NonZeroU16;
 use std::sync::Weak;
 use std::time::Duration;
 
-use crab_nat::{InternetProtocol, PortMapping, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp};
+use crab_nat::{
+    InternetProtocol, MappingFailure, PortMapping, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp,
+};
 use igd_next::aio::{self, tokio::Tokio};
 use igd_next::{PortMappingProtocol, SearchOptions};
 use tokio::sync::{oneshot, watch};
@@ -173,7 +175,12 @@ async fn port(local: SocketAddr) -> Option<(Mapping, SocketAddr)> {
         timeout_config: Some(PATIENCE),
     };
     let internal = NonZeroU16::new(local.port())?;
-    let asked = PortMapping::new(gateway.into(), local.ip(), InternetProtocol::Udp, internal, options).await;
+    let (gateway_address, udp) = (gateway.into(), InternetProtocol::Udp);
+    let mut asked = PortMapping::new(gateway_address, local.ip(), udp, internal, options).await;
+    // A router of the time before PCP says so in its own language (RFC 6887 §9); or it is silent about what it does not know.
+    if let Err(MappingFailure::Pcp(_)) = asked {
+        asked = natpmp::port_mapping(gateway_address, udp, internal, options).await.map_err(Into::into);
+    }
     let mapping = match asked {
         Ok(mapping) => mapping,
         Err(error) => {
