@@ -18,6 +18,13 @@ use sterna::{Server, certificate, doctor};
 use sterna_kernel::{Host, Lab};
 
 const COTURN: &str = "/usr/bin/turnserver";
+/// A server whose STUN and TURN nobody reaches.
+const OUT_OF_ORDER: &str = "table inet off {
+    chain input {
+        type filter hook input priority 0
+        meta l4proto { udp, tcp } th dport 3478 drop
+    }
+}";
 const ANYCAST: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 10);
 
 fn record(owner: &'static str, data: RData<'static>) -> ResourceRecord<'static> {
@@ -132,7 +139,7 @@ fn a_relay_that_the_dns_names_carries_a_transfer() {
 
     let server = Server::start(&mut lab, "server", &[]).expect("the program is there");
     // The server's own relay is out of order.
-    server.host.nft("table inet off { chain input { type filter hook input priority 0; meta l4proto { udp, tcp } th dport 3478 drop; } }").unwrap();
+    server.host.nft(OUT_OF_ORDER).unwrap();
     let with = ["--discover", "--ca", certificate.to_str().unwrap()];
     let [(_, from), (_, to)] = server.transfer_by(&script, &alice, &bob, 300_000, &with).done();
     assert_eq!((&from["kind"], &to["kind"]), (&"relayed".into(), &"relayed".into()), "{from} {to}");
@@ -145,7 +152,10 @@ fn a_server_at_the_anycast_address_tells_its_own() {
     let Some(mut lab) = lab() else { return };
     let mut home = lab.add_site("home", Preset::Symmetric).unwrap();
     let alice = lab.add_host(&mut home, "alice").unwrap();
-    let Some(server) = Server::start(&mut lab, "server", &["--relay", "turn:192.0.0.10"]) else { return };
+    let secret = lab.folder().join("secret");
+    fs::write(&secret, "of this lab alone, 27c1d9e0a4b8").unwrap();
+    let arguments = ["--relay", "turn:192.0.0.10", "--secret-file", secret.to_str().unwrap()];
+    let Some(server) = Server::start(&mut lab, "server", &arguments) else { return };
     let add = format!("address add {ANYCAST}/32 dev lo");
     assert!(server.host.command("ip").args(add.split(' ')).status().unwrap().success());
     lab.announce(ANYCAST, &server.host).unwrap();

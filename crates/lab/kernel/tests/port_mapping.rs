@@ -204,8 +204,9 @@ fn a_mapping_is_renewed_as_long_as_somebody_wants_it() {
         assert!(!mappings(&router).is_empty(), "{first} is gone after {:?}", begun.elapsed());
         std::thread::sleep(Duration::from_millis(200));
     }
+    let mut ends = ends;
+    ends.each_mut().map(sterna_kernel::Program::close_input);
     for mut end in ends {
-        end.close_input();
         event(&mut end, "done");
         end.end(PATIENCE).unwrap();
     }
@@ -213,7 +214,7 @@ fn a_mapping_is_renewed_as_long_as_somebody_wants_it() {
     // Who dies gives nothing back, and renews nothing.
     let ends = meet();
     granted(&router);
-    ends.map(sterna_kernel::Program::kill);
+    ends.into_iter().for_each(sterna_kernel::Program::kill);
     let begun = Instant::now();
     while !mappings(&router).is_empty() {
         assert!(begun.elapsed() < LIFE * 3, "{}", mappings(&router));

@@ -20,6 +20,11 @@ fn signalling_and_turn_over_tls_go_through_the_proxy_of_the_environment() {
     let alice = lab.add_host(&mut office, "alice").unwrap();
     let bob = lab.add_host(&mut home, "bob").unwrap();
     let Some(server) = Server::secured(&mut lab, "server", &[]) else { return };
+    // Its TURN over TCP in the clear is not to be had: TLS is what is to be seen here.
+    server
+        .host
+        .nft("table inet clear { chain input { type filter hook input priority 0\n tcp dport 3478 drop\n } }")
+        .unwrap();
     let [(_, from), (_, to)] = server.transfer(&alice, &bob, 300_000, &[]).done();
     let turns = format!("turns:{}:5349", server.host.address());
     assert_eq!((&from["kind"], &to["kind"]), (&"relayed".into(), &"relayed".into()), "{from} {to}");

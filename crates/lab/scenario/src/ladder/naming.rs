@@ -88,7 +88,11 @@ impl Namer {
     /// when the record that it became comes along.
     pub(crate) fn name(&mut self, content: Content, bytes: &[u8], sealed: &mut VecDeque<Vec<u8>>) -> Named {
         match content {
-            Content::Datagram | Content::Message => self.message(bytes, sealed),
+            Content::Message => match line_to_proxy(bytes) {
+                Some(line) => Named::new(Layer::Stream, line, ""),
+                None => self.message(bytes, sealed),
+            },
+            Content::Datagram => self.message(bytes, sealed),
             other => Named::new(Layer::Stream, other.name(), ""),
         }
     }
@@ -189,6 +193,13 @@ impl Namer {
             _ => Named::new(layer(method), title, ""),
         }
     }
+}
+
+/// What is said to an HTTP proxy, or by it: the first line.
+fn line_to_proxy(bytes: &[u8]) -> Option<String> {
+    let line = std::str::from_utf8(bytes).ok()?.lines().next()?;
+    let line = line.strip_suffix(" HTTP/1.1").or(Some(line).filter(|line| line.starts_with("HTTP/1.1 ")))?;
+    Some(shortened(line))
 }
 
 /// What is in no protocol of ours.
