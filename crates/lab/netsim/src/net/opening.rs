@@ -21,7 +21,7 @@ impl Net {
         let interface = &host.interfaces[host.interface_of(path.local.ip())?];
         let segment = &self.segments[interface.segment.0];
         let inside = host.owns(path.remote.ip()) || segment.contains(path.remote.ip());
-        segment.proxy.filter(|proxy| !inside && !host.owns(proxy.ip()))
+        segment.proxy.filter(|proxy| path.transport.is_stream() && !inside && !host.owns(proxy.ip()))
     }
 
     /// The client's next step: a word to the proxy, then one to the TLS server, and then its machine may speak.
