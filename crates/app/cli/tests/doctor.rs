@@ -171,7 +171,7 @@ fn a_clock_that_is_wrong_is_told_and_what_was_refused_for_it() {
     // Those of a back end whose clock is right, good for four hours, expired an hour ago by the server's.
     let made =
         Program::json(&["credentials", "--lifetime", "14400", "--secret-file", &secret]).event("credentials");
-    let made = &made["iceServers"][0];
+    let made = &made["iceServers"][1];
     let [user, password] = ["username", "credential"].map(|key| made[key].as_str().unwrap());
     let turn = listening["turn"][0].as_str().unwrap();
     let login = ["--turn", turn, "--turn-user", user, "--turn-password", password];
