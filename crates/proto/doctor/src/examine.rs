@@ -57,7 +57,9 @@ fn alone(view: View<'_>) -> Vec<Verdict> {
     verdicts.extend(servers::stun(view));
     verdicts.extend(servers::turn(view));
     verdicts.extend(login::refused(view));
-    verdicts.extend(login::clocks(view));
+    if !verdicts.iter().any(|verdict| verdict.code == Code::ClockSkewed) {
+        verdicts.extend(login::clocks(view));
+    }
     verdicts.extend(path::relay_ports(view));
     verdicts.extend(secure::path_mtu(view));
     verdicts.extend(direct::own_mapping(view));
