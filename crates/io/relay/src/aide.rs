@@ -106,6 +106,7 @@ impl Aide {
                 // What came before this order was told to nobody.
                 self.carrier.sockets.has_something(number);
             }
+            Order::Lend { number, socket, role } => self.carrier.sockets.add(number, socket, role),
             Order::Close(local) => self.carrier.sockets.remove(local),
             Order::Learn(known) if known.1.until > now => self.carrier.learn(&known.0, known.1),
             Order::Learn(_) => {}

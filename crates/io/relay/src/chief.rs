@@ -179,7 +179,11 @@ impl Chief {
                 let opened = BareSocket::bind(local, &config)
                     .and_then(|socket| self.crew.employ(of, number, socket, Role::Relay, sockets));
                 match opened {
-                    Ok(local) => {
+                    Ok(socket) => {
+                        let local = socket.local();
+                        if self.server.shared_port() == Some(local.port()) {
+                            self.crew.lend(of, number, &socket, Role::Relay);
+                        }
                         self.next_socket += 1;
                         Some(SocketReply::Bound { ticket, local })
                     }

@@ -23,6 +23,8 @@ pub(crate) enum Letter {
 pub(crate) enum Order {
     /// Receive from this socket, too. It is registered already.
     Adopt { number: usize, socket: Arc<BareSocket>, role: Role },
+    /// Send by this socket, which another shard receives from.
+    Lend { number: usize, socket: Arc<BareSocket>, role: Role },
     /// Let a socket go.
     Close(SocketAddr),
     /// What takes this passage goes that way.
@@ -51,7 +53,7 @@ impl Crew {
         Self { registry, aides }
     }
 
-    /// Gives a socket to shard `of` to receive from, and to the chief to send by. Returns its address.
+    /// Gives a socket to shard `of` to receive from, and to the chief to send by.
     pub(crate) fn employ(
         &mut self,
         of: usize,
@@ -59,16 +61,23 @@ impl Crew {
         mut socket: BareSocket,
         role: Role,
         sockets: &mut Sockets,
-    ) -> io::Result<SocketAddr> {
+    ) -> io::Result<Arc<BareSocket>> {
         let at = of.checked_sub(1).filter(|at| *at < self.aides.len());
         let registry = at.map_or(&self.registry, |at| &self.aides[at].registry);
         registry.register(&mut socket, Token(number), Interest::READABLE)?;
-        let (local, socket) = (socket.local(), Arc::new(socket));
+        let socket = Arc::new(socket);
         if let Some(at) = at {
             self.aides[at].order(Order::Adopt { number, socket: socket.clone(), role });
         }
-        sockets.add(number, socket, role);
-        Ok(local)
+        sockets.add(number, socket.clone(), role);
+        Ok(socket)
+    }
+
+    /// Lets all aides but `of` send by a socket.
+    pub(crate) fn lend(&mut self, of: usize, number: usize, socket: &Arc<BareSocket>, role: Role) {
+        for (_, aide) in self.aides.iter_mut().enumerate().filter(|(at, _)| at + 1 != of) {
+            aide.order(Order::Lend { number, socket: socket.clone(), role });
+        }
     }
 
     /// Tells an aide what becomes of what takes `passage`.

@@ -23,6 +23,7 @@ mod relaying;
 mod request;
 mod reservation;
 mod session;
+mod sharing;
 mod streams;
 mod wish;
 
@@ -56,6 +57,7 @@ use operation::Intake;
 use ports::Ports;
 use quota::Usage;
 use reservation::{Reservation, Reservations, Token};
+use sharing::Sharing;
 use streams::{ConnectionId, Streams};
 
 use crate::attribute::Family;
@@ -115,6 +117,7 @@ pub struct Server {
     reservations: Reservations,
     tickets: Tickets,
     streams: Streams,
+    sharing: Sharing,
     timers: Timers<Due>,
     sockets: VecDeque<SocketOp>,
     replies: VecDeque<Reply>,
@@ -167,6 +170,7 @@ impl Server {
             reservations: Reservations::default(),
             tickets: Tickets::new(&mut rng),
             streams: Streams::default(),
+            sharing: Sharing::new(config.shared_port),
             timers: Timers::default(),
             sockets: VecDeque::new(),
             replies: VecDeque::new(),
@@ -198,7 +202,13 @@ impl Server {
             && self.replies.is_empty()
             && self.lookups.is_idle()
             && self.streams.is_idle()
+            && self.sharing.is_idle()
             && self.stale.is_empty()
+    }
+
+    /// The port that all its allocations share, if they share one: a socket there is for all.
+    pub fn shared_port(&self) -> Option<u16> {
+        self.sharing.port()
     }
 
     /// What it did so far.
@@ -243,6 +253,7 @@ impl Server {
         self.close_streams(id);
         let Some(allocation) = self.allocations.remove(id) else { return };
         self.timers.stop(Due::Allocation(id));
+        self.sharing.release(id);
         self.usage.release(&allocation.username, allocation.client.remote.ip());
         if self.usage.is_gone(&allocation.username) {
             self.meters.forget(&allocation.username);
@@ -323,6 +334,9 @@ impl Machine for Server {
             && let Some(id) = self.allocations.id_by_local(from.local)
         {
             return self.relay_from_peer(now, id, from.remote, payload, out);
+        }
+        if from.transport == Transport::Udp && self.sharing.has(from.local) {
+            return self.relay_shared(now, from.local, from.remote, payload, out);
         }
         if !self.is_for_clients(from.local) {
             return self.counters.drop(Drop::NoAllocation);

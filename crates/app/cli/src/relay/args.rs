@@ -115,8 +115,18 @@ pub(crate) struct Options {
     pub(crate) deny_peer: Vec<String>,
 
     /// The ports that relayed addresses get
-    #[arg(long, value_name = "MIN-MAX", env = "STERNA_RELAY_PORTS", default_value = "49152-65535")]
+    #[arg(long, value_name = "MIN-MAX", env = "STERNA_RELAY_PORTS", default_value = "49152-50175")]
     pub(crate) relay_ports: PortRange,
+
+    /// One port for all relayed addresses in place of those, which are told apart by their peers: for containers. Not
+    /// for peers that many clients share, such as a media server, nor for TCP to peers
+    #[arg(long, value_name = "PORT", env = "STERNA_RELAY_PORT", conflicts_with = "relay_ports",
+          value_parser = clap::value_parser!(u16).range(1024..))]
+    pub(crate) relay_port: Option<u16>,
+
+    /// Relay no TCP connections to peers (RFC 6062)
+    #[arg(long, env = "STERNA_NO_TCP_RELAY")]
+    pub(crate) no_tcp_relay: bool,
 
     /// Relayed addresses at a time [default: 10000]
     #[arg(long, value_name = "N", env = "STERNA_MAX_ALLOCATIONS")]

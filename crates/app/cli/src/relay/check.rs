@@ -42,14 +42,13 @@ pub(crate) async fn check(options: &Options, output: Output) -> Result<(), Failu
     for public in &station.public {
         lines.push(format!("  public    {}: {}", public.ip, public.proof.describe().1));
     }
-    let (low, high) = (station.settings.relay_ports.start(), station.settings.relay_ports.end());
+    let ports = station.settings.relayed_ports();
     for relay in &station.addresses.relay {
         let from = match relay.bind == relay.advertised {
             true => relay.bind.to_string(),
             false => format!("{} (this machine's {})", relay.advertised, relay.bind),
         };
-        lines
-            .push(format!("  relays    from {from}, UDP ports {low} to {high}: open them in every firewall"));
+        lines.push(format!("  relays    from {from}, {ports}: open that in every firewall"));
     }
     lines.push(format!(
         "  admits    by {secrets} shared secrets and {users} users, realm {}",

@@ -18,7 +18,7 @@ pub(crate) fn ours(theirs: &str) -> Option<&'static str> {
 }
 
 /// Keys that coturn's files only name.
-const SWITCHES: [&str; 1] = ["no-dtls"];
+const SWITCHES: [&str; 2] = ["no-dtls", "no-tcp-relay"];
 
 fn fate(theirs: &str) -> Option<&'static Fate> {
     OPTIONS.iter().find(|(name, _)| *name == theirs).map(|(_, fate)| fate)

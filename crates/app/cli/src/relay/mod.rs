@@ -130,10 +130,10 @@ pub(crate) fn describe(station: &Station) -> Vec<String> {
     lines.extend(ice_servers.turn().iter().map(|url| format!("  TURN     {url}")));
     lines.extend(ice_servers.turn_over_dtls().map(|url| format!("  TURN     {url} (not for browsers)")));
     let relay = station.addresses.relay.iter().map(|relay| relay.advertised.to_string());
-    let (low, high) = (station.settings.relay_ports.start(), station.settings.relay_ports.end());
     lines.push(format!(
-        "  relayed  from {}, UDP ports {low} to {high}",
-        relay.collect::<Vec<_>>().join(" and ")
+        "  relayed  from {}, {}",
+        relay.collect::<Vec<_>>().join(" and "),
+        station.settings.relayed_ports()
     ));
     if let Some(fingerprint) = station.identity.as_ref().and_then(|identity| identity.fingerprint.as_ref()) {
         lines.push(format!("  TLS      self-signed, sha256 {fingerprint}"));

@@ -59,6 +59,8 @@ impl Plan {
         );
         server.relay_addresses = self.addresses.relay.clone();
         server.ports = self.settings.relay_ports.clone();
+        server.shared_port = self.settings.relay_port;
+        server.tcp_relay = self.settings.tcp_relay;
         server.policy = self.settings.policy.clone();
         server.quotas = self.settings.quotas.clone();
         server.max_lifetime = self.settings.max_lifetime;

@@ -32,6 +32,9 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<Tls>,
     pub(crate) dtls: bool,
     pub(crate) relay_ports: RangeInclusive<u16>,
+    /// The one that all sessions share, if they share one.
+    pub(crate) relay_port: Option<u16>,
+    pub(crate) tcp_relay: bool,
     pub(crate) relay_threads: usize,
     /// TURN URLs of other relays, which share the secret.
     pub(crate) relays: Vec<String>,
@@ -114,7 +117,9 @@ impl Settings {
             realm: realm(options),
             tls: options.tls.clone(),
             dtls: !options.no_dtls,
-            relay_ports: options.relay_ports.0.clone(),
+            relay_ports: options.relay_port.map_or(options.relay_ports.0.clone(), |port| port..=port),
+            relay_port: options.relay_port,
+            tcp_relay: !options.no_tcp_relay,
             relay_threads: options.relay_threads as usize,
             relays: relays(options)?,
             busy_poll: options.busy_poll,
@@ -142,7 +147,23 @@ impl Settings {
         !self.public.is_empty() || self.listen.iter().all(|listen| !listen.is_unspecified())
     }
 
+    /// Where peers send to, for people.
+    pub(crate) fn relayed_ports(&self) -> String {
+        match self.relay_port {
+            Some(port) => format!("UDP port {port}, which all sessions share"),
+            None => format!("UDP ports {} to {}", self.relay_ports.start(), self.relay_ports.end()),
+        }
+    }
+
     fn check_ports(&self, options: &Options) -> Result<(), Failure> {
+        if let Some(port) = self.relay_port {
+            return match [self.stun, self.stun_tls].contains(&port) {
+                true => Err(usage(format!(
+                    "--relay-port {port} is where the server listens: peers and clients need two"
+                ))),
+                false => Ok(()),
+            };
+        }
         let range = &self.relay_ports;
         let (low, high) = (range.start(), range.end());
         let count = range.len();
@@ -358,7 +379,7 @@ mod tests {
     fn nothing_listens_beyond_loopback_unless_asked() {
         let settings = gather(&[]).unwrap();
         assert!(settings.listen.iter().all(IpAddr::is_loopback));
-        assert_eq!((settings.stun, settings.stun_tls, settings.relay_ports), (3478, 5349, 49152..=65535));
+        assert_eq!((settings.stun, settings.stun_tls, settings.relay_ports), (3478, 5349, 49152..=50175));
         assert_eq!((settings.policy, settings.admin), (PeerPolicy::default(), None));
         let admin = gather(&["--admin", "9641"]).unwrap().admin.unwrap();
         assert!(admin.ip().is_loopback(), "a port alone is one of loopback");
@@ -386,6 +407,9 @@ mod tests {
             (&["--log-format", "xml"], "text or json"),
             (&["--listen", "224.0.0.1"], "addresses of this machine"),
             (&["--credential-lifetime", "1"], "60"),
+            (&["--relay-port", "3478"], "peers and clients"),
+            (&["--relay-port", "80"], "1024"),
+            (&["--relay-port", "50000", "--relay-ports", "50000-50099"], "--relay-ports"),
             (&["--max-lifetime", "7200"], "3600"),
             (&["--max-bandwidth", "0"], "--max-bandwidth"),
         ] {

@@ -219,6 +219,8 @@ impl Reload<'_> {
             ("tls", new.tls != old.tls),
             ("no-dtls", new.dtls != old.dtls),
             ("relay-ports", new.relay_ports != old.relay_ports),
+            ("relay-port", new.relay_port != old.relay_port),
+            ("no-tcp-relay", new.tcp_relay != old.tcp_relay),
             ("max-lifetime", new.max_lifetime != old.max_lifetime),
             ("relay-threads", new.relay_threads != old.relay_threads),
             ("busy-poll", new.busy_poll != old.busy_poll),
@@ -235,6 +237,7 @@ impl Reload<'_> {
             tls: old.tls.clone(),
             dtls: old.dtls,
             relay_ports: old.relay_ports.clone(),
+            relay_port: old.relay_port,
             realm: old.realm.clone(),
             ..new
         };

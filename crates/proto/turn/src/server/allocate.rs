@@ -14,6 +14,7 @@ use super::permission::Permissions;
 use super::quota::Exceeded;
 use super::reservation::{RESERVATION_LIFETIME, Reservation};
 use super::session::Secret;
+use super::sharing::Needs;
 use super::streams::StreamOp;
 use super::wish::{PortWish, Wish};
 use super::{Due, Server, ServerEvent};
@@ -138,14 +139,14 @@ impl Server {
             Err(Exceeded::Total) => return self.redirect(asker, &signer, out),
         }
         let holder = Holder { asker, signer: signer.clone(), secret, ticket };
-        if let Err(code) = self.begin(holder, wish) {
+        if let Err(code) = self.begin(now, holder, wish) {
             self.usage.release(&signer.username, asker.client.remote.ip());
             self.refuse(asker, &signer, code, out);
         }
     }
 
     /// Finds a port, and has its socket bound.
-    fn begin(&mut self, holder: Holder, wish: Wish) -> Result<(), u16> {
+    fn begin(&mut self, now: Time, holder: Holder, wish: Wish) -> Result<(), u16> {
         let Wish { family, another, port, lifetime, transport } = wish;
         let (place, another, address_error) = match (self.place(family, port), another) {
             (Ok(place), another) => (place, another, None),
@@ -155,7 +156,7 @@ impl Server {
         };
         let reservation =
             (port == PortWish::Pair).then(|| Reservation { relay: place.relay, port: place.port + 1 });
-        self.bind(Pending {
+        let pending = Pending {
             holder,
             lifetime,
             transport,
@@ -166,7 +167,8 @@ impl Server {
             reservation,
             attempts: 1,
             abandoned: false,
-        });
+        };
+        self.bind(now, pending);
         Ok(())
     }
 
@@ -187,7 +189,11 @@ impl Server {
             return Err(508);
         }
         let relay = relays[self.rng.below(relays.len() as u64) as usize];
-        let port = self.draw(relay, wish).ok_or(508u16)?;
+        let port = match self.sharing.port() {
+            Some(port) if wish == PortWish::Any => port,
+            Some(_) => return Err(508),
+            None => self.draw(relay, wish).ok_or(508u16)?,
+        };
         Ok(Place { relay, port, wish })
     }
 
@@ -200,17 +206,24 @@ impl Server {
         }
     }
 
-    fn bind(&mut self, pending: Pending) {
+    fn bind(&mut self, now: Time, pending: Pending) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let Place { relay, port, .. } = pending.place;
         let local = SocketAddr::new(self.config.relay_addresses[relay].bind, port);
-        match pending.transport {
-            Transport::Udp => self.sockets.push_back(SocketOp::Bind { ticket, local }),
-            _ => self.streams.wish(StreamOp::Listen { ticket, local }),
-        }
+        let needs = match self.sharing.port() {
+            Some(_) => self.sharing.want(relay, ticket),
+            None => Needs::Binding,
+        };
+        let transport = pending.transport;
         self.pending_by_client.insert(pending.holder.asker.client, ticket);
         self.pending.insert(ticket, pending);
+        match (needs, transport) {
+            (Needs::Binding, Transport::Udp) => self.sockets.push_back(SocketOp::Bind { ticket, local }),
+            (Needs::Binding, _) => self.streams.wish(StreamOp::Listen { ticket, local }),
+            (Needs::Patience, _) => {}
+            (Needs::Nothing(local), _) => self.seat(now, ticket, local),
+        }
     }
 
     fn take_pending(&mut self, ticket: Ticket) -> Option<Pending> {
@@ -219,19 +232,34 @@ impl Server {
         Some(pending)
     }
 
-    /// A relay socket is there: so is the allocation, unless it waits for another.
+    /// A relay socket is there.
     pub(super) fn bound(&mut self, now: Time, ticket: Ticket, local: SocketAddr) {
+        let Some(relay) = self.pending.get(&ticket).map(|pending| pending.place.relay) else { return };
+        if self.sharing.port().is_none() {
+            return self.seat(now, ticket, local);
+        }
+        let relayed = SocketAddr::new(self.config.relay_addresses[relay].advertised, local.port());
+        for ticket in self.sharing.bound(relay, local, relayed) {
+            self.seat(now, ticket, local);
+        }
+    }
+
+    /// So is the allocation, unless it waits for another.
+    fn seat(&mut self, now: Time, ticket: Ticket, local: SocketAddr) {
         let Some(mut pending) = self.take_pending(ticket) else { return };
         let relay = pending.place.relay;
         let relayed = SocketAddr::new(self.config.relay_addresses[relay].advertised, local.port());
         let lifetime = self.config.quotas.session.map_or(pending.lifetime, |end| pending.lifetime.min(end));
-        let (expiry, transport) = (now + lifetime, pending.transport);
-        pending.seats.add(Seat { relay, local, relayed, expiry, transport });
+        let (expiry, transport, shared) = (now + lifetime, pending.transport, self.sharing.port().is_some());
+        pending.seats.add(Seat { relay, local, relayed, expiry, transport, shared });
         self.next_of(now, pending);
     }
 
     /// A relay socket is not to be had: another port, or not this family, or no allocation.
     pub(super) fn bind_failed(&mut self, now: Time, ticket: Ticket) {
+        if self.sharing.port().is_some() {
+            return self.sharing_failed(now, ticket);
+        }
         let Some(mut pending) = self.take_pending(ticket) else { return };
         let Place { relay, port, wish } = pending.place;
         let again = pending.attempts < BIND_ATTEMPTS && !pending.abandoned;
@@ -249,7 +277,18 @@ impl Server {
         pending.place.port = port;
         pending.attempts += 1;
         pending.reservation = (wish == PortWish::Pair).then(|| Reservation { relay, port: port + 1 });
-        self.bind(pending);
+        self.bind(now, pending);
+    }
+
+    /// The socket that all share is not to be had: nobody's allocation is, on this address.
+    fn sharing_failed(&mut self, now: Time, ticket: Ticket) {
+        let Some(relay) = self.pending.get(&ticket).map(|pending| pending.place.relay) else { return };
+        let family = Family::of(self.config.relay_addresses[relay].bind);
+        for ticket in self.sharing.failed(relay) {
+            let Some(mut pending) = self.take_pending(ticket) else { continue };
+            pending.address_error = Some((family, 508));
+            self.next_of(now, pending);
+        }
     }
 
     /// Binds what is still to be bound, or is done with it.
@@ -258,7 +297,7 @@ impl Server {
             match self.place(family, PortWish::Any) {
                 Ok(place) => {
                     (pending.place, pending.attempts) = (place, 1);
-                    return self.bind(pending);
+                    return self.bind(now, pending);
                 }
                 Err(code) => pending.address_error = Some((family, code)),
             }
@@ -286,6 +325,9 @@ impl Server {
 
     /// Closes the socket of a relayed address that is no more.
     pub(super) fn free(&mut self, seat: &Seat) {
+        if seat.shared {
+            return;
+        }
         self.ports[seat.relay].release(seat.local.port());
         match seat.transport {
             Transport::Udp => self.sockets.push_back(SocketOp::Unbind { local: seat.local }),

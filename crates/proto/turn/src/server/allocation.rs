@@ -27,6 +27,8 @@ pub(super) struct Seat {
     pub(super) expiry: Time,
     /// What goes between it and its peers: datagrams, or streams.
     pub(super) transport: Transport,
+    /// It is everybody's, and its packets are told apart by their peers.
+    pub(super) shared: bool,
 }
 
 /// The relayed addresses of an allocation: one, or one of each family ("dual allocation", RFC 8656 §7.2). Each is
@@ -153,6 +155,9 @@ impl Allocations {
     }
 
     fn enter(&mut self, seat: &Seat, id: AllocationId) {
+        if seat.shared {
+            return;
+        }
         if seat.transport == Transport::Udp {
             self.by_local.insert(seat.local, id);
             self.by_relayed.insert(seat.relayed, id);
@@ -163,6 +168,9 @@ impl Allocations {
     }
 
     fn strike(&mut self, seat: &Seat) {
+        if seat.shared {
+            return;
+        }
         if seat.transport == Transport::Udp {
             self.by_local.remove(&seat.local);
             self.by_relayed.remove(&seat.relayed);

@@ -157,6 +157,9 @@ pub struct ServerConfig {
     pub relay_addresses: Vec<RelayAddress>,
     /// The ports to relay from, for each address. RFC 8656 §7.2 wants them in 49152–65535.
     pub ports: RangeInclusive<u16>,
+    /// One port to relay from in place of those, on each address and for all allocations, which are told apart by their
+    /// peers (`docs/decisions/010-one-relay-port-for-all.md`). Unless told, each has its own.
+    pub shared_port: Option<u16>,
     /// The addresses that the server listens on: never a peer, not even where [`ServerConfig::policy`] allows it.
     pub listening: Vec<SocketAddr>,
     /// Who may use the server.
@@ -205,6 +208,7 @@ impl ServerConfig {
             realm: realm.into(),
             relay_addresses: vec![relay.into()],
             ports: 49152..=65535,
+            shared_port: None,
             listening: Vec::new(),
             auth,
             policy: PeerPolicy::default(),
@@ -245,6 +249,9 @@ impl ServerConfig {
         // "The TURN server SHOULD NOT allocate ports in the range 0 - 1023" (RFC 8656 §7.2).
         if self.ports.is_empty() || *self.ports.start() < 1024 {
             return Err(ConfigError::Ports(*self.ports.start(), *self.ports.end()));
+        }
+        if let Some(port) = self.shared_port.filter(|port| *port < 1024) {
+            return Err(ConfigError::Ports(port, port));
         }
         if self.default_lifetime < Duration::from_secs(1) || self.max_lifetime < self.default_lifetime {
             return Err(ConfigError::Lifetime);

@@ -24,11 +24,13 @@ pub enum Drop {
     NoRoom,
     /// More than the user, or all users together, may have relayed in a second.
     Bandwidth,
+    /// To a peer that another allocation has at the port that all share.
+    PeerTaken,
 }
 
 impl Drop {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::Unexpected,
         Self::NoAllocation,
@@ -40,6 +42,7 @@ impl Drop {
         Self::Throttled,
         Self::NoRoom,
         Self::Bandwidth,
+        Self::PeerTaken,
     ];
 
     /// A word for it that does not change: a metric's label, say.
@@ -56,6 +59,7 @@ impl Drop {
             Self::Throttled => "throttled",
             Self::NoRoom => "no_room",
             Self::Bandwidth => "bandwidth",
+            Self::PeerTaken => "peer_taken",
         }
     }
 }

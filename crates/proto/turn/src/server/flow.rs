@@ -135,8 +135,10 @@ impl Server {
                 self.outbound(now, id, seat, peer, until)
             }
             Passage::Peer { local, peer } => {
-                let id = self.allocations.id_by_local(local)?;
-                if self.is_foreign(peer.ip()) { self.inbound(now, id, plain(peer)) } else { None }
+                let peer = plain(peer);
+                let holder = || self.sharing.holder(local, peer);
+                let id = self.allocations.id_by_local(local).or_else(holder)?;
+                if self.is_foreign(peer.ip()) { self.inbound(now, id, peer) } else { None }
             }
         }?;
         // What goes by a stream passes through the machine's outbox.
@@ -193,11 +195,14 @@ impl Server {
         &mut self,
         now: Time,
         id: AllocationId,
-        Seat { local, relayed, .. }: Seat,
+        Seat { local, relayed, shared, .. }: Seat,
         peer: SocketAddr,
         until: Time,
     ) -> Option<Flow> {
         match self.reach(peer).ok()? {
+            // The machine looks for names in what goes there.
+            Reach::Shared => None,
+            Reach::Network if shared && self.sharing.holder(local, peer) != Some(id) => None,
             Reach::Network => Some(Flow {
                 source: Some(id),
                 target: None,

@@ -53,7 +53,9 @@ impl Server {
             return;
         }
         let peer = plain(error.peer);
-        let allocation = self.allocations.id_by_local(error.local).and_then(|id| self.allocations.by_id(id));
+        let id = self.allocations.id_by_local(error.local);
+        let id = id.or_else(|| self.sharing.holder(error.local, peer));
+        let allocation = id.and_then(|id| self.allocations.by_id(id));
         let Some(allocation) = allocation else { return };
         if !allocation.permissions.allows(now, peer.ip()) {
             return self.counters.drop(Drop::NoPermission);

@@ -18,6 +18,8 @@ pub(super) enum Reach {
     Network,
     /// Another allocation of this server: its packets never leave the process.
     Inside(AllocationId),
+    /// The same, behind the address that all of them have.
+    Shared,
 }
 
 impl Server {
@@ -86,9 +88,16 @@ impl Server {
             Err(_) => return self.counters.drop(Drop::Denied),
         };
         let Some(allocation) = self.allocations.by_id(id) else { return };
-        let Some(&Seat { local, relayed, .. }) = allocation.seats.datagrams(Family::of(peer.ip())) else {
+        let Some(&Seat { local, relayed, shared, .. }) = allocation.seats.datagrams(Family::of(peer.ip()))
+        else {
             return;
         };
+        if shared {
+            self.learn_name(id, data);
+            if reach == Reach::Network && !self.claim(now, id, local, peer) {
+                return self.counters.drop(Drop::PeerTaken);
+            }
+        }
         let bytes = data.len() as u64;
         if !self.affords(now, id, Direction::ToPeers, bytes) {
             return self.counters.drop(Drop::Bandwidth);
@@ -99,6 +108,10 @@ impl Server {
         self.counters.bytes_to_peers += bytes;
         match reach {
             Reach::Inside(other) => self.hand_to_client(now, other, relayed, data, out),
+            Reach::Shared => match self.find_partner(id, data) {
+                Some(other) => self.hand_to_client(now, other, relayed, data, out),
+                None => self.counters.drop(Drop::NoPermission),
+            },
             Reach::Network => {
                 let to = Path::udp(local, peer);
                 let fill = &mut |buffer: &mut [u8]| {
@@ -133,7 +146,7 @@ impl Server {
     }
 
     /// Hands a peer's packet to the client, by channel if there is one (RFC 8656 §12.7).
-    fn hand_to_client(
+    pub(super) fn hand_to_client(
         &mut self,
         now: Time,
         id: AllocationId,
@@ -179,6 +192,9 @@ impl Server {
     pub(super) fn reach(&self, peer: SocketAddr) -> Result<Reach, Denial> {
         if let Some(id) = self.allocations.id_by_relayed(peer) {
             return Ok(Reach::Inside(id));
+        }
+        if self.sharing.is_relayed(peer) {
+            return Ok(Reach::Shared);
         }
         if self.listens_on(peer) || !self.is_foreign(peer.ip()) {
             return Err(Denial::Own);

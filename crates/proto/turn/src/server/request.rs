@@ -223,6 +223,11 @@ impl Server {
         let refusal = |error| if error == BindError::Conflict { 400u16 } else { 508 };
         // Both or neither.
         allocation.channels.check(now, number, peer).map_err(refusal)?;
+        let seat = *allocation.seats.get(Family::of(peer.ip())).ok_or(443u16)?;
+        if seat.shared && !self.sharing.is_relayed(peer) && !self.claim(now, id, seat.local, peer) {
+            return Err(403);
+        }
+        let allocation = self.allocations.by_id(id).ok_or(437u16)?;
         allocation.permissions.install(now, &[peer.ip()]).map_err(|_| 508u16)?;
         let is_new = allocation.channels.binding(now, number).is_none();
         allocation.channels.bind(now, number, peer).map_err(refusal)?;

@@ -36,7 +36,7 @@ impl Server {
     pub(super) fn wish(&self, client: Path, request: &Message<'_>) -> Result<Wish, u16> {
         let transport = match request.raw(kind::REQUESTED_TRANSPORT) {
             Some([protocol, _, _, _]) if *protocol == UDP[0] => Transport::Udp,
-            Some([protocol, _, _, _]) if *protocol == TCP[0] && self.config.tcp_relay => Transport::Tcp,
+            Some([protocol, _, _, _]) if *protocol == TCP[0] && self.relays_tcp() => Transport::Tcp,
             Some([_, _, _, _]) => return Err(442),
             _ => return Err(400),
         };
@@ -75,6 +75,11 @@ impl Server {
         };
         let lifetime = self.lifetime(request.u32(kind::LIFETIME));
         Ok(Wish { family, another, port, lifetime, transport })
+    }
+
+    /// Whether there are TCP allocations, which have ports of their own.
+    fn relays_tcp(&self) -> bool {
+        self.config.tcp_relay && self.sharing.port().is_none()
     }
 
     /// The lifetime that a client gets who asks for so many seconds (RFC 8656 §7.2).

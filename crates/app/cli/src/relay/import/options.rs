@@ -69,7 +69,7 @@ pub(super) const OPTIONS: &[(&str, Fate)] = &[
     ("no-udp", Missing("UDP is what a relay is for")),
     ("no-tcp", Missing("TCP is there for those whose firewall blocks UDP")),
     ("no-udp-relay", Missing("relayed addresses are UDP")),
-    ("no-tcp-relay", Usual("TCP relaying is not there")),
+    ("no-tcp-relay", Key("no-tcp-relay")),
     ("allowed-peer-ip", Key("allow-peer")),
     ("denied-peer-ip", Key("deny-peer")),
     ("allow-loopback-peers", Key("allow-peer")),
