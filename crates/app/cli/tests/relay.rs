@@ -358,7 +358,7 @@ fn each_misconfiguration_has_one_line_and_a_code() {
     write(&scratch, "secret", SECRET);
     write(&scratch, "weak", "changeme");
     write(&scratch, "rubbish.pem", "rubbish");
-    write(&scratch, "typo.toml", "relay_port = \"50000-60000\"\n");
+    write(&scratch, "typo.toml", "relay_ports = \"50000-60000\"\n");
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let [secret, weak, rubbish, typo] =
