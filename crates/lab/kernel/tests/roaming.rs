@@ -15,6 +15,8 @@ use sterna_kernel::{Host, Lab, Site};
 
 /// With the throttle below a transfer of a few seconds.
 const BYTES: usize = 20_000_000;
+/// For those that begin once nomination has settled.
+const MORE_BYTES: usize = 36_000_000;
 
 /// A transfer from alice to bob that is on its way.
 struct Voyage {
@@ -46,11 +48,41 @@ fn namespace(host: &Host) -> String {
 impl Voyage {
     /// Two homes behind NATs, and a link that makes the transfer last.
     fn start() -> Option<Self> {
-        Self::between(Preset::PortRestricted, "direct", &[])
+        Self::between(Preset::PortRestricted, "direct", &[], BYTES, &[])
     }
 
-    /// Two networks behind such NATs; `relays` are names of relays that are preferred to the server's own.
-    fn between(preset: Preset, kind: &'static str, relays: &[&str]) -> Option<Self> {
+    /// The same, by relays alone.
+    fn relayed() -> Option<Self> {
+        let mut voyage =
+            Self::between(Preset::PortRestricted, "relayed", &[], MORE_BYTES, &["--relay-only"])?;
+        let url = format!("turn:{}:3478?transport=udp", voyage.servers[0].host.address());
+        voyage.settles_on(&url);
+        voyage.seen = voyage.transfer.receiver.path().expect("it is connected")["remote_address"].clone();
+        Some(voyage)
+    }
+
+    /// Nomination settles on the relay that is preferred, some two seconds after the first path.
+    fn settles_on(&mut self, url: &str) {
+        loop {
+            let sides = [&mut self.transfer.sender, &mut self.transfer.receiver].map(|side| {
+                event(side, "progress");
+                side.path().expect("it told its path").clone()
+            });
+            if relays(&[&sides[0], &sides[1]]) == [url] {
+                return;
+            }
+        }
+    }
+
+    /// Two networks behind such NATs; `relays` are names of relays that are preferred to the server's own, `more` are
+    /// arguments of both sides.
+    fn between(
+        preset: Preset,
+        kind: &'static str,
+        relays: &[&str],
+        bytes: usize,
+        more: &[&str],
+    ) -> Option<Self> {
         let mut lab = lab()?;
         let mut home = lab.add_site("home", preset).unwrap();
         let mut far = lab.add_site("far", preset).unwrap();
@@ -69,7 +101,7 @@ impl Voyage {
         let others: Vec<String> = others.chain(shared.map(str::to_owned)).collect();
         let arguments: Vec<&str> = others.iter().map(String::as_str).collect();
         let server = Server::start(&mut lab, "server", &arguments)?;
-        let mut transfer = server.transfer(&alice, &bob, BYTES, &[]);
+        let mut transfer = server.transfer(&alice, &bob, bytes, more);
         servers.push(server);
         assert_eq!(event(&mut transfer.sender, "connected")["path"]["kind"], kind);
         // Some of it has arrived, and both sides have their ways back.
@@ -78,6 +110,65 @@ impl Voyage {
         }
         let seen = transfer.receiver.path().expect("it is connected")["remote_address"].clone();
         Some(Self { lab, home, alice, transfer, servers, kind, seen })
+    }
+
+    /// Alice is out of the reach of one network, and in that of another.
+    fn change_uplink(&mut self) {
+        let mobile = self.lab.add_site("mobile", Preset::PortRestricted).unwrap();
+        let (router, alice) = (self.lab.router(&mobile), &self.alice);
+        run(&router, &format!("ip link add phone type veth peer name wwan0 netns {}", namespace(alice)));
+        run(&router, "ip link set phone master lan up");
+        run(alice, "ip addr flush dev eth0");
+        run(alice, "ip link set eth0 down");
+        let [a, b, c, _] = router.address().octets();
+        run(alice, "ip link set wwan0 up");
+        run(alice, &format!("ip addr add {}/24 dev wwan0", Ipv4Addr::new(a, b, c, 77)));
+        run(alice, &format!("ip route add default via {}", router.address()));
+    }
+
+    /// Alice's router forgets all flows (masqueraded ones go with their address), and its provider gives it another address.
+    fn reboot_router(&mut self) {
+        let internet = namespace(&self.alice).replace("alice", "internet");
+        let router = self.lab.router(&self.home);
+        let old = self.home.external_address();
+        let spare = self.lab.add_site("spare", Preset::PortRestricted).unwrap().external_address();
+        let [a, b, c, d] = spare.octets();
+        let new = Ipv4Addr::new(a, b, c, d + 50);
+        let ip = |arguments: &str| {
+            let output =
+                Command::new("ip").args(["-n", &internet]).args(arguments.split(' ')).output().unwrap();
+            assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let route = ip(&format!("route show {old}"));
+        let port =
+            route.split_whitespace().skip_while(|word| *word != "dev").nth(1).expect("there is a route");
+        ip(&format!("route add {new}/32 dev {port}"));
+        ip(&format!("route del {old}/32 dev {port}"));
+        run(&router, &format!("ip addr add {new}/32 dev wan"));
+        run(&router, &format!("ip addr del {old}/32 dev wan"));
+    }
+
+    /// The file goes on arriving by the path that there was, from the relayed address that there was: nobody looks for
+    /// another one. Tells for how long nothing came, which shows in quarters of a second.
+    #[track_caller]
+    fn is_taken_along(mut self, what: &str) -> f64 {
+        let begun = Instant::now();
+        let (mut first, mut last, mut gap) = (None, begun, Duration::ZERO);
+        loop {
+            let bytes = event(&mut self.transfer.receiver, "progress")["bytes"].as_u64().expect("a number");
+            gap = gap.max(last.elapsed());
+            last = Instant::now();
+            // What was under way is told first.
+            if bytes > *first.get_or_insert(bytes) + BYTES as u64 / 4 {
+                break;
+            }
+        }
+        println!("{what}: nothing came for {:.2} s", gap.as_secs_f64());
+        let [(_, from), (_, to)] = self.transfer.done();
+        assert_eq!((&from["kind"], &to["kind"]), (&self.kind.into(), &self.kind.into()));
+        assert_eq!(to["remote_address"], self.seen, "the relay still knows the sender by the same address");
+        gap.as_secs_f64()
     }
 
     /// Both sides tell that they have a path again, and the file arrives. Tells for how long the sender had none, and by
@@ -122,44 +213,33 @@ fn relays(paths: &[&Value]) -> Vec<Value> {
 #[test]
 fn a_transfer_survives_the_move_to_another_uplink() {
     let Some(mut voyage) = Voyage::start() else { return };
-    let mobile = voyage.lab.add_site("mobile", Preset::PortRestricted).unwrap();
-    let (router, alice) = (voyage.lab.router(&mobile), &voyage.alice);
-    run(&router, &format!("ip link add phone type veth peer name wwan0 netns {}", namespace(alice)));
-    run(&router, "ip link set phone master lan up");
-    // Out of the reach of one, into that of the other.
-    run(alice, "ip addr flush dev eth0");
-    run(alice, "ip link set eth0 down");
-    let [a, b, c, _] = router.address().octets();
-    run(alice, "ip link set wwan0 up");
-    run(alice, &format!("ip addr add {}/24 dev wwan0", Ipv4Addr::new(a, b, c, 77)));
-    run(alice, &format!("ip route add default via {}", router.address()));
+    voyage.change_uplink();
     let (outage, _) = voyage.goes_on("another uplink");
     assert!(outage < 10.0, "{outage}");
 }
 
 #[test]
+fn a_relayed_transfer_takes_its_allocation_along_to_another_uplink() {
+    let Some(mut voyage) = Voyage::relayed() else { return };
+    voyage.change_uplink();
+    let gap = voyage.is_taken_along("another uplink, by the relay");
+    assert!(gap < 5.0, "{gap}");
+}
+
+#[test]
 fn a_transfer_survives_a_router_that_reboots() {
     let Some(mut voyage) = Voyage::start() else { return };
-    let internet = namespace(&voyage.alice).replace("alice", "internet");
-    let router = voyage.lab.router(&voyage.home);
-    let old = voyage.home.external_address();
-    let spare = voyage.lab.add_site("spare", Preset::PortRestricted).unwrap().external_address();
-    let [a, b, c, d] = spare.octets();
-    let new = Ipv4Addr::new(a, b, c, d + 50);
-    let ip = |arguments: &str| {
-        let output = Command::new("ip").args(["-n", &internet]).args(arguments.split(' ')).output().unwrap();
-        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    let route = ip(&format!("route show {old}"));
-    let port = route.split_whitespace().skip_while(|word| *word != "dev").nth(1).expect("there is a route");
-    // It forgets all flows (masqueraded ones go with their address), and its provider gives it another address.
-    ip(&format!("route add {new}/32 dev {port}"));
-    ip(&format!("route del {old}/32 dev {port}"));
-    run(&router, &format!("ip addr add {new}/32 dev wan"));
-    run(&router, &format!("ip addr del {old}/32 dev wan"));
+    voyage.reboot_router();
     let (outage, _) = voyage.goes_on("router reboot, new outer address");
     assert!(outage < 15.0, "{outage}");
+}
+
+#[test]
+fn a_relayed_transfer_takes_its_allocation_along_to_another_outer_address() {
+    let Some(mut voyage) = Voyage::relayed() else { return };
+    voyage.reboot_router();
+    let gap = voyage.is_taken_along("router reboot, by the relay");
+    assert!(gap < 6.0, "{gap}");
 }
 
 #[test]
@@ -183,19 +263,12 @@ fn a_transfer_survives_a_nap() {
 
 #[test]
 fn a_transfer_survives_the_end_of_its_relay() {
-    let Some(mut voyage) = Voyage::between(Preset::Symmetric, "relayed", &["relay"]) else { return };
+    let Some(mut voyage) = Voyage::between(Preset::Symmetric, "relayed", &["relay"], BYTES, &[]) else {
+        return;
+    };
     let relay = voyage.servers.remove(0);
     let url = format!("turn:{}:3478?transport=udp", relay.host.address());
-    // Nomination settles on the one that is preferred, some two seconds after the first path.
-    loop {
-        let sides = [&mut voyage.transfer.sender, &mut voyage.transfer.receiver].map(|side| {
-            event(side, "progress");
-            side.path().expect("it told its path").clone()
-        });
-        if relays(&[&sides[0], &sides[1]]) == [url.as_str()] {
-            break;
-        }
-    }
+    voyage.settles_on(&url);
     relay.serve.kill();
     let stand_in = format!("turn:{}:3478?transport=udp", voyage.servers[0].host.address());
     let (outage, used) = voyage.goes_on("the relay ends, another stands by");
