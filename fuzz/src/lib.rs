@@ -3,8 +3,11 @@
 //! Fuzz one with `STERNA_FUZZ=stun cargo fuzz run --features libfuzzer any corpus/stun`. What a fuzzer finds goes into
 //! `corpus/NAME/`; `cargo test` replays all of it.
 
+mod datagrams;
 mod machines;
 mod parsers;
+mod relay;
+mod relay_session;
 mod scenario;
 
 /// A fuzz target.
@@ -17,15 +20,16 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("discovery", machines::discovery),
     ("dtls", machines::dtls),
     ("framing", parsers::framing),
+    ("relay-session", relay_session::relay_session),
     ("scenario", scenario::association),
     ("script", parsers::script),
     ("sctp", machines::sctp),
     ("sdp", parsers::sdp),
     ("server-url", parsers::server_url),
     ("stun", parsers::stun),
-    ("turn-client", machines::turn_client),
-    ("turn-peer", machines::turn_peer),
-    ("turn-server", machines::turn_server),
+    ("turn-client", relay::turn_client),
+    ("turn-peer", relay::turn_peer),
+    ("turn-server", relay::turn_server),
 ];
 
 /// The target called `name`.

@@ -39,7 +39,7 @@ pub(crate) fn run(path: &Path, output: Output) -> Result<(), Failure> {
 
 /// A file of coturn's in our words.
 #[derive(Debug, Default)]
-struct Translation {
+pub(super) struct Translation {
     /// Keys in the order of the file, each with its values.
     keys: Vec<(&'static str, Vec<String>)>,
     min_port: Option<String>,
@@ -54,7 +54,7 @@ struct Translation {
 }
 
 impl Translation {
-    fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         let mut translation = Self::default();
         for line in text.lines() {
             let line = line.trim().trim_start_matches("--");
@@ -154,7 +154,7 @@ impl Translation {
         }
     }
 
-    fn toml(&self) -> String {
+    pub(super) fn toml(&self) -> String {
         let mut lines = Vec::new();
         for (key, values) in &self.keys {
             let texts: Vec<String> = values.iter().map(|value| literal(key, value)).collect();

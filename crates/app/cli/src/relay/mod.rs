@@ -6,6 +6,8 @@ pub(crate) mod args;
 mod check;
 #[cfg(test)]
 mod deploy;
+#[cfg(test)]
+mod garbled;
 pub(crate) mod ice_servers;
 pub(crate) mod import;
 mod listening;
