@@ -13,8 +13,30 @@ use crate::transfer::scratch::Scratch;
 
 /// What is likely to be of consequence, besides what stands in the files themselves.
 const WORDS: [&str; 24] = [
-    "=", "[", "]", "\"", "\"\"\"", "'", "\\", "\n", "#", ",", "true", "-1", "70000", "1e999", "1979-05-27", "::", "0.0.0.0/33",
-    "65535-1", "--", "{ a = 1 }", "secret", "relay-ports", "allow-peer", "\u{1f6f0}",
+    "=",
+    "[",
+    "]",
+    "\"",
+    "\"\"\"",
+    "'",
+    "\\",
+    "\n",
+    "#",
+    ",",
+    "true",
+    "-1",
+    "70000",
+    "1e999",
+    "1979-05-27",
+    "::",
+    "0.0.0.0/33",
+    "65535-1",
+    "--",
+    "{ a = 1 }",
+    "secret",
+    "relay-ports",
+    "allow-peer",
+    "\u{1f6f0}",
 ];
 
 fn runs() -> u64 {
@@ -101,7 +123,10 @@ fn whatever_stands_in_a_file_of_coturns_its_translation_has_our_keys_and_is_toml
             Ok(()) => read_well += 1,
             // A value that is wrong there is wrong here.
             Err(message) => {
-                assert!(!message.contains("there is no key") && !message.contains(": line "), "{message}\n{text}\n{toml}");
+                assert!(
+                    !message.contains("there is no key") && !message.contains(": line "),
+                    "{message}\n{text}\n{toml}"
+                );
                 assert!(!message.contains('\n'), "{message:?}\n{text}");
             }
         }
