@@ -3,7 +3,7 @@
 mod lab;
 mod sterna;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -177,12 +177,15 @@ impl Voyage {
     #[track_caller]
     fn goes_on(mut self, what: &str) -> (f64, Vec<Value>) {
         let begun = Instant::now();
+        let before = host_of(self.transfer.sender.path().expect("it told its path"));
         let outage = loop {
             let path = event(&mut self.transfer.sender, "path");
-            // Before it, one side may tell that nomination has settled on another pair.
-            if let Some(outage) = path["outage_ms"].as_f64() {
+            // Before it, one side may tell that nomination has settled on another pair. Where the other side was first to
+            // move to another host, this one was never without a path.
+            let outage = path["outage_ms"].as_f64();
+            if outage.is_some() || host_of(&path["path"]) != before {
                 assert_eq!(path["path"]["kind"], self.kind, "{path}");
-                break outage / 1000.0;
+                break outage.unwrap_or_default() / 1000.0;
             }
         };
         loop {
@@ -200,6 +203,12 @@ impl Voyage {
         }
         (outage, relays(&[&from, &to]))
     }
+}
+
+/// The host that a path leads to.
+fn host_of(path: &Value) -> IpAddr {
+    let address: SocketAddr = path["remote_address"].as_str().and_then(|it| it.parse().ok()).expect("an address");
+    address.ip()
 }
 
 /// The relays of the two ends of a path: one of them is enough.
