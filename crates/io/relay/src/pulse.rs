@@ -47,7 +47,8 @@ impl Pulse {
 
     /// Waits until a socket has something, `until` has come, or somebody wakes it.
     pub(crate) fn wait(&mut self, until: Option<Time>, sockets: &mut Sockets) {
-        let timeout = if sockets.pending() > 0 || !self.busy.is_zero() && self.last.elapsed() < self.busy {
+        let looks = !self.busy.is_zero() && self.last.elapsed() < self.busy;
+        let timeout = if sockets.pending() > 0 || sockets.is_troubled() || looks {
             Some(Duration::ZERO)
         } else {
             until.map(|at| at.since(self.clock.now()))

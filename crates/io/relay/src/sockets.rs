@@ -94,6 +94,11 @@ impl Sockets {
         }
     }
 
+    /// Whether the network may have more to say.
+    pub(crate) fn is_troubled(&self) -> bool {
+        !self.troubled.is_empty()
+    }
+
     /// How many sockets have something.
     pub(crate) fn pending(&self) -> usize {
         self.ready.len()
