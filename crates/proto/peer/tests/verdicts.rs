@@ -645,7 +645,8 @@ fn a_proxy_that_refuses() {
 
 #[test]
 fn a_captive_portal() {
-    // The network lets nothing out, and its portal answers in place of the server that the doctor visits.
+    // The network lets nothing out, and its portal answers in place of the server that the doctor visits. What the doctor
+    // sees of one is the program's: a real one stands on the way in `lab/kernel/tests/proxy.rs`.
     let nats = [NatBehaviour::udp_blocked(), NatBehaviour::full_cone()];
     let report = fail(&mut behind(nats, [STUN, NOTHING]));
     assert!(!codes(&report).contains(&"vpn-or-proxy"), "nobody has seen a portal\n{report}");
