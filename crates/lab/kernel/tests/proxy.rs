@@ -12,6 +12,14 @@ use netsim::Preset;
 use sterna::{Server, codes, doctor};
 use sterna_kernel::Host;
 
+/// A server whose TURN is to be had inside TLS alone.
+const NOT_IN_THE_CLEAR: &str = "table inet clear {
+    chain input {
+        type filter hook input priority 0
+        tcp dport 3478 drop
+    }
+}";
+
 #[test]
 fn signalling_and_turn_over_tls_go_through_the_proxy_of_the_environment() {
     let Some(mut lab) = lab() else { return };
@@ -21,10 +29,7 @@ fn signalling_and_turn_over_tls_go_through_the_proxy_of_the_environment() {
     let bob = lab.add_host(&mut home, "bob").unwrap();
     let Some(server) = Server::secured(&mut lab, "server", &[]) else { return };
     // Its TURN over TCP in the clear is not to be had: TLS is what is to be seen here.
-    server
-        .host
-        .nft("table inet clear { chain input { type filter hook input priority 0\n tcp dport 3478 drop\n } }")
-        .unwrap();
+    server.host.nft(NOT_IN_THE_CLEAR).unwrap();
     let [(_, from), (_, to)] = server.transfer(&alice, &bob, 300_000, &[]).done();
     let turns = format!("turns:{}:5349", server.host.address());
     assert_eq!((&from["kind"], &to["kind"]), (&"relayed".into(), &"relayed".into()), "{from} {to}");
