@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::lab;
@@ -154,20 +154,27 @@ fn a_server_at_the_anycast_address_tells_its_own() {
     let alice = lab.add_host(&mut home, "alice").unwrap();
     let secret = lab.folder().join("secret");
     fs::write(&secret, "of this lab alone, 27c1d9e0a4b8").unwrap();
-    let arguments = ["--relay", "turn:192.0.0.10", "--secret-file", secret.to_str().unwrap()];
+    let arguments = ["--secret-file", secret.to_str().unwrap()];
     let Some(server) = Server::start(&mut lab, "server", &arguments) else { return };
     let add = format!("address add {ANYCAST}/32 dev lo");
     assert!(server.host.command("ip").args(add.split(' ')).status().unwrap().success());
     lab.announce(ANYCAST, &server.host).unwrap();
-    let report = doctor(&alice, &["--server", &server.url, "--discover"], |_| {});
+    let stun = format!("{}:3478", server.host.address());
     // It is there for those who look for relays without being told …
+    let report = doctor(&alice, &["--stun", &stun, "--discover"], |_| {});
     let found = report["discovered"].as_array().unwrap();
-    let ours = |relay: &&serde_json::Value| {
-        relay["by"] == "anycast" && relay["url"].as_str().unwrap().contains("192.0.0.10")
-    };
-    assert!(found.iter().any(|relay| ours(&relay)), "{report:#}");
+    let url = |relay: &serde_json::Value| relay["url"].as_str().unwrap_or_default().to_owned();
+    assert!(found.iter().any(|relay| url(relay).contains("192.0.0.10")), "{report:#}");
     // … and whoever has credentials is sent to where it really is, and gets an address there.
-    let relays = report["relays"].as_array().unwrap();
-    let shared = relays.iter().find(|relay| relay["url"].as_str().unwrap().contains("192.0.0.10"));
-    assert_eq!(shared.expect("it was asked")["outcome"], "allocated", "{report:#}");
+    let made = Command::new(sterna::program().unwrap())
+        .args(["--json", "credentials", "--secret-file", secret.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let made = &made["iceServers"][1];
+    let [user, password] = ["username", "credential"].map(|key| made[key].as_str().unwrap());
+    let login = ["--turn", "turn:192.0.0.10", "--turn-user", user, "--turn-password", password];
+    let report = doctor(&alice, &login, |_| {});
+    let relay = &report["relays"][0];
+    assert_eq!((&relay["outcome"], &relay["address"]), (&"allocated".into(), &stun.into()), "{report:#}");
 }

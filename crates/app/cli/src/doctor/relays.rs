@@ -20,6 +20,8 @@ pub(super) async fn gather(
         ice_servers: servers,
         certificate_authorities: authorities,
         include_loopback: loopback,
+        // The router is asked what it speaks, and nothing else.
+        port_mapping: false,
         ..Configuration::default()
     };
     let connection = PeerConnection::new(configuration).map_err(|error| error.to_string())?;
