@@ -84,7 +84,7 @@ fn print(args: &Credentials, output: Output) -> Result<(), Failure> {
     }
     let addresses = Addresses { names, relay: Vec::new() };
     let tls = settings.tls.is_some().then_some(settings.stun_tls);
-    let ports = Ports { stun: settings.stun, tls, dtls: None };
+    let ports = Ports { stun: settings.stun, tls, ..Ports::default() };
     let servers = IceServers::new(&settings, &addresses, ports, Some(maker));
     let now = unix_time();
     let made = servers.make(&args.user, None, None, now);

@@ -21,6 +21,8 @@ pub struct RelayConfig {
     /// What is shown to clients that speak DTLS, which they may do wherever it listens for datagrams. Its key has to be
     /// ECDSA, on P-256 or P-384. `None`: nobody speaks DTLS here.
     pub dtls: Option<Certificate>,
+    /// Where others accept streams for it, and hand them over by [`Relay::entrance`](crate::Relay::entrance).
+    pub shared: Vec<SocketAddr>,
     /// What the machine is told. The listening addresses and the Unix time are filled in.
     pub server: ServerConfig,
     /// What connections may cost.
@@ -44,6 +46,7 @@ impl RelayConfig {
             tcp: Vec::new(),
             tls: Vec::new(),
             dtls: None,
+            shared: Vec::new(),
             server,
             limits: Limits::default(),
             shards: 1,

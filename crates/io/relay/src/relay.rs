@@ -28,7 +28,7 @@ use crate::question::{Answers, Inquiry};
 use crate::shard::{Inbox, Shard};
 use crate::streams::Streams;
 use crate::threads::Threads;
-use crate::{Error, Limits, RelayConfig};
+use crate::{Entrance, Error, RelayConfig};
 
 /// Stream events that may wait for the machine; a stream with more to say waits, and so does its client.
 const STREAM_EVENTS: usize = 256;
@@ -46,9 +46,8 @@ pub struct Relay {
     /// Where DTLS clients arrive.
     lobby: Option<Lobby>,
     addresses: Vec<(Transport, SocketAddr)>,
-    limits: Limits,
-    admission: Admission,
-    handshakes: Arc<Handshakes>,
+    reception: Reception,
+    stop: watch::Sender<bool>,
     handle: Handle,
 }
 
@@ -62,7 +61,7 @@ impl Relay {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: RelayConfig) -> Result<Self, Error> {
-        let RelayConfig { udp, tcp, tls, dtls, mut server, limits, shards, busy_poll, questions } = config;
+        let RelayConfig { udp, tcp, tls, dtls, shared, mut server, limits, shards, busy_poll, questions } = config;
         // One list for each shard, in the order of the addresses.
         let mut listeners: Vec<Vec<BareSocket>> = (0..shards.max(1)).map(|_| Vec::new()).collect();
         for address in udp {
@@ -83,7 +82,7 @@ impl Relay {
             return Err(Error::Nowhere);
         }
         let clock = Clock::start();
-        server.listening.extend(addresses.iter().map(|(_, address)| *address));
+        server.listening.extend(addresses.iter().map(|(_, address)| *address).chain(shared));
         server.unix_time_at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         server.dont_fragment = udp::SENDS_WHOLE;
         let server = Server::new(server)?;
@@ -127,19 +126,9 @@ impl Relay {
         let dtls = desk.zip(gate).map(|(desk, gate)| Dtls { desk, gate });
         let (admission, handshakes) = (Admission::new(limits), Arc::<Handshakes>::default());
         let handle = Handle::new(wishes, post.waker.clone(), admission.clone(), handshakes.clone(), dtls);
-        Ok(Self {
-            shard,
-            aides,
-            post,
-            streams,
-            acceptors,
-            lobby,
-            addresses,
-            limits,
-            admission,
-            handshakes,
-            handle,
-        })
+        let (stop, stopped) = watch::channel(false);
+        let reception = Reception { limits, admission, events: post.clone(), handshakes, stop: stopped };
+        Ok(Self { shard, aides, post, streams, acceptors, lobby, addresses, reception, stop, handle })
     }
 
     /// Where it listens, with real ports: UDP first, then TCP, then TLS, each in the configuration's order. (DTLS is where
@@ -153,11 +142,15 @@ impl Relay {
         self.handle.clone()
     }
 
+    /// Where to bring streams to that were accepted on a port that is shared ([`RelayConfig::shared`]).
+    pub fn entrance(&self) -> Entrance {
+        Entrance::new(self.reception.clone())
+    }
+
     /// Serves until `shutdown` is ready. Then all allocations end, and connections are closed.
     ///
     /// Dropping the future ends everything at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let (stop, stopped) = watch::channel(false);
         let mut threads = Threads::default();
         for (at, aide) in self.aides.into_iter().enumerate() {
             let waker = aide.waker();
@@ -165,13 +158,7 @@ impl Relay {
         }
         let shard = self.shard;
         threads.start("relay-0".to_owned(), self.post.waker.clone(), move |stop| shard.run(stop));
-        let reception = Reception {
-            limits: self.limits,
-            admission: self.admission,
-            events: self.post,
-            handshakes: self.handshakes,
-            stop: stopped,
-        };
+        let (reception, stop) = (self.reception, self.stop);
         let mut doors = JoinSet::new();
         for acceptor in self.acceptors {
             doors.spawn(acceptor.run(reception.clone()));

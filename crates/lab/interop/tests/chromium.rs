@@ -45,15 +45,21 @@ impl Drop for Server {
 }
 
 fn scenario(name: &str) {
+    scenario_with(name, true, &[]);
+}
+
+/// `serves`: with a server of the usual settings. `environment` is what the scenario is told besides.
+fn scenario_with(name: &str, serves: bool, environment: &[(&str, &str)]) {
     let Some(sterna) = sterna_interop::sterna() else { return sterna_interop::missing("the sterna program") };
     let Some(chromium) = chromium() else { return sterna_interop::missing("chromium") };
     if !packages() {
         return sterna_interop::missing("playwright-core (npm)");
     }
-    let server = Server::start(&sterna);
+    let server = serves.then(|| Server::start(&sterna));
     let mut node = Command::new("node");
     node.arg(format!("browser/{name}.mjs")).current_dir(FOLDER);
-    node.env("SERVER", &server.url).env("STERNA_BIN", &sterna).env("CHROMIUM", chromium);
+    node.env("STERNA_BIN", &sterna).env("CHROMIUM", chromium).envs(environment.iter().copied());
+    node.envs(server.as_ref().map(|server| ("SERVER", &server.url)));
     let output = node.output().expect("node starts");
     print!("{}", String::from_utf8_lossy(&output.stdout));
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
@@ -78,6 +84,19 @@ fn files_between_page_and_command_line() {
 #[test]
 fn calls_and_files_through_our_relay() {
     scenario("relay");
+}
+
+#[test]
+fn our_relay_over_udp_tcp_tls_and_the_pages_port() {
+    let folder = std::env::temp_dir().join(format!("sterna-chromium-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.join(name));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = format!("{},{}", certificate.display(), key.display());
+    scenario_with("transports", false, &[("TLS", &tls)]);
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

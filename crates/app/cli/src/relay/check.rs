@@ -18,7 +18,7 @@ pub(crate) async fn check(options: &Options, output: Output) -> Result<(), Failu
         Some(address) => Some(super::admin::bind(address).await?),
         None => None,
     };
-    let station = plan.open()?;
+    let station = plan.open(&[])?;
     drop(admin);
     let now = super::station::unix_time();
     let ice_servers = station.ice_servers().make("check", None, Some(LIFETIME), now);

@@ -84,9 +84,17 @@ fn the_unit_is_one_that_systemd_takes() {
     let path = scratch.write("sterna-relay.service", unit.as_bytes());
     let said = std::process::Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
-        .arg(path)
+        .arg(&path)
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success() && !errors.contains("sterna-relay.service:"), "{errors}");
+    // Of 100, where 100 is a service that may do anything.
+    let judged = std::process::Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=20", "--no-pager"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&judged.stdout);
+    assert!(judged.status.success(), "{}", said.lines().last().unwrap_or_default());
 }

@@ -20,7 +20,7 @@ pub(crate) struct IceServers {
     primary: String,
     stun: u16,
     /// Only where the certificate is one that clients trust.
-    turns: Option<u16>,
+    turns: Vec<u16>,
     dtls: Option<u16>,
     /// What credentials are made with; without it there are STUN URLs alone.
     maker: Option<SharedSecret>,
@@ -42,12 +42,14 @@ impl IceServers {
             None if settings.tells_address() => [told(true), told(false)].into_iter().flatten().collect(),
             None => Vec::new(),
         };
+        let mut turns: Vec<u16> = ports.tls.into_iter().chain(ports.page).filter(|_| trusted).collect();
+        turns.dedup();
         Self {
             primary: settings.host.clone().unwrap_or_else(|| literal(addresses.names[0])),
             others: settings.relays.clone(),
             hosts,
             stun: ports.stun,
-            turns: ports.tls.filter(|_| trusted),
+            turns,
             dtls: ports.dtls,
             maker,
             lifetime: settings.credential_lifetime,
@@ -75,7 +77,7 @@ impl IceServers {
             format!("turn:{host}:{}?transport=udp", self.stun),
             format!("turn:{host}:{}?transport=tcp", self.stun),
         ];
-        urls.extend(self.turns.map(|port| format!("turns:{host}:{port}?transport=tcp")));
+        urls.extend(self.turns.iter().map(|port| format!("turns:{host}:{port}?transport=tcp")));
         urls
     }
 
@@ -159,7 +161,7 @@ mod tests {
             let servers = IceServers::new(
                 &settings,
                 &addresses,
-                Ports { stun: 3478, tls: Some(5349), dtls: None },
+                Ports { stun: 3478, tls: Some(5349), page: Some(443), ..Ports::default() },
                 Some(secret.clone()),
             );
             servers.make("alice", Some("page.example:8080"), Some(60), 1000)
@@ -167,6 +169,7 @@ mod tests {
         let named = make(&["--host", "turn.example.org", "--tls", "c.pem,k.pem"]);
         assert_eq!(named[1]["username"], "1060:alice");
         assert_eq!(named[1]["urls"][2], "turns:turn.example.org:5349?transport=tcp");
+        assert_eq!(named[1]["urls"][3], "turns:turn.example.org:443?transport=tcp");
         let both = make(&["--public-ip", "198.51.100.7"]);
         assert_eq!(both[0]["urls"], json!(["stun:198.51.100.7:3478", "stun:[2001:db8::7]:3478"]));
         assert_eq!(both[1]["urls"].as_array().unwrap().len(), 4, "no TLS without a certificate: {both}");

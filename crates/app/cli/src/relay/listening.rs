@@ -31,15 +31,24 @@ pub(crate) struct Ports {
     pub(crate) stun: u16,
     pub(crate) tls: Option<u16>,
     pub(crate) dtls: Option<u16>,
+    /// The page's, if that has TLS: TURN is spoken there, too.
+    pub(crate) page: Option<u16>,
 }
 
 impl Listening {
-    /// `dtls`: whether there is a certificate that is good for it.
-    pub(crate) fn choose(settings: &Settings, addresses: &Addresses, dtls: bool) -> Result<Self, Failure> {
+    /// `dtls`: whether there is a certificate that is good for it. `page`: where the page listens, which lets TURN in.
+    pub(crate) fn choose(
+        settings: &Settings,
+        addresses: &Addresses,
+        dtls: bool,
+        page: &[SocketAddr],
+    ) -> Result<Self, Failure> {
         let mut listening = Self::of_stun(settings, addresses)?;
+        listening.tcp.retain(|door| !page.contains(door));
         if settings.tls.is_none() {
             return Ok(listening);
         }
+        listening.ports.page = page.first().map(SocketAddr::port);
         let port = match settings.stun_tls {
             0 => some_port(&settings.listen)?,
             port => port,
@@ -48,7 +57,7 @@ impl Listening {
         listening.ports.dtls = Some(port).filter(|_| dtls);
         for listen in &settings.listen {
             let door = SocketAddr::new(*listen, port);
-            if !listening.tcp.contains(&door) {
+            if !listening.tcp.contains(&door) && !page.contains(&door) {
                 listening.tcp.push(door);
             }
             if dtls && !listening.udp.contains(&door) {
@@ -71,7 +80,7 @@ impl Listening {
             return Ok(Self {
                 udp: at(port).collect(),
                 tcp: at(port).collect(),
-                ports: Ports { stun: port, tls: None, dtls: None },
+                ports: Ports { stun: port, tls: None, dtls: None, page: None },
                 alternate: None,
                 partner: None,
             });
@@ -106,7 +115,7 @@ impl Listening {
         let partner = partner.map(|partner| PartnerSecret::new(&partner.secret)).transpose();
         let partner = partner
             .map_err(|error| Failure::new(Kind::Usage, format!("the secret of --stun-partner: {error}")))?;
-        let ports = Ports { stun: one, tls: None, dtls: None };
+        let ports = Ports { stun: one, tls: None, dtls: None, page: None };
         Ok(Self { udp, tcp: at(one).collect(), ports, alternate: Some(alternate), partner })
     }
 }

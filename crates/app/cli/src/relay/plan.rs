@@ -1,6 +1,6 @@
 //! What the STUN and TURN server is going to do on this machine: everything is looked at before anything listens.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay::{Relay, RelayConfig, Rules};
@@ -19,6 +19,8 @@ use crate::failure::{Failure, Kind};
 
 /// How long `--busy-poll` looks for more.
 const BUSY_POLL: Duration = Duration::from_millis(1);
+/// What is spoken inside TLS (RFC 7443).
+const PROTOCOLS: [&str; 2] = ["stun.turn", "stun.nat-discovery"];
 /// 2026-01-01: no clock that is right shows less.
 const BUILT: Duration = Duration::from_secs(1_767_225_600);
 /// 2100-01-01, nor more.
@@ -45,11 +47,11 @@ impl Plan {
         Ok(Self { settings, secrets, public, addresses, identity })
     }
 
-    /// Opens the sockets.
-    pub(crate) fn open(self) -> Result<Station, Failure> {
+    /// Opens the sockets. `page`: the listeners that the page has, through which TURN is reached as well.
+    pub(crate) fn open(self, page: &[SocketAddr]) -> Result<Station, Failure> {
         let dtls =
             self.identity.as_ref().and_then(|identity| identity.dtls.clone()).filter(|_| self.settings.dtls);
-        let listening = Listening::choose(&self.settings, &self.addresses, dtls.is_some())?;
+        let listening = Listening::choose(&self.settings, &self.addresses, dtls.is_some(), page)?;
         let seed = sansio::Seed(crypto::seed());
         let mut server = turn::ServerConfig::new(
             self.settings.realm.clone(),
@@ -67,15 +69,14 @@ impl Plan {
         server.default_lifetime = server.default_lifetime.min(server.max_lifetime);
         server.alternate = listening.alternate;
         server.partner = listening.partner;
-        let tls = self
-            .identity
-            .iter()
-            .flat_map(|identity| listening.tcp.iter().map(|door| (*door, identity.config.clone())));
+        let tls = self.identity.as_ref().map(|identity| identity.speaking(&PROTOCOLS));
+        let tls = tls.iter().flat_map(|config| listening.tcp.iter().map(|door| (*door, config.clone())));
         let config = RelayConfig {
             tls: tls.collect(),
             udp: listening.udp,
             tcp: listening.tcp,
             dtls,
+            shared: page.to_vec(),
             shards: self.settings.relay_threads,
             busy_poll: if self.settings.busy_poll { BUSY_POLL } else { Duration::ZERO },
             ..RelayConfig::new(server)
@@ -101,6 +102,14 @@ impl Plan {
             warnings.push(format!(
                 "--public-ip {} is not verified: what was sent there did not come back. If the NAT in front does not \
                  turn packets around, name a STUN server elsewhere with --probe-server",
+                public.ip
+            ));
+        }
+        for public in self.public.iter().filter(|public| public.proof == probe::Proof::ArrivedByTcp) {
+            warnings.push(format!(
+                "--public-ip {}: connections arrive there, but datagrams do not: a firewall or the NAT in front keeps \
+                 UDP away, or does not turn it around. Open the UDP ports, or name a STUN server elsewhere with \
+                 --probe-server",
                 public.ip
             ));
         }

@@ -5,8 +5,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use sansio::{Rng, Seed};
-use stun::{Class, Message, MessageWriter, Method, TransactionId};
-use tokio::net::UdpSocket;
+use stun::{Class, HEADER_BYTES, Message, MessageWriter, Method, TransactionId};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::addresses::is_ours;
@@ -37,6 +38,8 @@ pub(crate) enum Proof {
     Seen,
     /// What we sent there arrived here.
     Arrived,
+    /// Connections to there arrive here, and datagrams do not.
+    ArrivedByTcp,
     /// Nothing says so, and nothing says otherwise.
     None,
 }
@@ -48,6 +51,9 @@ impl Proof {
             Self::Ours => ("own", "an address of this machine"),
             Self::Seen => ("seen", "verified: a server elsewhere sees this one there"),
             Self::Arrived => ("arrived", "verified: what is sent there arrives here"),
+            Self::ArrivedByTcp => {
+                ("arrived-by-tcp", "verified by TCP alone: datagrams that are sent there do not arrive")
+            }
             Self::None => {
                 ("unverified", "not verified: what was sent there did not come back, and nobody was asked")
             }
@@ -86,8 +92,15 @@ async fn verify(ip: IpAddr, settings: &Settings) -> Result<Public, Failure> {
     let Some(bind) = bind_address(settings, ip.is_ipv4()) else {
         return Ok(Public { ip, proof: Proof::None });
     };
-    let arrived = arrives(bind, ip, &settings.relay_ports).await;
-    Ok(Public { ip, proof: if arrived { Proof::Arrived } else { Proof::None } })
+    let (ports, mut rng) = (&settings.relay_ports, Rng::new(Seed(crypto::seed())));
+    let proof = if arrives(bind, ip, ports, &mut rng).await {
+        Proof::Arrived
+    } else if arrives_by_tcp(bind, ip, ports, &mut rng).await {
+        Proof::ArrivedByTcp
+    } else {
+        Proof::None
+    };
+    Ok(Public { ip, proof })
 }
 
 async fn discover(settings: &Settings) -> Result<Vec<Public>, Failure> {
@@ -129,36 +142,66 @@ async fn seen_from_outside(settings: &Settings, v4: bool) -> Result<Option<Socke
     };
     let mut servers = found;
     let Some(server) = servers.find(|server| server.is_ipv4() == v4) else { return Ok(None) };
-    Ok(ask(bind, server).await)
+    Ok(match ask(bind, server).await {
+        Some(seen) => Some(seen),
+        // Where no UDP gets out, TCP may.
+        None => timeout(TRIES * WAIT, ask_by_tcp(bind, server)).await.ok().flatten(),
+    })
 }
 
 /// One Binding transaction.
 async fn ask(bind: IpAddr, server: SocketAddr) -> Option<SocketAddr> {
     let socket = UdpSocket::bind((bind, 0)).await.ok()?;
-    let id = TransactionId::random(&mut Rng::new(Seed(crypto::seed())));
-    let mut buffer = [0; 64];
-    let length = MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, id).finish().ok()?;
+    let (id, request) = request()?;
     let mut answer = [0; 1500];
     for _ in 0..TRIES {
-        socket.send_to(&buffer[..length], server).await.ok()?;
+        socket.send_to(&request, server).await.ok()?;
         let until = Instant::now() + WAIT;
         while let Ok(Ok((length, from))) = timeout_at(until, socket.recv_from(&mut answer)).await {
-            let Ok(message) = Message::parse(&answer[..length]) else { continue };
-            if from == server && message.transaction_id() == id && message.class() == Class::Success {
-                return message.xor_mapped_address().or(message.mapped_address());
+            if from == server
+                && let Some(seen) = seen(&answer[..length], id)
+            {
+                return Some(seen);
             }
         }
     }
     None
 }
 
+/// The same by TCP.
+async fn ask_by_tcp(bind: IpAddr, server: SocketAddr) -> Option<SocketAddr> {
+    let socket = if bind.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.ok()?;
+    socket.bind((bind, 0).into()).ok()?;
+    let mut stream = socket.connect(server).await.ok()?;
+    let (id, request) = request()?;
+    stream.write_all(&request).await.ok()?;
+    let mut answer = vec![0; HEADER_BYTES];
+    stream.read_exact(&mut answer).await.ok()?;
+    answer.resize(HEADER_BYTES + usize::from(u16::from_be_bytes([answer[2], answer[3]])), 0);
+    stream.read_exact(&mut answer[HEADER_BYTES..]).await.ok()?;
+    seen(&answer, id)
+}
+
+fn request() -> Option<(TransactionId, Vec<u8>)> {
+    let id = TransactionId::random(&mut Rng::new(Seed(crypto::seed())));
+    let mut buffer = [0; 64];
+    let length = MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, id).finish().ok()?;
+    Some((id, buffer[..length].to_vec()))
+}
+
+/// What a good answer to the request says.
+fn seen(answer: &[u8], id: TransactionId) -> Option<SocketAddr> {
+    let message = Message::parse(answer).ok()?;
+    let is_ours = message.transaction_id() == id && message.class() == Class::Success;
+    is_ours.then(|| message.xor_mapped_address().or(message.mapped_address()))?
+}
+
 /// Whether a datagram to the public address comes to a relay's socket: then the NAT in front of us translates ports
 /// as they are, lets strangers in, and turns around what comes from inside. If not, any of these may be missing.
-async fn arrives(bind: IpAddr, public: IpAddr, ports: &RangeInclusive<u16>) -> bool {
-    let mut rng = Rng::new(Seed(crypto::seed()));
+async fn arrives(bind: IpAddr, public: IpAddr, ports: &RangeInclusive<u16>, rng: &mut Rng) -> bool {
     let mut receiver = None;
     for _ in 0..PORTS {
-        let port = *ports.start() + rng.below(ports.len() as u64) as u16;
+        let port = draw(ports, rng);
         if let Ok(socket) = UdpSocket::bind((bind, port)).await {
             receiver = Some((socket, port));
             break;
@@ -182,6 +225,33 @@ async fn arrives(bind: IpAddr, public: IpAddr, ports: &RangeInclusive<u16>) -> b
     false
 }
 
+/// Whether a connection to the public address comes here.
+async fn arrives_by_tcp(bind: IpAddr, public: IpAddr, ports: &RangeInclusive<u16>, rng: &mut Rng) -> bool {
+    for _ in 0..PORTS {
+        let port = draw(ports, rng);
+        let Ok(listener) = TcpListener::bind((bind, port)).await else { continue };
+        let token = crypto::seed();
+        let call = async {
+            let mut stream = TcpStream::connect((public, port)).await?;
+            stream.write_all(&token).await?;
+            Ok::<_, std::io::Error>(stream)
+        };
+        let take = async {
+            let mut heard = [0; 32];
+            let (mut stream, _) = listener.accept().await?;
+            stream.read_exact(&mut heard).await?;
+            Ok::<_, std::io::Error>(heard == token)
+        };
+        let both = async { tokio::try_join!(call, take) };
+        return matches!(timeout(TRIES * WAIT, both).await, Ok(Ok((_, true))));
+    }
+    false
+}
+
+fn draw(ports: &RangeInclusive<u16>, rng: &mut Rng) -> u16 {
+    *ports.start() + rng.below(ports.len() as u64) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,8 +259,13 @@ mod tests {
     #[tokio::test]
     async fn what_arrives_is_noticed_and_what_does_not_is_not_invented() {
         let loopback: IpAddr = [127, 0, 0, 1].into();
-        assert!(arrives(loopback, loopback, &(40_000..=60_000)).await);
+        let (ports, rng) = (40_000..=60_000, &mut Rng::new(Seed::from(1)));
+        assert!(arrives(loopback, loopback, &ports, rng).await);
+        assert!(arrives_by_tcp(loopback, loopback, &ports, rng).await);
         // Nobody is there: TEST-NET-1, from a socket that reaches loopback alone.
-        assert!(!arrives(loopback, [192, 0, 2, 1].into(), &(40_000..=60_000)).await);
+        assert!(!arrives(loopback, [192, 0, 2, 1].into(), &ports, rng).await);
+        // Somebody else is there.
+        let elsewhere: IpAddr = [127, 0, 0, 9].into();
+        assert!(!arrives_by_tcp(loopback, elsewhere, &ports, rng).await);
     }
 }

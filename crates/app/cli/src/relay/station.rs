@@ -109,6 +109,11 @@ impl Station {
         self.desk.read().ice_servers.clone()
     }
 
+    /// Where to bring clients of TURN that came to the page.
+    pub(crate) fn entrance(&self) -> relay::Entrance {
+        self.relay.entrance()
+    }
+
     /// Where it listens.
     pub(crate) fn listening(&self) -> Vec<String> {
         self.relay.addresses().iter().map(|(transport, address)| format!("{transport} {address}")).collect()

@@ -15,10 +15,10 @@ use super::settings::Tls;
 use crate::failure::{Failure, Kind};
 use crate::transfer::protocol::hex;
 
-/// What TLS listeners need.
+/// What TLS and DTLS listeners need.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
-    pub(crate) config: Arc<ServerConfig>,
+    config: ServerConfig,
     /// The same for DTLS, if its key is one that can be used there.
     pub(crate) dtls: Option<Certificate>,
     current: Arc<Current>,
@@ -45,6 +45,13 @@ impl Identity {
             Tls::SelfSigned => Self::make(names),
             Tls::Files { certificate, key } => Self::with(Pair::read(certificate, key)?, None, None),
         }
+    }
+
+    /// What TLS listeners need that offer these protocols (RFC 7301).
+    pub(crate) fn speaking(&self, protocols: &[&str]) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
     }
 
     /// Reads the files again, for handshakes that begin from now on, and returns what DTLS is to show. If they are no
@@ -81,7 +88,7 @@ impl Identity {
             .with_no_client_auth()
             .with_cert_resolver(current.clone());
         let dtls = Some(plain).filter(|plain| dtls::check_key(plain).is_ok());
-        Ok(Self { config: Arc::new(config), dtls, current, fingerprint, pem })
+        Ok(Self { config, dtls, current, fingerprint, pem })
     }
 }
 

@@ -24,8 +24,10 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let own = SharedSecret::new(&hex(&crypto::seed())).expect("32 random bytes are not weak");
     let listen = relay::Settings::gather(&args.options)?.listen;
     let listeners = bind_http(&listen, args.http).await?;
-    let http = listeners[0].local_addr().map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
-    let station = relay::open(&args.options, Some(&own), output).await?;
+    let doors: Result<Vec<SocketAddr>, _> = listeners.iter().map(TcpListener::local_addr).collect();
+    let doors = doors.map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
+    let http = doors[0];
+    let station = relay::open(&args.options, Some(&own), &doors, output).await?;
     let admin = relay::operator(&station, output).await?;
 
     let scheme = if station.identity.is_some() { "https" } else { "http" };
@@ -43,9 +45,8 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         .merge(web::router())
         .merge(relay::admin::credentials(station.desk()))
         .layer(axum::middleware::from_fn(mark_source));
-    let acceptor =
-        station.identity.as_ref().map(|identity| tokio_rustls::TlsAcceptor::from(identity.config.clone()));
-    let listener = HttpListener::new(listeners, acceptor)
+    let acceptor = station.identity.as_ref().map(|identity| identity.speaking(&http::PROTOCOLS).into());
+    let listener = HttpListener::new(listeners, acceptor, &station.entrance())
         .map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
     let page = axum::serve(listener, app.into_make_service_with_connect_info::<Remote>());
     let beside = async {
