@@ -474,3 +474,75 @@ fn a_file_of_coturns_is_translated() {
     let settings = imported["settings"].as_str().unwrap();
     assert!(settings.contains("stun = 3478") && settings.contains("secret = "), "{settings}");
 }
+
+/// A web service that knows one user, and counts who was asked for.
+fn who_is_who() -> (SocketAddr, std::sync::Arc<std::sync::Mutex<Vec<Value>>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = std::sync::Arc::<std::sync::Mutex<Vec<Value>>>::default();
+    let log = asked.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            let body = loop {
+                let length = stream.read(&mut buffer).unwrap();
+                request.extend_from_slice(&buffer[..length]);
+                let text = String::from_utf8_lossy(&request);
+                if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                    assert!(head.starts_with("POST /who?site=1 HTTP/1.0"), "{head}");
+                    assert!(head.contains(&format!("Authorization: Bearer {TOKEN}")), "{head}");
+                    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+                    if body.len() == length.parse::<usize>().unwrap() {
+                        break body.to_owned();
+                    }
+                }
+            };
+            let question: Value = serde_json::from_str(&body).unwrap();
+            let answer = match question["username"].as_str().unwrap() {
+                "dora" => "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"password\": \"the explorer\"}",
+                "down" => "HTTP/1.1 503 Service Unavailable\r\n\r\n",
+                _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+            };
+            log.lock().unwrap().push(question);
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_web_service_says_who_a_user_is() {
+    let (service, asked) = who_is_who();
+    let scratch = Scratch::new("relay-auth-url");
+    write(&scratch, "token", TOKEN);
+    let (url, token) = (format!("http://{service}/who?site=1"), scratch.text("token"));
+    let common = ["relay", "--stun", "0", "--admin", "0", "--realm", "example.org", "--allow-peer", "127.0.0.0/8"];
+    // No secret and no file of users: the service knows all.
+    let relay = Program::json(&[&common[..], &["--auth-url", &url, "--auth-token-file", &token]].concat());
+    let listening = relay.event("listening");
+    let port = listening["stun"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let server: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+    let admin: SocketAddr = listening["admin"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+    let login = |user: &str, password: &str| Wire::new(server, (user.to_owned(), password.to_owned()));
+
+    let mut dora = login("dora", "the explorer");
+    dora.allocated();
+    dora.echo("hello");
+    login("dora", "the explorer").allocated();
+    {
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked.len(), 1, "it is remembered: {asked:?}");
+        assert_eq!((&asked[0]["realm"], &asked[0]["transport"]), (&json!("example.org"), &json!("udp")));
+        assert!(asked[0]["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{asked:?}");
+    }
+    for (user, password) in [("dora", "wrong"), ("swiper", "the explorer")] {
+        match login(user, password).event() {
+            ClientEvent::Failed(error) => assert_eq!(error.code, Some(401)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let page = get(admin, "/metrics", "").1;
+    assert_eq!(metric(&page, "sterna_relay_inquiries_total{outcome=\"known\"}"), 1.0);
+    assert_eq!(metric(&page, "sterna_relay_inquiries_total{outcome=\"unknown\"}"), 1.0);
+}

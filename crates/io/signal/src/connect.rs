@@ -79,6 +79,14 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
+    /// It speaks another protocol.
+    #[error("{address} is no web service: it answers “{detail}”")]
+    NoAnswer {
+        /// `host:port`.
+        address: String,
+        /// How its answer begins.
+        detail: String,
+    },
     /// The proxy does not let us through.
     #[error("the proxy {proxy} does not connect us to {address}: {detail}")]
     Proxy {
@@ -177,8 +185,12 @@ async fn reach(target: &Target, options: &ConnectOptions) -> Result<(Socket, Gre
     let unreachable = |source| ConnectError::Unreachable { address: address.clone(), source };
     let remote = tcp.peer_addr().map_err(unreachable)?;
     let connected = started.elapsed();
-    let stream: Box<dyn Stream> =
-        if target.tls { Box::new(tls(tcp, target, options).await?) } else { Box::new(tcp) };
+    let stream: Box<dyn Stream> = if target.tls {
+        let connector = TlsConnector::from(Arc::new(tls_config(options)));
+        Box::new(tls(tcp, target, &connector).await?)
+    } else {
+        Box::new(tcp)
+    };
 
     let secured = target.tls.then(|| started.elapsed());
 
@@ -227,7 +239,7 @@ async fn reach(target: &Target, options: &ConnectOptions) -> Result<(Socket, Gre
     }
 }
 
-async fn tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+pub(crate) async fn tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let address = join(host, port);
     let addresses: Vec<_> = match tokio::net::lookup_host((host, port)).await {
         Ok(addresses) => addresses.collect(),
@@ -251,7 +263,7 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
 }
 
 /// HTTP CONNECT, RFC 9110 §9.3.6.
-async fn through_proxy(proxy: &Target, address: &str) -> Result<TcpStream, ConnectError> {
+pub(crate) async fn through_proxy(proxy: &Target, address: &str) -> Result<TcpStream, ConnectError> {
     let failed =
         |detail: String| ConnectError::Proxy { proxy: proxy.address(), address: address.to_string(), detail };
     let mut stream = tcp(&proxy.host, proxy.port).await.map_err(|e| failed(e.to_string()))?;
@@ -277,14 +289,13 @@ async fn through_proxy(proxy: &Target, address: &str) -> Result<TcpStream, Conne
     }
 }
 
-async fn tls(
+pub(crate) async fn tls(
     tcp: TcpStream,
     target: &Target,
-    options: &ConnectOptions,
+    connector: &TlsConnector,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ConnectError> {
     let name = ServerName::try_from(target.host.clone())
         .map_err(|_| ConnectError::BadUrl(format!("https://{}", target.host)))?;
-    let connector = TlsConnector::from(Arc::new(tls_config(options)));
     connector.connect(name, tcp).await.map_err(|error| {
         let cause = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
         match cause {
@@ -309,7 +320,7 @@ fn explain(why: &rustls::CertificateError) -> String {
     }
 }
 
-fn tls_config(options: &ConnectOptions) -> rustls::ClientConfig {
+pub(crate) fn tls_config(options: &ConnectOptions) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -372,27 +383,35 @@ impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
 
 /// The parts of a server's address.
 #[derive(Debug, PartialEq)]
-struct Target {
-    tls: bool,
+pub(crate) struct Target {
+    pub(crate) tls: bool,
     /// Without the brackets of an IPv6 address.
-    host: String,
-    port: u16,
-    /// Where the WebSocket is.
-    path: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The page, or where the WebSocket is.
+    pub(crate) path: String,
     /// `user:password`, as it stands in the address.
     user: Option<String>,
 }
 
 impl Target {
+    /// Of the WebSocket of a server at `url`.
     fn parse(url: &str) -> Option<Self> {
+        let target = Self::parse_page(url.split('?').next()?)?;
+        let path = format!("{}/ws", target.path.trim_end_matches('/'));
+        Some(Self { path, ..target })
+    }
+
+    /// Of the page at `url`.
+    pub(crate) fn parse_page(url: &str) -> Option<Self> {
         let (scheme, rest) = url.trim().split_once("://")?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" => false,
             "https" | "wss" => true,
             _ => return None,
         };
-        let rest = rest.split(['#', '?']).next().unwrap_or_default();
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (user, authority) = match authority.rsplit_once('@') {
             Some((user, authority)) => (Some(user.to_owned()), authority),
             None => (None, authority),
@@ -417,12 +436,11 @@ impl Target {
         if host.is_empty() || host.contains(bad) || path.contains(bad) {
             return None;
         }
-        let folder = path.trim_end_matches('/');
-        let path = if folder.is_empty() { "/ws".to_string() } else { format!("/{folder}/ws") };
+        let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
         Some(Self { tls, host: host.to_string(), port, path, user })
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         join(&self.host, self.port)
     }
 
@@ -432,7 +450,7 @@ impl Target {
     }
 
     /// The proxy to go through, by option or environment.
-    fn proxy(&self, option: Option<&str>) -> Option<Target> {
+    pub(crate) fn proxy(&self, option: Option<&str>) -> Option<Target> {
         let address: Result<std::net::IpAddr, _> = self.host.parse();
         if self.host == "localhost" || address.is_ok_and(|a| a.is_loopback()) {
             return None;

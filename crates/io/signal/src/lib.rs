@@ -54,6 +54,7 @@ mod payload;
 mod rooms;
 pub mod seal;
 mod server;
+mod service;
 mod session;
 
 pub use client::{Client, Event, Gone, Joined, Peer, SignalError};
@@ -65,6 +66,7 @@ pub use link::{Link, ParseLinkError};
 pub use message::{ErrorCode, FromClient, FromServer, LeaveReason};
 pub use payload::{Hello, Payload};
 pub use server::{ClientInfo, SignalConfig, Source, router};
+pub use service::{Answer, WebService};
 pub use session::{Door, Host, MeetError, Session, SessionError};
 
 /// The WebSocket subprotocol that names this protocol and its version; a server that does not answer with

@@ -50,7 +50,7 @@ pub(crate) fn credentials(desk: Arc<Desk>) -> Router {
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
     match desk.handle.status().await {
         Some(status) => {
-            let text = metrics::text(&status, desk.is_ready(), desk.started.elapsed());
+            let text = metrics::text(&status, desk.is_ready(), desk.started.elapsed(), desk.inquiries());
             ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
         }
         None => (StatusCode::SERVICE_UNAVAILABLE, "the relay has ended\n").into_response(),

@@ -106,6 +106,25 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", env = "STERNA_USERS_FILE")]
     pub(crate) users_file: Option<PathBuf>,
 
+    /// A web service that says who a user is whom neither a secret nor the users file knows: it is asked by
+    /// POST with JSON, and answers with a password, or 404 (docs/deploy.md)
+    #[arg(long, value_name = "URL", env = "STERNA_AUTH_URL")]
+    pub(crate) auth_url: Option<String>,
+
+    /// A file with the token that the web service knows this server by (Authorization: Bearer)
+    #[arg(long, value_name = "FILE", env = "STERNA_AUTH_TOKEN_FILE", requires = "auth_url")]
+    pub(crate) auth_token_file: Option<PathBuf>,
+
+    /// How long the web service may take to answer, seconds
+    #[arg(long, value_name = "SECONDS", env = "STERNA_AUTH_TIMEOUT", default_value_t = 3,
+          value_parser = clap::value_parser!(u64).range(1..=30))]
+    pub(crate) auth_timeout: u64,
+
+    /// How long what the web service says is believed, seconds
+    #[arg(long, value_name = "SECONDS", env = "STERNA_AUTH_TTL", default_value_t = 300,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) auth_ttl: u64,
+
     /// Relay to these addresses although they are private (for tests)
     #[arg(long, value_name = "CIDR", env = "STERNA_ALLOW_PEER", value_delimiter = ',')]
     pub(crate) allow_peer: Vec<String>,

@@ -10,7 +10,12 @@ use relay::Status;
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All of it.
-pub(crate) fn text(status: &Status, ready: bool, running: Duration) -> String {
+pub(crate) fn text(
+    status: &Status,
+    ready: bool,
+    running: Duration,
+    inquiries: [(&'static str, u64); 3],
+) -> String {
     let mut page = Page::default();
     page.gauge("sterna_ready", "Whether new clients are welcome.", f64::from(u8::from(ready)));
     page.gauge("sterna_uptime_seconds", "Since the start.", running.as_secs_f64());
@@ -67,6 +72,11 @@ pub(crate) fn text(status: &Status, ready: bool, running: Duration) -> String {
     for cause in turn::LoginFailure::ALL {
         page.sample(name, &[("cause", cause.code())], status.counters.login_failures(cause) as f64);
     }
+    let name = "sterna_relay_inquiries_total";
+    page.family(name, "counter", "Users that the web service of auth-url was asked for, by what came of it.");
+    for (outcome, count) in inquiries {
+        page.sample(name, &[("outcome", outcome)], count as f64);
+    }
     handshakes(&mut page, &status.handshakes);
     page.text
 }
@@ -119,10 +129,11 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::inquiry::Outcomes;
 
     #[test]
     fn every_line_is_one_that_prometheus_reads() {
-        let text = text(&Status::default(), true, Duration::from_millis(1500));
+        let text = text(&Status::default(), true, Duration::from_millis(1500), Outcomes::default().so_far());
         let mut families = Vec::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {

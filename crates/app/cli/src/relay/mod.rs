@@ -10,6 +10,7 @@ mod deploy;
 mod garbled;
 pub(crate) mod ice_servers;
 pub(crate) mod import;
+mod inquiry;
 mod listening;
 mod metrics;
 mod open_files;

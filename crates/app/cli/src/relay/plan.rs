@@ -1,6 +1,7 @@
 //! What the STUN and TURN server is going to do on this machine: everything is looked at before anything listens.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay::{Relay, RelayConfig, Rules};
@@ -9,6 +10,7 @@ use stun::credential::SharedSecret;
 use super::addresses::Addresses;
 use super::args::Options;
 use super::ice_servers::IceServers;
+use super::inquiry::Inquiry;
 use super::listening::Listening;
 use super::probe::{self, Public};
 use super::secrets::Secrets;
@@ -32,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) public: Vec<Public>,
     pub(crate) addresses: Addresses,
     pub(crate) identity: Option<Identity>,
+    pub(crate) inquiry: Option<Arc<Inquiry>>,
 }
 
 impl Plan {
@@ -44,7 +47,12 @@ impl Plan {
         let ips: Vec<IpAddr> = public.iter().map(|public| public.ip).collect();
         let addresses = Addresses::find(&settings, &ips)?;
         let identity = settings.tls.as_ref().map(|tls| Identity::load(tls, &addresses.names)).transpose()?;
-        Ok(Self { settings, secrets, public, addresses, identity })
+        let inquiry = settings
+            .inquire
+            .as_ref()
+            .map(|inquire| Inquiry::new(inquire, secrets.auth_token.as_deref(), &settings.realm).map(Arc::new))
+            .transpose()?;
+        Ok(Self { settings, secrets, public, addresses, identity, inquiry })
     }
 
     /// Opens the sockets. `page`: the listeners that the page has, through which TURN is reached as well.
@@ -77,6 +85,7 @@ impl Plan {
             tcp: listening.tcp,
             dtls,
             shared: page.to_vec(),
+            questions: self.inquiry.as_ref().map(Inquiry::start),
             shards: self.settings.relay_threads,
             busy_poll: if self.settings.busy_poll { BUSY_POLL } else { Duration::ZERO },
             ..RelayConfig::new(server)
@@ -113,6 +122,7 @@ impl Plan {
                 public.ip
             ));
         }
+        warnings.extend(self.inquiry.as_ref().and_then(|inquiry| inquiry.warning()));
         let open = self.settings.listen.iter().any(|listen| !listen.is_loopback());
         let private = |ip: &IpAddr| turn::PeerPolicy::default().check(*ip).is_err() && !ip.is_loopback();
         if open

@@ -8,11 +8,13 @@ use stun::credential::SharedSecret;
 use turn::{Auth, User};
 
 use super::args::Options;
+use super::settings::Inquire;
 use crate::failure::{Failure, Kind};
 
 /// What the environment may hold instead of a file.
 const SECRET: &str = "STERNA_SECRET";
 const TOKEN: &str = "STERNA_TOKEN";
+const AUTH_TOKEN: &str = "STERNA_AUTH_TOKEN";
 const STUN_PARTNER_SECRET: &str = "STERNA_STUN_PARTNER_SECRET";
 /// The longest file of secrets or users.
 const LONGEST: u64 = 16 << 20;
@@ -25,6 +27,8 @@ pub(crate) struct Secrets {
     pub(crate) maker: Option<SharedSecret>,
     /// What `/ice-servers` asks for.
     pub(crate) token: Option<Token>,
+    /// What the web service of `--auth-url` knows us by.
+    pub(crate) auth_token: Option<String>,
 }
 
 /// A token, compared in constant time.
@@ -70,10 +74,12 @@ impl Secrets {
             Some(path) => Some(token(&path.display().to_string(), read(path, "token file")?.trim())?),
             None => environment(TOKEN)?.map(|text| token(TOKEN, text.trim())).transpose()?,
         };
+        let lookup = Inquire::of(options).map(|inquire| inquire.rules());
         Ok(Self {
             maker: shared_secrets.first().cloned(),
-            auth: Auth { shared_secrets, users, ..Auth::default() },
+            auth: Auth { shared_secrets, users, lookup, ..Auth::default() },
             token,
+            auth_token: auth_token(options)?,
         })
     }
 
@@ -95,7 +101,7 @@ impl Secrets {
     pub(crate) fn missing() -> Failure {
         Failure::new(
             Kind::Usage,
-            "nobody could use this server: it has neither a secret nor users. Put what `openssl rand -hex 32` prints \
+            "nobody could use this server: it has neither a secret nor users, and nobody to ask. Put what `openssl rand -hex 32` prints \
              into a file that only it can read, and name the file with --secret-file (or STERNA_SECRET_FILE, or \
              secret-file in the settings file)",
         )
@@ -118,6 +124,21 @@ pub(super) fn stun_partner(options: &Options) -> Result<Option<String>, Failure>
 /// Whether a secret is named, good or not.
 pub(super) fn are_named(options: &Options) -> bool {
     !options.secrets.is_empty() || options.secret_file.is_some() || std::env::var_os(SECRET).is_some()
+}
+
+/// A token that goes into a header.
+fn auth_token(options: &Options) -> Result<Option<String>, Failure> {
+    let (text, whence) = match &options.auth_token_file {
+        Some(path) => (Some(read(path, "token file")?), path.display().to_string()),
+        None => (environment(AUTH_TOKEN)?, AUTH_TOKEN.to_owned()),
+    };
+    let Some(text) = text else { return Ok(None) };
+    let text = text.trim();
+    if text.is_empty() || text.contains(|c: char| c.is_control() || !c.is_ascii()) {
+        let message = format!("the token of {whence} is empty, or has characters that no header may have");
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn token(whence: &str, text: &str) -> Result<Token, Failure> {

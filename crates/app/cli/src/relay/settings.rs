@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use turn::{Cidr, PeerPolicy, Quotas};
+use turn::{Cidr, LookupRules, PeerPolicy, Quotas};
 
 use super::args::Options;
 use crate::failure::{Failure, Kind};
@@ -39,6 +39,7 @@ pub(crate) struct Settings {
     /// TURN URLs of other relays, which share the secret.
     pub(crate) relays: Vec<String>,
     pub(crate) busy_poll: bool,
+    pub(crate) inquire: Option<Inquire>,
     pub(crate) policy: PeerPolicy,
     pub(crate) quotas: Quotas,
     pub(crate) max_lifetime: Duration,
@@ -76,6 +77,31 @@ pub(crate) struct StunPartner {
 impl std::fmt::Debug for StunPartner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StunPartner").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Who is asked about users that are not known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Inquire {
+    pub(crate) url: String,
+    pub(crate) timeout: Duration,
+    /// How long an answer is believed.
+    pub(crate) ttl: Duration,
+}
+
+impl Inquire {
+    pub(crate) fn of(options: &Options) -> Option<Self> {
+        Some(Self {
+            url: options.auth_url.clone()?,
+            timeout: Duration::from_secs(options.auth_timeout),
+            ttl: Duration::from_secs(options.auth_ttl),
+        })
+    }
+
+    /// As the machine goes by it.
+    pub(crate) fn rules(&self) -> LookupRules {
+        // The machine waits a bit longer than we do, so that it hears why.
+        LookupRules { ttl: self.ttl, patience: self.timeout + Duration::from_secs(1), ..LookupRules::default() }
     }
 }
 
@@ -123,6 +149,7 @@ impl Settings {
             relay_threads: options.relay_threads as usize,
             relays: relays(options)?,
             busy_poll: options.busy_poll,
+            inquire: Inquire::of(options),
             policy: policy(options)?,
             quotas: quotas(options),
             max_lifetime: Duration::from_secs(options.max_lifetime),

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::addresses::Addresses;
 use super::args::Options;
 use super::ice_servers::IceServers;
+use super::inquiry::Outcomes;
 use super::listening::Ports;
 use super::plan::{Plan, read_secrets};
 use super::probe::Public;
@@ -45,6 +46,7 @@ pub(crate) struct Desk {
     pub(crate) started: Instant,
     /// Whether new clients are welcome.
     ready: AtomicBool,
+    inquiries: Option<Arc<Outcomes>>,
     current: RwLock<Current>,
 }
 
@@ -77,6 +79,11 @@ impl Desk {
         self.read().token.as_ref().is_some_and(|token| token.is(text))
     }
 
+    /// What came of asking `--auth-url`.
+    pub(crate) fn inquiries(&self) -> [(&'static str, u64); 3] {
+        self.inquiries.as_deref().unwrap_or(&Outcomes::default()).so_far()
+    }
+
     /// Whether new clients are welcome.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
@@ -93,6 +100,7 @@ impl Station {
             handle: relay.handle(),
             started: Instant::now(),
             ready: AtomicBool::new(false),
+            inquiries: plan.inquiry.as_ref().map(|inquiry| inquiry.outcomes()),
             current: RwLock::new(Current { ice_servers, token: plan.secrets.token.clone() }),
         };
         let warnings = plan.warnings();
@@ -221,6 +229,7 @@ impl Reload<'_> {
             ("stun-alternate", new.stun_alternate != old.stun_alternate),
             ("public-ip", new.public != old.public),
             ("realm", new.realm != old.realm),
+            ("auth-url", new.inquire != old.inquire),
             ("tls", new.tls != old.tls),
             ("no-dtls", new.dtls != old.dtls),
             ("relay-ports", new.relay_ports != old.relay_ports),
