@@ -125,6 +125,19 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) auth_ttl: u64,
 
+    /// A file of keys that others make access tokens with for their users (RFC 7635), one a line: NAME:KEY, where the
+    /// key is 32 bytes in base64
+    #[arg(long, value_name = "FILE", env = "STERNA_ACCESS_TOKEN_KEYS_FILE", requires = "access_token_name")]
+    pub(crate) access_token_keys_file: Option<PathBuf>,
+
+    /// This server's name in access tokens
+    #[arg(long, value_name = "NAME", env = "STERNA_ACCESS_TOKEN_NAME", requires = "access_token_keys_file")]
+    pub(crate) access_token_name: Option<String>,
+
+    /// Relayed addresses do not move with their clients to another network (RFC 8016)
+    #[arg(long, env = "STERNA_NO_MOBILITY")]
+    pub(crate) no_mobility: bool,
+
     /// Relay to these addresses although they are private (for tests)
     #[arg(long, value_name = "CIDR", env = "STERNA_ALLOW_PEER", value_delimiter = ',')]
     pub(crate) allow_peer: Vec<String>,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::args::Options;
 use super::plan::Plan;
+use super::settings::Settings;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -27,11 +28,12 @@ pub(crate) async fn check(options: &Options, output: Output) -> Result<(), Failu
         .iter()
         .map(|public| json!({ "ip": public.ip.to_string(), "proof": public.proof.describe().0 }))
         .collect();
+    let settings = in_force(&station.settings);
     output.event(
         "checked",
         json!({
             "listening": station.listening(), "dtls": station.ice_servers().turn_over_dtls(), "public": public, "iceServers": ice_servers,
-            "warnings": station.warnings,
+            "settings": settings, "warnings": station.warnings,
         }),
     );
     let mut lines: Vec<String> =
@@ -50,10 +52,22 @@ pub(crate) async fn check(options: &Options, output: Output) -> Result<(), Failu
         };
         lines.push(format!("  relays    from {from}, {ports}: open that in every firewall"));
     }
+    let ask = station.settings.inquire.as_ref().map(|inquire| format!(", asks {}", inquire.url));
+    let tokens = station.settings.access_token_name.as_ref().map(|name| format!(", access tokens for {name}"));
     lines.push(format!(
-        "  admits    by {secrets} shared secrets and {users} users, realm {}",
+        "  admits    by {secrets} shared secrets and {users} users{}{}, realm {}",
+        tokens.unwrap_or_default(),
+        ask.unwrap_or_default(),
         station.settings.realm
     ));
+    let settings: Vec<String> = settings
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| format!("{key} {value}"))
+        .collect();
+    lines.push(format!("  settings  {}", settings.join(", ")));
     if let Some(fingerprint) = station.identity.as_ref().and_then(|identity| identity.fingerprint.as_ref()) {
         lines.push(format!("  TLS       self-signed, sha256 {fingerprint}: browsers will not take it"));
     }
@@ -65,4 +79,21 @@ pub(crate) async fn check(options: &Options, output: Output) -> Result<(), Failu
     lines.push(serde_json::to_string_pretty(&ice_servers).unwrap_or_default());
     output.say(&lines.join("\n"));
     Ok(())
+}
+
+/// The settings that are not shown otherwise, by their keys; those that are not set are null.
+fn in_force(settings: &Settings) -> Value {
+    let Settings { quotas, .. } = settings;
+    json!({
+        "relay-threads": settings.relay_threads, "busy-poll": settings.busy_poll, "relay-port": settings.relay_port,
+        "no-mobility": !settings.mobility, "no-dtls": !settings.dtls, "no-tcp-relay": !settings.tcp_relay,
+        "max-allocations": (quotas.total < usize::MAX).then_some(quotas.total), "max-per-user": quotas.per_user,
+        "max-per-source": quotas.per_source, "max-bandwidth": quotas.bandwidth,
+        "max-bandwidth-per-user": quotas.bandwidth_per_user, "max-lifetime": settings.max_lifetime.as_secs(),
+        "max-session": quotas.session.map(|session| session.as_secs()), "drain": settings.drain.as_secs(),
+        "credential-lifetime": settings.credential_lifetime,
+        "stun-alternate": settings.stun_alternate.map(|second| second.advertised),
+        "stun-partner": settings.stun_partner.as_ref().map(|partner| partner.address),
+        "alternate-server": settings.alternate_server,
+    })
 }

@@ -73,6 +73,7 @@ impl Plan {
         server.tcp_relay = self.settings.tcp_relay;
         server.policy = self.settings.policy.clone();
         server.quotas = self.settings.quotas.clone();
+        server.mobility = self.settings.mobility;
         server.max_lifetime = self.settings.max_lifetime;
         server.default_lifetime = server.default_lifetime.min(server.max_lifetime);
         server.alternate = listening.alternate;

@@ -4,8 +4,9 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use stun::credential::SharedSecret;
-use turn::{Auth, User};
+use base64::Engine as _;
+use stun::credential::{SharedSecret, TokenKey};
+use turn::{Auth, ThirdParty, User};
 
 use super::args::Options;
 use super::settings::Inquire;
@@ -75,9 +76,10 @@ impl Secrets {
             None => environment(TOKEN)?.map(|text| token(TOKEN, text.trim())).transpose()?,
         };
         let lookup = Inquire::of(options).map(|inquire| inquire.rules());
+        let third_party = third_party(options)?;
         Ok(Self {
             maker: shared_secrets.first().cloned(),
-            auth: Auth { shared_secrets, users, lookup, ..Auth::default() },
+            auth: Auth { shared_secrets, users, third_party, lookup },
             token,
             auth_token: auth_token(options)?,
         })
@@ -124,6 +126,29 @@ pub(super) fn stun_partner(options: &Options) -> Result<Option<String>, Failure>
 /// Whether a secret is named, good or not.
 pub(super) fn are_named(options: &Options) -> bool {
     !options.secrets.is_empty() || options.secret_file.is_some() || std::env::var_os(SECRET).is_some()
+}
+
+/// The keys of access tokens, `name:base64`, one a line.
+fn third_party(options: &Options) -> Result<Option<ThirdParty>, Failure> {
+    let (Some(path), Some(name)) = (&options.access_token_keys_file, &options.access_token_name) else {
+        return Ok(None);
+    };
+    let key = |line: &str| {
+        let (kid, key) = line.split_once(':').filter(|(kid, _)| !kid.is_empty())?;
+        let key = base64::engine::general_purpose::STANDARD.decode(key.trim()).ok()?;
+        Some(TokenKey::new(kid, key.try_into().ok()?))
+    };
+    let text = read(path, "keys file")?;
+    let keys = lines(&text).map(key).collect::<Option<Vec<_>>>().filter(|keys| !keys.is_empty());
+    let Some(keys) = keys else {
+        let message = format!(
+            "{} is no file of keys: each line is NAME:KEY, where the key is 32 bytes in base64, such as `openssl rand \
+             -base64 32` prints",
+            path.display()
+        );
+        return Err(Failure::new(Kind::File, message));
+    };
+    Ok(Some(ThirdParty { server_name: name.clone(), keys }))
 }
 
 /// A token that goes into a header.
@@ -244,6 +269,24 @@ mod tests {
         assert!(failure.kind == Kind::File && failure.message.contains("secret file"), "{failure}");
         let token = secrets(&["--token-file", weak.to_str().unwrap()]).err().unwrap();
         assert!(token.message.contains("16 characters"), "{token}");
+    }
+
+    #[test]
+    fn keys_of_access_tokens_are_32_bytes_with_a_name() {
+        let scratch = Scratch::new("token-keys");
+        let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+        let keys = |text: &str| {
+            let file = scratch.write("keys", text.as_bytes());
+            secrets(&["--access-token-keys-file", file.to_str().unwrap(), "--access-token-name", "turn.example.org"])
+        };
+        let good = keys(&format!("# of our partner\nnew:{key}\nold:{key}\n")).unwrap();
+        let third_party = good.auth.third_party.unwrap();
+        let kids: Vec<&str> = third_party.keys.iter().map(TokenKey::kid).collect();
+        assert_eq!((third_party.server_name.as_str(), kids), ("turn.example.org", vec!["new", "old"]));
+        for bad in ["", "short:AAAA", &key, &format!(":{key}")] {
+            let failure = keys(bad).err().unwrap();
+            assert!(failure.message.contains("32 bytes") && !failure.message.contains(&key), "{failure}");
+        }
     }
 
     #[test]

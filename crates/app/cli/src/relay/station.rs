@@ -229,6 +229,8 @@ impl Reload<'_> {
             ("stun-alternate", new.stun_alternate != old.stun_alternate),
             ("public-ip", new.public != old.public),
             ("realm", new.realm != old.realm),
+            ("no-mobility", new.mobility != old.mobility),
+            ("access-token-name", new.access_token_name != old.access_token_name),
             ("auth-url", new.inquire != old.inquire),
             ("tls", new.tls != old.tls),
             ("no-dtls", new.dtls != old.dtls),
