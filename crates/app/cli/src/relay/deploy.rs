@@ -98,3 +98,22 @@ fn the_unit_is_one_that_systemd_takes() {
     let said = String::from_utf8_lossy(&judged.stdout);
     assert!(judged.status.success(), "{}", said.lines().last().unwrap_or_default());
 }
+
+/// By the schema of compose files, and a linter of Dockerfiles, which `cargo xtask install` installs.
+#[test]
+fn compose_file_and_dockerfile_are_what_docker_takes() {
+    for (program, arguments) in [
+        ("check-jsonschema", &["--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml"][..]),
+        ("hadolint", &["deploy/Dockerfile"]),
+    ] {
+        let program = root("target/python/bin").join(program);
+        if !program.exists() {
+            let message = format!("{} is missing; `cargo xtask install` installs it", program.display());
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "{message}");
+            eprintln!("SKIPPED: {message}");
+            continue;
+        }
+        let said = std::process::Command::new(program).args(arguments).current_dir(root("")).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&[said.stdout, said.stderr].concat()));
+    }
+}
