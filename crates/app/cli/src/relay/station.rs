@@ -38,6 +38,8 @@ pub(crate) struct Station {
     ports: Ports,
     relay: Relay,
     desk: Arc<Desk>,
+    /// Heard from the beginning: whoever is told that the server listens may send one.
+    signals: Signals,
 }
 
 /// What HTTP handlers and signalling ask the station for.
@@ -105,7 +107,7 @@ impl Station {
         };
         let warnings = plan.warnings();
         let Plan { settings, addresses, public, identity, .. } = plan;
-        Self { settings, addresses, public, identity, warnings, ports, relay, desk: Arc::new(desk) }
+        Self { settings, addresses, public, identity, warnings, ports, relay, desk: Arc::new(desk), signals: Signals::new() }
     }
 
     pub(crate) fn desk(&self) -> Arc<Desk> {
@@ -135,8 +137,7 @@ impl Station {
         beside: impl Future<Output = Failure>,
         output: Output,
     ) -> Result<(), Failure> {
-        let Self { mut settings, addresses, identity, ports, relay, desk, .. } = self;
-        let mut signals = Signals::new();
+        let Self { mut settings, addresses, identity, ports, relay, desk, mut signals, .. } = self;
         let mut watch = Watch::new(settings.tls.as_ref());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut relaying = tokio::spawn(relay.run(async {
