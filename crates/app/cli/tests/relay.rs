@@ -500,7 +500,9 @@ fn who_is_who() -> (SocketAddr, std::sync::Arc<std::sync::Mutex<Vec<Value>>>) {
             };
             let question: Value = serde_json::from_str(&body).unwrap();
             let answer = match question["username"].as_str().unwrap() {
-                "dora" => "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"password\": \"the explorer\"}",
+                "dora" => {
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"password\": \"the explorer\"}"
+                }
                 "down" => "HTTP/1.1 503 Service Unavailable\r\n\r\n",
                 _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
             };
@@ -517,13 +519,15 @@ fn a_web_service_says_who_a_user_is() {
     let scratch = Scratch::new("relay-auth-url");
     write(&scratch, "token", TOKEN);
     let (url, token) = (format!("http://{service}/who?site=1"), scratch.text("token"));
-    let common = ["relay", "--stun", "0", "--admin", "0", "--realm", "example.org", "--allow-peer", "127.0.0.0/8"];
+    let common =
+        ["relay", "--stun", "0", "--admin", "0", "--realm", "example.org", "--allow-peer", "127.0.0.0/8"];
     // No secret and no file of users: the service knows all.
     let relay = Program::json(&[&common[..], &["--auth-url", &url, "--auth-token-file", &token]].concat());
     let listening = relay.event("listening");
     let port = listening["stun"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
     let server: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
-    let admin: SocketAddr = listening["admin"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+    let admin: SocketAddr =
+        listening["admin"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
     let login = |user: &str, password: &str| Wire::new(server, (user.to_owned(), password.to_owned()));
 
     let mut dora = login("dora", "the explorer");

@@ -61,7 +61,8 @@ impl Relay {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: RelayConfig) -> Result<Self, Error> {
-        let RelayConfig { udp, tcp, tls, dtls, shared, mut server, limits, shards, busy_poll, questions } = config;
+        let RelayConfig { udp, tcp, tls, dtls, shared, mut server, limits, shards, busy_poll, questions } =
+            config;
         // One list for each shard, in the order of the addresses.
         let mut listeners: Vec<Vec<BareSocket>> = (0..shards.max(1)).map(|_| Vec::new()).collect();
         for address in udp {

@@ -86,7 +86,8 @@ impl WebService {
             read.map_err(broken)?;
         }
         Answer::parse(&bytes).ok_or_else(|| {
-            let start = String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().chars().take(80).collect();
+            let start =
+                String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().chars().take(80).collect();
             ConnectError::NoAnswer { address, detail: start }
         })
     }
@@ -127,7 +128,12 @@ mod tests {
         assert_eq!(Answer::parse(whole), Some(Answer { status: 200, body: b"{}".to_vec() }));
         let open = b"HTTP/1.0 404 Not Found\r\n\r\nno";
         assert_eq!(Answer::parse(open), Some(Answer { status: 404, body: b"no".to_vec() }));
-        for bad in [&b""[..], b"SSH-2.0\r\n\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"] {
+        for bad in [
+            &b""[..],
+            b"SSH-2.0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+        ] {
             assert_eq!(Answer::parse(bad), None);
         }
     }

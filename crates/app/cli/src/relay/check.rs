@@ -53,7 +53,8 @@ pub(crate) async fn check(options: &Options, output: Output) -> Result<(), Failu
         lines.push(format!("  relays    from {from}, {ports}: open that in every firewall"));
     }
     let ask = station.settings.inquire.as_ref().map(|inquire| format!(", asks {}", inquire.url));
-    let tokens = station.settings.access_token_name.as_ref().map(|name| format!(", access tokens for {name}"));
+    let tokens =
+        station.settings.access_token_name.as_ref().map(|name| format!(", access tokens for {name}"));
     lines.push(format!(
         "  admits    by {secrets} shared secrets and {users} users{}{}, realm {}",
         tokens.unwrap_or_default(),

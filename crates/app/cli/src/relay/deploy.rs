@@ -57,7 +57,12 @@ fn the_dashboard_shows_what_is_counted() {
     let dashboard = text("deploy/grafana.json");
     let parsed: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
     assert!(parsed["panels"].as_array().unwrap().len() >= 8);
-    let counted = super::metrics::text(&relay::Status::default(), true, Duration::ZERO, super::inquiry::Outcomes::default().so_far());
+    let counted = super::metrics::text(
+        &relay::Status::default(),
+        true,
+        Duration::ZERO,
+        super::inquiry::Outcomes::default().so_far(),
+    );
     let word = |c: char| c.is_ascii_lowercase() || c == '_';
     let names = dashboard.match_indices("sterna_").map(|(at, _)| {
         let rest = &dashboard[at..];
@@ -113,7 +118,8 @@ fn compose_file_and_dockerfile_are_what_docker_takes() {
             eprintln!("SKIPPED: {message}");
             continue;
         }
-        let said = std::process::Command::new(program).args(arguments).current_dir(root("")).output().unwrap();
+        let said =
+            std::process::Command::new(program).args(arguments).current_dir(root("")).output().unwrap();
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&[said.stdout, said.stderr].concat()));
     }
 }

@@ -116,7 +116,11 @@ fn verdict(username: &str, status: u16, body: &[u8]) -> Result<Verdict, &'static
     match status {
         200 => {}
         401 | 403 | 404 => return Ok(Verdict::Unknown),
-        _ => return Err("this is no answer: 200 with a password or hashes, or 403 or 404 for who may not come in"),
+        _ => {
+            return Err(
+                "this is no answer: 200 with a password or hashes, or 403 or 404 for who may not come in",
+            );
+        }
     }
     let answer: Value = serde_json::from_slice(body).map_err(|_| "its answer is no JSON")?;
     let text = |key: &str| answer[key].as_str().filter(|text| !text.is_empty());
@@ -137,17 +141,28 @@ mod tests {
     #[test]
     fn an_answer_means_a_user_or_nobody_or_nothing() {
         let known = |body: &str| verdict("a lice", 200, body.as_bytes());
-        assert_eq!(known(r#"{"password": "wonderland"}"#), Ok(Verdict::Known(User::new("a lice", "wonderland"))));
+        assert_eq!(
+            known(r#"{"password": "wonderland"}"#),
+            Ok(Verdict::Known(User::new("a lice", "wonderland")))
+        );
         let line = User::new("alice", "wonderland").line("example.org");
         let [_, md5, sha256] = line.split(' ').collect::<Vec<_>>()[..] else { unreachable!("three fields") };
         let hashes = json!({ "md5": &md5[4..], "sha256": &sha256[7..] }).to_string();
-        assert_eq!(verdict("alice", 200, hashes.as_bytes()), Ok(Verdict::Known(User::from_line(&line).unwrap())));
+        assert_eq!(
+            verdict("alice", 200, hashes.as_bytes()),
+            Ok(Verdict::Known(User::from_line(&line).unwrap()))
+        );
         for status in [401, 403, 404] {
             assert_eq!(verdict("alice", status, b""), Ok(Verdict::Unknown));
         }
-        for (status, body) in
-            [(200, ""), (200, "{}"), (200, r#"{"password": ""}"#), (200, r#"{"md5": "1", "sha256": "2"}"#), (500, "{}"), (302, "")]
-        {
+        for (status, body) in [
+            (200, ""),
+            (200, "{}"),
+            (200, r#"{"password": ""}"#),
+            (200, r#"{"md5": "1", "sha256": "2"}"#),
+            (500, "{}"),
+            (302, ""),
+        ] {
             assert!(verdict("alice", status, body.as_bytes()).is_err(), "{status} {body}");
         }
     }

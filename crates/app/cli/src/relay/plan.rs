@@ -50,7 +50,9 @@ impl Plan {
         let inquiry = settings
             .inquire
             .as_ref()
-            .map(|inquire| Inquiry::new(inquire, secrets.auth_token.as_deref(), &settings.realm).map(Arc::new))
+            .map(|inquire| {
+                Inquiry::new(inquire, secrets.auth_token.as_deref(), &settings.realm).map(Arc::new)
+            })
             .transpose()?;
         Ok(Self { settings, secrets, public, addresses, identity, inquiry })
     }

@@ -277,7 +277,12 @@ mod tests {
         let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
         let keys = |text: &str| {
             let file = scratch.write("keys", text.as_bytes());
-            secrets(&["--access-token-keys-file", file.to_str().unwrap(), "--access-token-name", "turn.example.org"])
+            secrets(&[
+                "--access-token-keys-file",
+                file.to_str().unwrap(),
+                "--access-token-name",
+                "turn.example.org",
+            ])
         };
         let good = keys(&format!("# of our partner\nnew:{key}\nold:{key}\n")).unwrap();
         let third_party = good.auth.third_party.unwrap();

@@ -103,7 +103,11 @@ impl Inquire {
     /// As the machine goes by it.
     pub(crate) fn rules(&self) -> LookupRules {
         // The machine waits a bit longer than we do, so that it hears why.
-        LookupRules { ttl: self.ttl, patience: self.timeout + Duration::from_secs(1), ..LookupRules::default() }
+        LookupRules {
+            ttl: self.ttl,
+            patience: self.timeout + Duration::from_secs(1),
+            ..LookupRules::default()
+        }
     }
 }
 

@@ -107,7 +107,17 @@ impl Station {
         };
         let warnings = plan.warnings();
         let Plan { settings, addresses, public, identity, .. } = plan;
-        Self { settings, addresses, public, identity, warnings, ports, relay, desk: Arc::new(desk), signals: Signals::new() }
+        Self {
+            settings,
+            addresses,
+            public,
+            identity,
+            warnings,
+            ports,
+            relay,
+            desk: Arc::new(desk),
+            signals: Signals::new(),
+        }
     }
 
     pub(crate) fn desk(&self) -> Arc<Desk> {
