@@ -365,12 +365,19 @@ fn each_misconfiguration_has_one_line_and_a_code() {
         ["secret", "weak", "rubbish.pem", "typo.toml"].map(|name| scratch.text(name));
     let tls = format!("{rubbish},{rubbish}");
     let missing = scratch.text("nowhere");
+    let gone = format!("{missing},{missing}");
+    let operators = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = operators.local_addr().unwrap().to_string();
     for (arguments, code, exit, words) in [
         (&["--stun", &port][..], "server", 3, &[port.as_str(), "in use"][..]),
         (&["--listen", "192.0.2.1"], "server", 3, &["192.0.2.1", "not an address of this machine"]),
         (&["--secret-file", &weak], "usage", 2, &["weak", "openssl rand"]),
         (&["--secret-file", &missing], "file", 7, &["nowhere", "does not exist"]),
         (&["--tls", &tls], "file", 7, &["rubbish.pem"]),
+        (&["--tls", &gone], "file", 7, &["certificate", "nowhere"]),
+        (&["--auth-url", "ftp://example.org"], "usage", 2, &["--auth-url", "ftp://example.org"]),
+        (&["--access-token-keys-file", &rubbish, "--access-token-name", "t"], "file", 7, &["32 bytes"]),
+        (&["--admin", &admin], "server", 3, &["--admin", "in use"]),
         (&["--relay-ports", "50000-50003"], "usage", 2, &["too small"]),
         (&["--deny-peer", "10.0.0.0/33"], "usage", 2, &["10.0.0.0/33", "10.0.0.0/8"]),
         (&["--config", &typo], "usage", 2, &["typo.toml", "`relay-ports`"]),
@@ -549,4 +556,20 @@ fn a_web_service_says_who_a_user_is() {
     let page = get(admin, "/metrics", "").1;
     assert_eq!(metric(&page, "sterna_relay_inquiries_total{outcome=\"known\"}"), 1.0);
     assert_eq!(metric(&page, "sterna_relay_inquiries_total{outcome=\"unknown\"}"), 1.0);
+}
+
+/// What can be found out without a socket is found out before there is one: not even the page's port is open for a moment.
+#[test]
+fn a_mistake_ends_the_program_before_anything_listens() {
+    let scratch = Scratch::new("relay-nothing-listens");
+    write(&scratch, "weak", "changeme");
+    // The port is taken: whoever tried to listen would say so, and not what is wrong with the secret.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let held = std::net::TcpListener::bind(format!("127.0.0.1:{taken}")).unwrap();
+    let weak = scratch.text("weak");
+    for command in [&["serve", "--http", &taken, "--stun", "0"][..], &["relay", "--stun", &taken]] {
+        let (failed, exit) = Program::json(&[command, &["--secret-file", &weak]].concat()).failure();
+        assert!(exit == 2 && failed["message"].as_str().unwrap().contains("weak"), "{failed}");
+    }
+    drop(held);
 }

@@ -31,7 +31,7 @@
 //! | answers to indications and to malformed packets | `tests/amplification.rs` `indications_responses_and_noise_are_never_answered` |
 //! | no limit on 401s | `tests/amplification.rs` `challenges_and_bindings_are_limited_per_source_over_udp` |
 //! | overheads: 36, 48 and 4 bytes, and padding | `the_overheads_are_36_48_and_4_bytes` |
-//! | coturn #2012, #2013: half-open DTLS | no DTLS listener here; TLS: `crates/io/relay/tests/strangers.rs` |
+//! | coturn #2012, #2013: half-open DTLS | `hellos_without_a_cookie_leave_nothing_behind`, `handshakes_are_bounded_per_source_and_given_up` in `crates/io/relay/tests/dtls.rs`; TLS: `strangers.rs` there |
 
 mod world;
 

@@ -49,7 +49,7 @@ pub(crate) async fn run(args: args::Relay, output: Output) -> Result<(), Failure
     if args.check {
         return check(&options, output).await;
     }
-    let station = open(&options, None, &[], output).await?;
+    let station = open(Plan::make(&options, None).await?, &[], output)?;
     let admin = operator(&station, output).await?;
     let ice_servers = station.ice_servers();
     let mut event = json!({ "stun": ice_servers.stun(), "turn": ice_servers.turn() });
@@ -64,15 +64,11 @@ pub(crate) async fn run(args: args::Relay, output: Output) -> Result<(), Failure
     station.run(None, again, admin.serve, output).await
 }
 
-/// Opens the sockets of the STUN and TURN server, which is reached through the `page`'s listeners as well, and says what a person should know.
-pub(crate) async fn open(
-    options: &Options,
-    own: Option<&stun::credential::SharedSecret>,
-    page: &[std::net::SocketAddr],
-    output: Output,
-) -> Result<Station, Failure> {
+/// Opens the sockets of the STUN and TURN server, which is reached through the `page`'s listeners as well, and says what a
+/// person should know.
+pub(crate) fn open(plan: Plan, page: &[std::net::SocketAddr], output: Output) -> Result<Station, Failure> {
     let few = open_files::raise();
-    let mut station = Plan::make(options, own).await?.open(page)?;
+    let mut station = plan.open(page)?;
     station.warnings.extend(few);
     for warning in &station.warnings {
         tracing::warn!("{warning}");

@@ -22,12 +22,13 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     }
     // Made anew at each start: nobody outside this process ever needs it.
     let own = SharedSecret::new(&hex(&crypto::seed())).expect("32 random bytes are not weak");
-    let listen = relay::Settings::gather(&args.options)?.listen;
-    let listeners = bind_http(&listen, args.http).await?;
+    // All that can be wrong without a socket is found out before there is one.
+    let plan = relay::Plan::make(&args.options, Some(&own)).await?;
+    let listeners = bind_http(&plan.settings.listen, args.http).await?;
     let doors: Result<Vec<SocketAddr>, _> = listeners.iter().map(TcpListener::local_addr).collect();
     let doors = doors.map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
     let http = doors[0];
-    let station = relay::open(&args.options, Some(&own), &doors, output).await?;
+    let station = relay::open(plan, &doors, output)?;
     let admin = relay::operator(&station, output).await?;
 
     let scheme = if station.identity.is_some() { "https" } else { "http" };
