@@ -230,7 +230,11 @@ impl Reload<'_> {
     ) -> Result<Settings, Failure> {
         let options = again()?;
         let new = Settings::gather(&options)?;
-        let secrets = read_secrets(&options, self.own)?;
+        let mut secrets = read_secrets(&options, self.own)?;
+        if old.inquire.is_none() {
+            // Nobody would answer.
+            secrets.auth.lookup = None;
+        }
         let rules = Plan::rules(&new, &secrets);
         self.desk.handle.apply(rules).await.map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
         for (key, changed) in [
@@ -266,6 +270,7 @@ impl Reload<'_> {
             relay_ports: old.relay_ports.clone(),
             relay_port: old.relay_port,
             realm: old.realm.clone(),
+            inquire: old.inquire.clone(),
             ..new
         };
         let ice_servers = IceServers::new(&settings, self.addresses, self.ports, secrets.maker.clone());
