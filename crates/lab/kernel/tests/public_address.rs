@@ -76,9 +76,7 @@ fn an_outer_address_that_the_nat_turns_around_is_verified_by_sending_there() {
     let cloud = "add table ip cloud; add chain ip cloud out { type nat hook output priority -100; }";
     let whole = format!("add rule ip cloud out ip daddr 198.51.100.7 dnat to {own}");
     let half = format!("add rule ip cloud out ip daddr 198.51.100.8 meta l4proto tcp dnat to {own}");
-    for rules in [cloud, &whole, &half] {
-        host.nft(rules).unwrap();
-    }
+    host.nft(&[cloud, &whole, &half].join("\n")).unwrap();
     let warnings = |said: &Value| said["warnings"].to_string();
 
     let (said, code) = check(&sterna, &host, &["--public-ip", "198.51.100.7"]);
