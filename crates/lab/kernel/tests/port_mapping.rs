@@ -205,7 +205,7 @@ fn a_mapping_is_renewed_as_long_as_somebody_wants_it() {
         std::thread::sleep(Duration::from_millis(200));
     }
     let mut ends = ends;
-    ends.each_mut().map(sterna_kernel::Program::close_input);
+    ends.iter_mut().for_each(sterna_kernel::Program::close_input);
     for mut end in ends {
         event(&mut end, "done");
         end.end(PATIENCE).unwrap();

@@ -152,7 +152,7 @@ impl Voyage {
     /// The file goes on arriving by the path that there was, from the relayed address that there was: nobody looks for
     /// another one. Tells for how long nothing came, which shows in quarters of a second.
     #[track_caller]
-    fn is_taken_along(mut self, what: &str) -> f64 {
+    fn comes_along(mut self, what: &str) -> f64 {
         let begun = Instant::now();
         let (mut first, mut last, mut gap) = (None, begun, Duration::ZERO);
         loop {
@@ -207,7 +207,8 @@ impl Voyage {
 
 /// The host that a path leads to.
 fn host_of(path: &Value) -> IpAddr {
-    let address: SocketAddr = path["remote_address"].as_str().and_then(|it| it.parse().ok()).expect("an address");
+    let address: SocketAddr =
+        path["remote_address"].as_str().and_then(|it| it.parse().ok()).expect("an address");
     address.ip()
 }
 
@@ -231,7 +232,7 @@ fn a_transfer_survives_the_move_to_another_uplink() {
 fn a_relayed_transfer_takes_its_allocation_along_to_another_uplink() {
     let Some(mut voyage) = Voyage::relayed() else { return };
     voyage.change_uplink();
-    let gap = voyage.is_taken_along("another uplink, by the relay");
+    let gap = voyage.comes_along("another uplink, by the relay");
     assert!(gap < 5.0, "{gap}");
 }
 
@@ -247,7 +248,7 @@ fn a_transfer_survives_a_router_that_reboots() {
 fn a_relayed_transfer_takes_its_allocation_along_to_another_outer_address() {
     let Some(mut voyage) = Voyage::relayed() else { return };
     voyage.reboot_router();
-    let gap = voyage.is_taken_along("router reboot, by the relay");
+    let gap = voyage.comes_along("router reboot, by the relay");
     assert!(gap < 6.0, "{gap}");
 }
 
