@@ -6,7 +6,8 @@
 //!
 //! Almost everything here is a pure function. Three things draw from the operating system's random generator,
 //! because the libraries below leave no choice or because that is what they are for; only crates that touch
-//! the world (`io`, `app`) call them: [`seed`], [`Certificate::generate`] and [`pake::Pake`].
+//! the world (`io`, `app`) call them: [`seed`], [`Certificate::generate`] and [`pake::Pake`]. Two more do, of which DTLS is
+//! made: [`exchange`] and [`SigningKey::sign`].
 //!
 //! ```
 //! use sterna_crypto as crypto;
@@ -19,16 +20,21 @@
 pub mod aead;
 mod certificate;
 mod crc32;
+pub mod exchange;
 mod fingerprint;
 mod hash;
+mod kdf;
 mod mac;
 pub mod pake;
+mod signature;
 
 pub use certificate::{Certificate, CertificateError};
 pub use crc32::crc32;
 pub use fingerprint::{Fingerprint, FingerprintAlgorithm, FingerprintParseError};
 pub use hash::{Sha256, md5, sha1, sha256, sha384, sha512};
+pub use kdf::{Hash, Secret};
 pub use mac::{HmacSha1Key, HmacSha256Key, hkdf_sha256, hmac_sha1, hmac_sha256};
+pub use signature::{SignatureError, SignatureScheme, SigningKey};
 
 /// Whether two byte strings are equal, in a time that depends on their lengths only.
 ///

@@ -1,0 +1,190 @@
+//! Signatures of certificates' owners.
+
+use std::fmt;
+
+use aws_lc_rs::signature::{self, VerificationAlgorithm};
+
+/// How a signature is made, by TLS's number (RFC 8446 §4.2.3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SignatureScheme(pub u16);
+
+impl SignatureScheme {
+    /// ECDSA with SHA-256; on P-256 where TLS 1.3 asks for one curve.
+    pub const ECDSA_SHA256: Self = Self(0x0403);
+    /// ECDSA with SHA-384; on P-384 where TLS 1.3 asks for one curve.
+    pub const ECDSA_SHA384: Self = Self(0x0503);
+    /// RSASSA-PSS with SHA-256, under a key that says RSA.
+    pub const RSA_PSS_SHA256: Self = Self(0x0804);
+    /// RSASSA-PKCS1-v1_5 with SHA-256: TLS 1.2 only.
+    pub const RSA_PKCS1_SHA256: Self = Self(0x0401);
+
+    /// Those that can be verified, the best first.
+    pub const ALL: [Self; 4] =
+        [Self::ECDSA_SHA256, Self::ECDSA_SHA384, Self::RSA_PSS_SHA256, Self::RSA_PKCS1_SHA256];
+
+    fn algorithms(self) -> &'static [&'static dyn VerificationAlgorithm] {
+        match self {
+            Self::ECDSA_SHA256 => &[&signature::ECDSA_P256_SHA256_ASN1, &signature::ECDSA_P384_SHA256_ASN1],
+            Self::ECDSA_SHA384 => &[&signature::ECDSA_P384_SHA384_ASN1, &signature::ECDSA_P256_SHA384_ASN1],
+            Self::RSA_PSS_SHA256 => &[&signature::RSA_PSS_2048_8192_SHA256],
+            Self::RSA_PKCS1_SHA256 => &[&signature::RSA_PKCS1_2048_8192_SHA256],
+            _ => &[],
+        }
+    }
+
+    /// Whether `signature` was made over `message` with the private key that belongs to the certificate (X.509 in DER).
+    ///
+    /// # Errors
+    /// If not, or if the certificate has no key that this scheme is for.
+    pub fn verify(self, certificate: &[u8], message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        let key = public_key(certificate).ok_or(SignatureError)?;
+        let is_right =
+            |algorithm: &&dyn VerificationAlgorithm| algorithm.verify_sig(key, message, signature).is_ok();
+        if self.algorithms().iter().any(is_right) { Ok(()) } else { Err(SignatureError) }
+    }
+}
+
+/// A private key that signs: ECDSA on P-256 or P-384.
+pub struct SigningKey {
+    pair: signature::EcdsaKeyPair,
+    scheme: SignatureScheme,
+}
+
+impl SigningKey {
+    /// From PKCS #8 or SEC1, in DER.
+    ///
+    /// # Errors
+    /// If it is not such a key.
+    pub fn from_der(der: &[u8]) -> Result<Self, SignatureError> {
+        let known = [
+            (&signature::ECDSA_P256_SHA256_ASN1_SIGNING, SignatureScheme::ECDSA_SHA256),
+            (&signature::ECDSA_P384_SHA384_ASN1_SIGNING, SignatureScheme::ECDSA_SHA384),
+        ];
+        known
+            .into_iter()
+            .find_map(|(algorithm, scheme)| {
+                let pair = signature::EcdsaKeyPair::from_private_key_der(algorithm, der).ok()?;
+                Some(Self { pair, scheme })
+            })
+            .ok_or(SignatureError)
+    }
+
+    /// How it signs.
+    pub fn scheme(&self) -> SignatureScheme {
+        self.scheme
+    }
+
+    /// Signs. Draws from the operating system's random generator.
+    ///
+    /// # Errors
+    /// If there are no random numbers.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        self.pair.sign(&random, message).map(|made| made.as_ref().to_vec()).map_err(|_| SignatureError)
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({:?})", self.scheme)
+    }
+}
+
+/// A signature, a key or a certificate that is not what it should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the signature does not belong to this key, or the key cannot be used")]
+pub struct SignatureError;
+
+/// The SubjectPublicKeyInfo of an X.509 certificate (RFC 5280 §4.1): the seventh field of what is signed, or the sixth
+/// where the version is left out.
+fn public_key(certificate: &[u8]) -> Option<&[u8]> {
+    const SEQUENCE: u8 = 0x30;
+    const VERSION: u8 = 0xa0;
+    let signed = Element::parse(certificate, SEQUENCE)?.contents;
+    let mut fields = Element::parse(signed, SEQUENCE)?.contents;
+    if fields.first() == Some(&VERSION) {
+        fields = Element::parse(fields, VERSION)?.rest;
+    }
+    // Serial number, algorithm, issuer, validity, subject.
+    for kind in [0x02, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
+        fields = Element::parse(fields, kind)?.rest;
+    }
+    Some(Element::parse(fields, SEQUENCE)?.whole)
+}
+
+/// An element of DER.
+struct Element<'a> {
+    whole: &'a [u8],
+    contents: &'a [u8],
+    /// What comes after it.
+    rest: &'a [u8],
+}
+
+impl<'a> Element<'a> {
+    fn parse(bytes: &'a [u8], kind: u8) -> Option<Self> {
+        let (&[found, first], after) = bytes.split_first_chunk::<2>()?;
+        let (length, header) = match first {
+            0..=0x7f => (usize::from(first), 2),
+            0x81..=0x83 => {
+                let digits = after.get(..usize::from(first & 0x7f))?;
+                (digits.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte)), 2 + digits.len())
+            }
+            _ => return None,
+        };
+        let (whole, rest) = bytes.split_at_checked(header + length)?;
+        (found == kind).then_some(Self { whole, contents: &whole[header..], rest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Certificate;
+
+    #[test]
+    fn who_owns_the_certificate_can_sign_and_nobody_else() {
+        let (ours, other) = (Certificate::generate().unwrap(), Certificate::generate().unwrap());
+        let key = SigningKey::from_der(&ours.private_key_der).unwrap();
+        let signed = key.sign(b"message").unwrap();
+        assert_eq!(key.scheme(), SignatureScheme::ECDSA_SHA256);
+        assert_eq!(key.scheme().verify(&ours.der, b"message", &signed), Ok(()));
+        assert_eq!(key.scheme().verify(&ours.der, b"massage", &signed), Err(SignatureError));
+        assert_eq!(key.scheme().verify(&other.der, b"message", &signed), Err(SignatureError));
+        for scheme in SignatureScheme::ALL.into_iter().skip(1) {
+            assert_eq!(scheme.verify(&ours.der, b"message", &signed), Err(SignatureError), "{scheme:?}");
+        }
+    }
+
+    #[test]
+    fn other_keys_verify_too() {
+        let sign = |algorithm, scheme: SignatureScheme| {
+            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+            let signer = SigningKey::from_der(&key.serialize_der());
+            (certificate.der().to_vec(), key, signer, scheme)
+        };
+        let (certificate, _, signer, scheme) =
+            sign(&rcgen::PKCS_ECDSA_P384_SHA384, SignatureScheme::ECDSA_SHA384);
+        let signer = signer.unwrap();
+        assert_eq!(signer.scheme(), scheme);
+        assert_eq!(scheme.verify(&certificate, b"m", &signer.sign(b"m").unwrap()), Ok(()));
+
+        let (certificate, key, signer, scheme) =
+            sign(&rcgen::PKCS_RSA_SHA256, SignatureScheme::RSA_PKCS1_SHA256);
+        assert_eq!(signer.err(), Some(SignatureError), "we do not sign with RSA");
+        let signed = rcgen::SigningKey::sign(&key, b"m").unwrap();
+        assert_eq!(scheme.verify(&certificate, b"m", &signed), Ok(()));
+        assert_eq!(SignatureScheme::RSA_PSS_SHA256.verify(&certificate, b"m", &signed), Err(SignatureError));
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_key() {
+        let certificate = Certificate::generate().unwrap().der.clone();
+        assert!(public_key(&certificate).is_some());
+        for length in 0..certificate.len() {
+            let cut = &certificate[..length];
+            assert!(public_key(cut).is_none(), "{length} bytes");
+        }
+        assert!(public_key(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]).is_none());
+    }
+}
