@@ -19,6 +19,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("description", machines::description),
     ("discovery", machines::discovery),
     ("dtls", machines::dtls),
+    ("dtls-client", machines::dtls_client),
+    ("dtls-records", machines::dtls_records),
     ("framing", parsers::framing),
     ("relay-session", relay_session::relay_session),
     ("scenario", scenario::association),

@@ -75,20 +75,79 @@ impl sansio::Outbox<()> for Lane {
 static CERTIFICATE: LazyLock<crypto::Certificate> =
     LazyLock::new(|| crypto::Certificate::generate().expect("a certificate can be made"));
 
-/// A DTLS server that hears anything: it delivers nothing.
-pub(crate) fn dtls(data: &[u8]) {
+fn dtls_end(role: dtls::Role) -> dtls::Endpoint {
     let certificate = CERTIFICATE.clone();
     let fingerprints = vec![certificate.fingerprint()];
-    let config = dtls::Config::new(dtls::Role::Server, certificate, fingerprints, Seed::from(1));
-    let Ok(mut endpoint) = dtls::Endpoint::new(Time::ZERO, config) else { return };
+    let config = dtls::Config::new(role, certificate, fingerprints, Seed::from(1));
+    dtls::Endpoint::new(Time::ZERO, config).expect("the settings are sound")
+}
+
+/// A DTLS end that hears anything before it knows anybody: it delivers nothing, and says no more than is bounded.
+fn dtls_stranger(role: dtls::Role, data: &[u8]) {
+    let mut endpoint = dtls_end(role);
     let mut now = Time::ZERO;
     for mut datagram in datagrams(data) {
+        let mut out = Lane(Batches::new(1 << 20));
+        endpoint.poll_transmit(now, &mut out);
+        assert!(out.0.used() <= 16 << 10, "{} bytes at once", out.0.used());
         endpoint.open(now, &mut datagram, &mut |_| panic!("nobody has shaken hands"));
-        endpoint.poll_transmit(now, &mut Lane(Batches::new(1 << 20)));
         while endpoint.poll_event().is_some() {}
         now += Duration::from_millis(10);
         endpoint.handle_timeout(now);
+        assert!(endpoint.poll_timeout().is_none_or(|at| at > now));
     }
+    assert!(!endpoint.is_connected());
+}
+
+/// A DTLS server that hears anything.
+pub(crate) fn dtls(data: &[u8]) {
+    dtls_stranger(dtls::Role::Server, data);
+}
+
+/// A DTLS client that hears anything.
+pub(crate) fn dtls_client(data: &[u8]) {
+    dtls_stranger(dtls::Role::Client, data);
+}
+
+/// A DTLS association that is up, and then hears anything between what the peer says: it delivers just that. The first byte
+/// tells the version and who hears.
+pub(crate) fn dtls_records(data: &[u8]) {
+    let Some((&first, data)) = data.split_first() else { return };
+    let versions = if first & 1 == 0 { dtls::Versions::Dtls13 } else { dtls::Versions::Dtls12 };
+    let mut ends = [dtls::Role::Client, dtls::Role::Server].map(|role| {
+        let certificate = CERTIFICATE.clone();
+        let fingerprints = vec![certificate.fingerprint()];
+        let config = dtls::Config::new(role, certificate, fingerprints, Seed::from(u64::from(first)));
+        dtls::Endpoint::new(Time::ZERO, dtls::Config { versions, ..config }).expect("the settings are sound")
+    });
+    for turn in 0..8 {
+        let mut out = Lane(Batches::new(1 << 20));
+        ends[turn % 2].poll_transmit(Time::ZERO, &mut out);
+        while let Some(mut batch) = out.0.pop() {
+            for datagram in batch.bytes.chunks_mut(batch.segment) {
+                ends[1 - turn % 2].open(Time::ZERO, datagram, &mut |_| panic!("nothing was said"));
+            }
+        }
+    }
+    let [client, server] = &mut ends;
+    let (speaker, listener) = if first & 2 == 0 { (client, server) } else { (server, client) };
+    assert!(speaker.is_connected() && listener.is_connected());
+    let mut now = Time::ZERO;
+    for (number, mut lie) in datagrams(data).enumerate() {
+        let said = (number as u32).to_be_bytes();
+        let mut out = Lane(Batches::new(1 << 20));
+        assert!(sansio::Outbox::send_bytes(&mut speaker.lane(&mut out), (), &said));
+        let mut heard = Vec::new();
+        listener.open(now, &mut lie, &mut |plain| heard.push(plain.to_vec()));
+        while let Some(mut batch) = out.0.pop() {
+            listener.open(now, &mut batch.bytes, &mut |plain| heard.push(plain.to_vec()));
+        }
+        assert_eq!(heard, [said], "the peer's words, and nobody else's");
+        listener.poll_transmit(now, &mut Lane(Batches::new(1 << 20)));
+        now += Duration::from_millis(10);
+        listener.handle_timeout(now);
+    }
+    assert!(listener.is_connected(), "nobody else can end it");
 }
 
 /// Whatever description the other side sends, the answer to it can be read.

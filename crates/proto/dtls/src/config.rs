@@ -3,6 +3,8 @@ use std::time::Duration;
 use crypto::{Certificate, Fingerprint};
 use sansio::Seed;
 
+use crate::Version;
+
 /// The usual settings.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const REKEY_AFTER: u64 = 1 << 23;
@@ -39,6 +41,16 @@ pub enum Versions {
     Dtls13,
 }
 
+impl Versions {
+    pub(crate) fn include(self, version: Version) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Dtls12 => version == Version::Dtls12,
+            Self::Dtls13 => version == Version::Dtls13,
+        }
+    }
+}
+
 /// How an [`Endpoint`](crate::Endpoint) is set up.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -57,11 +69,10 @@ pub struct Config {
     pub retransmission: Duration,
     /// The handshake fails if it takes longer than this, from its first packet.
     pub handshake_timeout: Duration,
-    /// Records sealed with one key before DTLS 1.3 changes it; the engine takes up to a quarter less, by chance.
-    /// AES-128-GCM bears 2^24.5 (RFC 9147 §4.5.3); DTLS 1.2 has no way to change keys.
+    /// Records sealed with one key before DTLS 1.3 changes it. AES-128-GCM bears 2^24.5 (RFC 9147 §4.5.3); DTLS 1.2 has no way to change keys.
     /// At least 1, at most 2^24.
     pub rekey_after: u64,
-    /// What jitter, hello randoms and the like are drawn from. Keys are not: see the [crate's front page](crate).
+    /// What hello randoms are drawn from. Keys are not: see the [crate's front page](crate).
     pub seed: Seed,
 }
 
@@ -100,7 +111,4 @@ pub enum ConfigError {
     /// The private key is not one that can be used: PKCS #8 or SEC1, ECDSA on P-256 or P-384.
     #[error("the certificate's private key cannot be used: ECDSA on P-256 or P-384 is needed")]
     UnusableKey,
-    /// The engine did not accept the settings; the text is its own.
-    #[error("the DTLS settings are not usable: {0}")]
-    Engine(String),
 }

@@ -1,84 +1,75 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crypto::{Certificate, Fingerprint, FingerprintAlgorithm};
-use dimpl::{Dtls, Output};
-use sansio::{Outbox, Rng, Time};
+use sansio::{Outbox, Rng, Time, Timers};
 
-use crate::engine::{Prepared, Settings, engine, srtp_keys};
-use crate::hello::Hellos;
-use crate::instant::{instant, time};
+use crate::assembly::Assembly;
+use crate::handshake::{Awaiting, Greeting, Identity, Scene, State, alert};
+use crate::incoming::Incoming;
 use crate::lane::Lane;
-use crate::provider::check_key;
-use crate::record::{self, plain_alert};
-use crate::{
-    CipherSuite, Config, ConfigError, Connected, DtlsError, Event, Hello, Role, SrtpKeys, Trust, Version,
-    Versions,
-};
+use crate::outgoing::Outgoing;
+use crate::protection::{OVERHEAD_12, OVERHEAD_13, Sealer};
+use crate::record::{FATAL, WARNING};
+use crate::suite::Suite;
+use crate::{Config, ConfigError, DtlsError, Event, Role, Trust, Version, Versions};
 
-/// What a handshake may receive in all. An honest one receives a few thousand bytes.
-const MOST_RECEIVED: usize = 256 * 1024;
-/// Datagrams that wait to be sent. More is a flight sent again while the first could not leave.
-const MOST_WAITING: usize = 32;
-/// How long a handshake goes on after something that should have ended it, but that nobody vouches for.
-const GRACE: Duration = Duration::from_secs(3);
-/// How long a server bears with hellos that it cannot accept before it takes them for the peer's.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the engine is told the time while data flows.
-const TICK: Duration = Duration::from_millis(50);
-/// `bad_certificate` (RFC 8446 §6).
-const BAD_CERTIFICATE: u8 = 42;
-/// Overhead of a record: header, explicit nonce and tag in DTLS 1.2; short header, content type and tag in 1.3.
-const OVERHEAD_12: usize = 13 + 8 + 16;
-const OVERHEAD_13: usize = 5 + 1 + 16;
+/// Retransmissions of a flight that the association does not need, before it is given up.
+const REPETITIONS: u32 = 12;
+/// A part of the time that an answer takes, after which what has come of one is acknowledged (RFC 9147 §7.1).
+const ACKNOWLEDGE_AFTER: u32 = 4;
 
 /// One end of a DTLS association. See the [crate's front page](crate).
 #[derive(Debug)]
 pub struct Endpoint {
-    role: Role,
-    trust: Trust,
+    pub(crate) role: Role,
+    pub(crate) trust: Trust,
     versions: Versions,
-    certificate: Certificate,
-    settings: Settings,
-    pub(crate) engine: Dtls,
-    /// What unprotected records' numbers are off by.
-    renumber: u64,
-    stage: Stage,
+    identity: Arc<Identity>,
+    handshake_timeout: Duration,
+    pub(crate) stage: Stage,
     rng: Rng,
-    /// Datagrams of the handshake that wait to be sent.
-    waiting: VecDeque<Vec<u8>>,
-    /// Room for what the engine puts out while the handshake lasts.
-    scratch: Vec<u8>,
-    received: usize,
-    /// For a server: what has come of a hello.
-    hellos: Hellos,
-    /// Whether the engine has put out anything.
-    answered: bool,
-    peer_certificate: Option<Vec<u8>>,
-    suite: Option<u16>,
-    srtp: Option<SrtpKeys>,
-    suspicion: Option<Suspicion>,
-    timeout: Option<Time>,
-    /// When the engine was last told the time.
-    told: Time,
-    events: VecDeque<Event>,
-    drops: Drops,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) incoming: Incoming,
+    pub(crate) assembly: Assembly,
+    /// The number of the next handshake message from the peer.
+    pub(crate) next_message: u16,
+    /// Bytes that the handshake has received.
+    pub(crate) received: usize,
+    pub(crate) suspicion: Option<Suspicion>,
+    pub(crate) timers: Timers<Timer>,
+    /// The latest time that was told.
+    clock: Time,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) drops: Drops,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Handshake,
-    Connected(Version),
+/// Where an endpoint is.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// A client that was not asked to send yet.
+    New,
+    Handshake(Box<State>),
+    Connected(Suite),
     Over,
+}
+
+/// What an endpoint waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Retransmission,
+    Acknowledgement,
+    Deadline,
+    Suspicion,
 }
 
 /// Something that should have ended the handshake, if only one knew that it came from the peer.
 #[derive(Debug)]
-struct Suspicion {
-    error: DtlsError,
-    since: Time,
-    /// When to act on it. `None`: when the next of its kind comes late enough.
-    until: Option<Time>,
+pub(crate) struct Suspicion {
+    pub(crate) error: DtlsError,
+    /// What the peer is told about it.
+    pub(crate) alert: Option<u8>,
+    pub(crate) since: Time,
 }
 
 /// Datagrams and records that were dropped, by reason.
@@ -86,9 +77,10 @@ struct Suspicion {
 pub struct Drops {
     /// Datagrams that are not DTLS, or came after the end.
     pub datagrams: u64,
-    /// Records that nobody protected although they should be, or of unknown types.
+    /// Records that nobody protected although they should be, that were not sealed with the key, replays, and those of
+    /// unknown types.
     pub records: u64,
-    /// Datagrams of the handshake that the engine took amiss.
+    /// Messages of the handshake that made no sense.
     pub refused: u64,
 }
 
@@ -98,18 +90,6 @@ impl Endpoint {
     /// # Errors
     /// If the settings cannot be used; see [`ConfigError`].
     pub fn new(now: Time, config: Config) -> Result<Self, ConfigError> {
-        Self::make(now, config, None)
-    }
-
-    /// [`Endpoint::new`] in less time, if [`Prepared`] does for these settings.
-    ///
-    /// # Errors
-    /// As for [`Endpoint::new`].
-    pub fn prepared(now: Time, config: Config, prepared: Prepared) -> Result<Self, ConfigError> {
-        Self::make(now, config, Some(prepared))
-    }
-
-    fn make(now: Time, config: Config, prepared: Option<Prepared>) -> Result<Self, ConfigError> {
         match &config.trust {
             Trust::Fingerprints(fingerprints) if fingerprints.is_empty() => {
                 return Err(ConfigError::NoFingerprint);
@@ -117,54 +97,34 @@ impl Endpoint {
             Trust::Owner if config.role == Role::Server => return Err(ConfigError::NobodyJudges),
             _ => {}
         }
-        check_key(&config.certificate)?;
-        let settings = Settings::of(&config);
-        let mut rng = Rng::new(config.seed);
-        let (role, versions) = (config.role, config.versions);
-        let engine = engine(now, role, versions, &config.certificate, settings, rng.fork(), prepared)?;
-        Ok(Self::around(now, config, settings, engine, rng))
+        let identity = Arc::new(Identity::new(config.certificate.clone())?);
+        Ok(Self::with(now, &config, identity))
     }
 
-    /// The end of a [`Server`](crate::Server) for a client whose address is proven. `None`: the engine does not
-    /// accept its hello.
-    pub(crate) fn welcoming(now: Time, config: Config, engine: Dtls, hello: &Hello) -> Option<Self> {
-        let settings = Settings::of(&config);
-        let rng = Rng::new(config.seed);
-        let mut endpoint = Self::around(now, config, settings, engine, rng);
-        endpoint.tell(now);
-        // What the client has said without a cookie and what it was answered, once more for the engine alone.
-        endpoint.engine.handle_packet(hello.first()).ok()?;
-        endpoint.drain(now, None, &mut |_| {});
-        endpoint.waiting.clear();
-        endpoint.renumber = hello.number().wrapping_sub(1);
-        endpoint.answered = false;
-        hello.vouch(|datagram| endpoint.engine.handle_packet(datagram)).ok()?;
-        endpoint.drain(now, None, &mut |_| {});
-        endpoint.answered.then_some(endpoint)
-    }
-
-    fn around(now: Time, config: Config, settings: Settings, engine: Dtls, rng: Rng) -> Self {
+    pub(crate) fn with(now: Time, config: &Config, identity: Arc<Identity>) -> Self {
+        let mtu = config.mtu.clamp(256, 16_000);
+        let wait = config.retransmission.clamp(Duration::from_millis(10), Duration::from_secs(10));
         Self {
             role: config.role,
-            trust: config.trust,
+            trust: config.trust.clone(),
             versions: config.versions,
-            certificate: config.certificate,
-            settings,
-            engine,
-            renumber: 0,
-            stage: Stage::Handshake,
-            rng,
-            waiting: VecDeque::new(),
-            scratch: vec![0; 4096],
+            identity,
+            handshake_timeout: config
+                .handshake_timeout
+                .clamp(Duration::from_secs(1), Duration::from_secs(3600)),
+            stage: match config.role {
+                Role::Client => Stage::New,
+                Role::Server => Stage::Handshake(Box::new(State::Awaiting(Awaiting::default()))),
+            },
+            rng: Rng::new(config.seed),
+            outgoing: Outgoing::new(mtu, wait, config.rekey_after.clamp(1, 1 << 24)),
+            incoming: Incoming::default(),
+            assembly: Assembly::default(),
+            next_message: 0,
             received: 0,
-            hellos: Hellos::default(),
-            answered: false,
-            peer_certificate: None,
-            suite: None,
-            srtp: None,
             suspicion: None,
-            timeout: None,
-            told: now,
+            timers: Timers::default(),
+            clock: now,
             events: VecDeque::new(),
             drops: Drops::default(),
         }
@@ -183,15 +143,15 @@ impl Endpoint {
     /// The version spoken, once connected.
     pub fn version(&self) -> Option<Version> {
         match self.stage {
-            Stage::Connected(version) => Some(version),
-            Stage::Handshake | Stage::Over => None,
+            Stage::Connected(suite) => Some(suite.version),
+            Stage::New | Stage::Handshake(_) | Stage::Over => None,
         }
     }
 
     /// Bytes that sealing adds to a packet: at most, as long as the version is open.
     pub fn overhead(&self) -> usize {
-        match self.stage {
-            Stage::Connected(Version::Dtls13) => OVERHEAD_13,
+        match self.version() {
+            Some(Version::Dtls13) => OVERHEAD_13,
             _ => OVERHEAD_12,
         }
     }
@@ -203,71 +163,42 @@ impl Endpoint {
 
     /// Takes a datagram from the layer below. Application data in it is decrypted where it lies and handed to
     /// `deliver`, record by record; none is before [`Event::Connected`].
-    ///
-    /// The engine decrypts in a copy of its own; the plaintext is copied back.
     pub fn open(&mut self, now: Time, datagram: &mut [u8], deliver: &mut dyn FnMut(&mut [u8])) {
-        if self.stage == Stage::Over || !record::may_be_dtls(datagram) {
-            self.drops.datagrams += 1;
-            return;
-        }
-        let welcome = match self.role {
-            Role::Client => record::FROM_SERVER,
-            Role::Server => record::FROM_CLIENT,
-        };
-        let kept = record::sift(datagram, welcome);
-        self.drops.records += kept.dropped;
-        if let (Some(alert), Stage::Handshake) = (kept.alert, self.stage) {
-            self.suspect(now, DtlsError::PeerAlert(alert), Some(now + GRACE));
-        }
-        let datagram = &mut datagram[..kept.length];
-        if datagram.is_empty() {
-            return;
-        }
-        if self.stage == Stage::Handshake && !self.admit(datagram) {
-            return;
-        }
-        if self.role == Role::Server && !self.answered {
-            if let Some(hello) = self.hellos.add(datagram) {
-                self.greet(now, &hello);
-            }
-            return;
-        }
-        self.tell(now);
-        match self.engine.handle_packet(datagram) {
-            Ok(()) => {}
-            Err(error) => self.trouble(now, error),
-        }
-        match self.stage {
-            Stage::Connected(_) => self.drain(now, Some(datagram), deliver),
-            Stage::Handshake => self.drain(now, None, deliver),
-            Stage::Over => {}
-        }
-    }
-
-    /// Counts what the handshake receives and makes room for what may come out of it.
-    fn admit(&mut self, datagram: &[u8]) -> bool {
-        self.received += datagram.len();
-        if self.received > MOST_RECEIVED {
-            self.drops.datagrams += 1;
-            return false;
-        }
-        // A certificate comes out in one piece, and cannot be longer than all that came in.
-        if self.scratch.len() < self.received {
-            self.scratch.resize(self.received.next_power_of_two(), 0);
-        }
-        if self.role == Role::Client {
-            self.suite = record::chosen_suite(datagram).or(self.suite);
-        }
-        true
+        self.clock = now;
+        self.take_datagram(now, datagram, deliver);
+        self.arrange(now);
     }
 
     /// Writes what the handshake wants to send, as far as there is room.
     pub fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox<()>) {
-        if self.is_time_to_tell(now) {
-            self.tell(now);
-            self.drain(now, None, &mut |_| {});
+        self.clock = now;
+        if matches!(self.stage, Stage::New) {
+            self.greet(now);
         }
         self.flush(out);
+    }
+
+    fn greet(&mut self, now: Time) {
+        match Greeting::new(&mut self.scene()) {
+            Ok(greeting) => {
+                self.stage = Stage::Handshake(Box::new(State::Greeting(greeting)));
+                self.timers.set(Timer::Deadline, now + self.handshake_timeout);
+            }
+            Err(refusal) => self.finish(Event::Failed(refusal.error)),
+        }
+    }
+
+    /// What a handshake works with.
+    pub(crate) fn scene(&mut self) -> Scene<'_> {
+        Scene {
+            asks: self.trust != Trust::Owner,
+            identity: &self.identity,
+            trust: &self.trust,
+            versions: self.versions,
+            outgoing: &mut self.outgoing,
+            incoming: &mut self.incoming,
+            rng: &mut self.rng,
+        }
     }
 
     /// A lane that seals what is written through it into `out`. It has no room before [`Event::Connected`].
@@ -275,55 +206,81 @@ impl Endpoint {
         Lane::new(self, out)
     }
 
-    /// Writes the waiting datagrams. Returns whether none is left.
-    pub(crate) fn flush(&mut self, out: &mut dyn Outbox<()>) -> bool {
-        while let Some(datagram) = self.waiting.front() {
-            if !out.send_bytes((), datagram) {
-                return false;
-            }
-            self.waiting.pop_front();
+    /// What a lane seals with. `None`: not connected, or the key has sealed all that it may.
+    pub(crate) fn sealer(&mut self) -> Option<&mut Sealer> {
+        if !self.is_connected() {
+            return None;
         }
-        true
+        if self.outgoing.is_exhausted() {
+            let why = "its key is used up, and the peer did not let us change it".to_owned();
+            self.finish(Event::Failed(DtlsError::Broken(why)));
+            return None;
+        }
+        self.outgoing.sealer()
+    }
+
+    /// Writes what waits to be sent. Returns whether nothing is left.
+    pub(crate) fn flush(&mut self, out: &mut dyn Outbox<()>) -> bool {
+        if self.is_connected() {
+            self.outgoing.renew_if_due();
+        }
+        if !self.outgoing.is_waiting() {
+            return true;
+        }
+        let (now, mtu, outgoing) = (self.clock, self.outgoing.mtu(), &mut self.outgoing);
+        while outgoing.is_waiting() {
+            if !out.send((), mtu, &mut |buffer| outgoing.write(now, buffer)) {
+                break;
+            }
+        }
+        let is_done = !outgoing.is_waiting();
+        self.arrange(now);
+        is_done
     }
 
     /// Ends the association: with a `close_notify` if it is up. [`Event::Closed`] follows.
     pub fn close(&mut self, now: Time) {
-        if self.stage == Stage::Over {
-            return;
+        self.clock = now;
+        match self.stage {
+            Stage::Over => return,
+            Stage::Connected(_) => self.outgoing.alert(WARNING, alert::CLOSE_NOTIFY),
+            Stage::New | Stage::Handshake(_) => self.outgoing.withdraw(),
         }
-        self.farewell(now);
         self.finish(Event::Closed);
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Time) {
-        if self.stage == Stage::Over {
-            return;
-        }
-        if self.timeout.is_some_and(|at| at <= now) {
-            self.told = now;
-            match self.engine.handle_timeout(instant(now)) {
-                Ok(()) => self.drain(now, None, &mut |_| {}),
-                Err(error) => {
-                    self.timeout = None;
-                    self.give_up(error);
-                }
+        self.clock = now;
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::Retransmission => self.repeat(),
+                Timer::Acknowledgement => self.outgoing.acknowledge_received(),
+                Timer::Deadline | Timer::Suspicion => self.give_up(),
             }
         }
-        if self.suspicion.as_ref().is_some_and(|suspicion| suspicion.until.is_some_and(|until| until <= now))
-        {
-            let suspicion = self.suspicion.take().expect("it was just looked at");
-            self.finish(Event::Failed(suspicion.error));
+    }
+
+    fn repeat(&mut self) {
+        if self.is_connected() && self.outgoing.flight.repetitions() >= REPETITIONS {
+            self.outgoing.flight.begin(false);
+        } else {
+            self.outgoing.flight.repeat();
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.outgoing.withdraw();
+        match self.suspicion.take() {
+            Some(Suspicion { error, alert: Some(alert), .. }) => self.fail(alert, error),
+            Some(Suspicion { error, alert: None, .. }) => self.finish(Event::Failed(error)),
+            None => self.finish(Event::Failed(DtlsError::Timeout)),
         }
     }
 
     /// When [`Endpoint::handle_timeout`] wants to be called next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.stage == Stage::Over {
-            return None;
-        }
-        let suspicion = self.suspicion.as_ref().and_then(|suspicion| suspicion.until);
-        [self.timeout, suspicion].into_iter().flatten().min()
+        self.timers.next()
     }
 
     /// The next thing the owner should know.
@@ -331,258 +288,49 @@ impl Endpoint {
         self.events.pop_front()
     }
 
-    fn is_time_to_tell(&self, now: Time) -> bool {
-        match self.stage {
-            Stage::Handshake => true,
-            // It renews keys when it is told the time, and sends nothing but on these occasions.
-            Stage::Connected(_) => now.since(self.told) >= TICK,
-            Stage::Over => false,
-        }
-    }
-
-    /// Tells the engine the time: always while the handshake lasts, now and then afterwards.
-    fn tell(&mut self, now: Time) {
-        if !self.is_time_to_tell(now) {
+    /// Sets the timers to what is awaited now.
+    fn arrange(&mut self, now: Time) {
+        if matches!(self.stage, Stage::Over) {
             return;
         }
-        self.told = now;
-        if let Err(error) = self.engine.handle_timeout(instant(now)) {
-            self.give_up(error);
-        }
-    }
-
-    /// Takes out of the engine all that it has to say. `plain` is where plaintext goes, if it fits.
-    fn drain(&mut self, now: Time, mut plain: Option<&mut [u8]>, deliver: &mut dyn FnMut(&mut [u8])) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut complete = false;
-        while self.stage != Stage::Over {
-            let buffer = match &mut plain {
-                Some(buffer) => &mut **buffer,
-                None => &mut scratch[..],
-            };
-            let output = self.engine.poll_output(buffer);
-            // The engine tells the keys for SRTP after it says that it is connected.
-            if complete && !matches!(output, Output::KeyingMaterial(..)) {
-                complete = false;
-                self.connected();
-            }
-            match output {
-                Output::ApplicationData(data) => {
-                    let length = data.len();
-                    if matches!(self.stage, Stage::Connected(_)) {
-                        deliver(&mut buffer[..length]);
-                    }
-                }
-                Output::Packet(packet) => {
-                    let packet = packet.to_vec();
-                    self.queue(packet);
-                }
-                Output::BufferTooSmall { needed } => {
-                    plain = None;
-                    if scratch.len() < needed {
-                        scratch.resize(needed, 0);
-                    }
-                }
-                Output::PeerCert(certificate) => {
-                    let certificate = certificate.to_vec();
-                    self.recognise(now, certificate);
-                }
-                Output::KeyingMaterial(material, profile) => self.srtp = srtp_keys(&material, profile),
-                Output::Connected => complete = true,
-                Output::CloseNotify => {
-                    self.farewell(now);
-                    self.finish(Event::Closed);
-                }
-                Output::Timeout(at) => {
-                    self.timeout = time(now, at);
-                    break;
-                }
-                _ => {}
-            }
-        }
-        // It is rarely needed once connected, and large.
-        self.scratch = if self.is_connected() { Vec::new() } else { scratch };
-    }
-
-    fn queue(&mut self, mut packet: Vec<u8>) {
-        self.answered = true;
-        if self.engine.protocol_version() == Some(dimpl::ProtocolVersion::DTLS1_2) {
-            record::write_nonces(&mut packet);
-        }
-        if self.role == Role::Server {
-            self.suite = record::chosen_suite(&packet).or(self.suite);
-        }
-        if self.renumber != 0 {
-            record::renumber(&mut packet, self.renumber);
-        }
-        if self.waiting.len() >= MOST_WAITING {
-            self.waiting.pop_front();
-        }
-        self.waiting.push_back(packet);
-    }
-
-    /// Looks at the peer's certificate (RFC 8122 §6.2): it is the only thing that says who the peer is.
-    fn recognise(&mut self, now: Time, certificate: Vec<u8>) {
-        let recognised = match &self.trust {
-            Trust::Fingerprints(promised) => {
-                promised.iter().any(|fingerprint| fingerprint.matches(&certificate))
-            }
-            Trust::Owner => true,
+        let acknowledges = match &self.stage {
+            Stage::Handshake(state) => state.version() == Some(Version::Dtls13),
+            _ => false,
         };
-        if recognised {
-            self.peer_certificate = Some(certificate);
-            return;
-        }
-        let presented = Fingerprint::of(FingerprintAlgorithm::Sha256, &certificate);
-        self.peer_certificate = None;
-        // Nothing of the handshake that is under way may leave; an alert may.
-        self.waiting.clear();
-        self.farewell(now);
-        if self.waiting.is_empty() {
-            self.waiting.push_back(plain_alert(BAD_CERTIFICATE).to_vec());
-        }
-        self.finish(Event::Failed(DtlsError::FingerprintMismatch { presented }));
+        let acknowledges = acknowledges && self.outgoing.is_behind();
+        let patience = self.outgoing.flight.patience();
+        self.keep(Timer::Retransmission, self.outgoing.flight.wait().map(|wait| now + wait));
+        self.keep(Timer::Acknowledgement, acknowledges.then_some(now + patience / ACKNOWLEDGE_AFTER));
     }
 
-    fn connected(&mut self) {
-        let version = match self.engine.protocol_version() {
-            Some(dimpl::ProtocolVersion::DTLS1_3) => Version::Dtls13,
-            _ => Version::Dtls12,
-        };
-        let peer_certificate = self.peer_certificate.clone();
-        if peer_certificate.is_none() && !(self.trust == Trust::Owner && self.role == Role::Server) {
-            // The engine demands a certificate from both sides; without one nobody is let in.
-            let error = DtlsError::Handshake("the peer showed no certificate".into());
-            self.finish(Event::Failed(error));
-            return;
-        }
-        self.stage = Stage::Connected(version);
-        self.suspicion = None;
-        self.events.push_back(Event::Connected(Connected {
-            version,
-            cipher: CipherSuite(self.suite.unwrap_or(0)),
-            peer_certificate,
-            srtp: self.srtp.take(),
-        }));
-    }
-
-    /// Queues a `close_notify`, if there are keys for it.
-    fn farewell(&mut self, now: Time) {
-        self.told = now;
-        if self.engine.handle_timeout(instant(now)).is_err() || self.engine.close().is_err() {
-            return;
-        }
-        let mut buffer = vec![0; self.settings.mtu.max(2048)];
-        // Bounded: an engine that closes has a flight and an alert to send.
-        for _ in 0..MOST_WAITING {
-            match self.engine.poll_output(&mut buffer) {
-                Output::Packet(packet) => {
-                    let packet = packet.to_vec();
-                    self.queue(packet);
-                }
-                Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
-                Output::Timeout(_) => break,
-                _ => {}
-            }
+    /// Starts a timer unless it runs, or stops it.
+    fn keep(&mut self, timer: Timer, at: Option<Time>) {
+        match at {
+            None => self.timers.stop(timer),
+            Some(at) if self.timers.get(timer).is_none() => self.timers.set(timer, at),
+            Some(_) => {}
         }
     }
 
-    fn finish(&mut self, event: Event) {
+    /// The handshake has got somewhere: from here on there is a time by which it has to be done.
+    pub(crate) fn hurry(&mut self, now: Time) {
+        if self.timers.get(Timer::Deadline).is_none() {
+            self.timers.set(Timer::Deadline, now + self.handshake_timeout);
+        }
+    }
+
+    /// The end, which the peer is told.
+    pub(crate) fn fail(&mut self, alert: u8, error: DtlsError) {
+        self.outgoing.alert(FATAL, alert);
+        self.finish(Event::Failed(error));
+    }
+
+    /// The end.
+    pub(crate) fn finish(&mut self, event: Event) {
         self.stage = Stage::Over;
-        self.timeout = None;
+        self.timers.clear();
         self.suspicion = None;
+        self.assembly = Assembly::default();
         self.events.push_back(event);
-    }
-
-    /// The engine's own clock says that it is over.
-    fn give_up(&mut self, error: dimpl::Error) {
-        let error = match self.suspicion.take() {
-            Some(suspicion) => suspicion.error,
-            None if matches!(error, dimpl::Error::Timeout(_)) => DtlsError::Timeout,
-            None => self.described(error),
-        };
-        self.finish(Event::Failed(error));
-    }
-
-    /// The engine took a datagram amiss. Its documentation calls every error fatal; but as long as nobody is
-    /// recognised, anybody may have sent that datagram, and the true peer's are perhaps still to come.
-    fn trouble(&mut self, now: Time, error: dimpl::Error) {
-        match self.stage {
-            Stage::Over => {}
-            // Only protected records come so far, so this is the peer.
-            Stage::Connected(_) => {
-                let event = match error {
-                    dimpl::Error::ConnectionClosed => Event::Closed,
-                    error => Event::Failed(self.described(error)),
-                };
-                self.finish(event);
-            }
-            Stage::Handshake => {
-                self.drops.refused += 1;
-                let error = self.described(error);
-                tracing::debug!(%error, "a datagram of the DTLS handshake was refused");
-                // The engine of a client that looks for a hello has not changed its state for anything else.
-                if self.role == Role::Server || self.engine.protocol_version().is_some() {
-                    self.suspect(now, error, Some(now + GRACE));
-                }
-            }
-        }
-    }
-
-    /// Shows a whole hello to the engine of a server. If it does not answer, nothing happened.
-    fn greet(&mut self, now: Time, hello: &[Vec<u8>]) {
-        self.tell(now);
-        let outcome = hello.iter().try_for_each(|datagram| self.engine.handle_packet(datagram));
-        if outcome.is_ok() {
-            self.drain(now, None, &mut |_| {});
-        }
-        if self.answered || self.stage == Stage::Over {
-            return;
-        }
-        self.drops.refused += 1;
-        let error = match outcome {
-            Err(error) => self.described(error),
-            Ok(()) => DtlsError::Handshake("the client's hello is not acceptable".into()),
-        };
-        tracing::debug!(%error, "a DTLS hello was refused");
-        let since = self.suspicion.as_ref().map_or(now, |suspicion| suspicion.since);
-        if now.since(since) >= PATIENCE {
-            self.finish(Event::Failed(error));
-            return;
-        }
-        self.suspect(now, error, None);
-        self.timeout = None;
-        let seed = self.rng.fork();
-        match engine(now, self.role, self.versions, &self.certificate, self.settings, seed, None) {
-            Ok(engine) => self.engine = engine,
-            Err(error) => self.finish(Event::Failed(DtlsError::Handshake(error.to_string()))),
-        }
-    }
-
-    fn suspect(&mut self, now: Time, error: DtlsError, until: Option<Time>) {
-        match &mut self.suspicion {
-            Some(suspicion) => {
-                suspicion.error = error;
-                suspicion.until = suspicion.until.or(until);
-            }
-            None => self.suspicion = Some(Suspicion { error, since: now, until }),
-        }
-    }
-
-    fn described(&self, error: dimpl::Error) -> DtlsError {
-        match error {
-            dimpl::Error::SecurityError(dimpl::SecurityError::FatalAlert { description }) => {
-                DtlsError::PeerAlert(description)
-            }
-            dimpl::Error::Timeout(_) => DtlsError::Timeout,
-            error if self.is_connected() => DtlsError::Broken(format!("{error:?}")),
-            error => DtlsError::Handshake(format!("{error:?}")),
-        }
-    }
-
-    /// The engine failed to seal.
-    pub(crate) fn broken(&mut self, error: dimpl::Error) {
-        let error = self.described(error);
-        self.finish(Event::Failed(error));
     }
 }

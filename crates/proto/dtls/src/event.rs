@@ -67,6 +67,10 @@ impl CipherSuite {
             0x1303 => "TLS_CHACHA20_POLY1305_SHA256",
             0xc02b => "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
             0xc02c => "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+            0xc02f => "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            0xc030 => "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+            0xcca8 => "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+            0xcca9 => "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
             _ => "unknown",
         }
     }
@@ -120,10 +124,10 @@ pub enum DtlsError {
     /// The peer gave up, with this alert (RFC 8446 §6).
     #[error("the peer refused the DTLS handshake or ended it: alert {0}")]
     PeerAlert(u8),
-    /// The two sides have nothing in common, or the peer broke the protocol; the text is the engine's.
+    /// The two sides have nothing in common, or the peer broke the protocol; in words.
     #[error("the DTLS handshake failed: {0}")]
     Handshake(String),
-    /// An association that was up broke; the text is the engine's.
+    /// An association that was up broke; in words.
     #[error("the DTLS association broke: {0}")]
     Broken(String),
 }

@@ -1,4 +1,4 @@
-//! DTLS 1.2 and 1.3 (RFC 6347, RFC 9147) as WebRTC uses it, over a borrowed engine.
+//! DTLS 1.2 and 1.3 (RFC 6347, RFC 9147) as WebRTC uses it.
 //!
 //! DTLS gives two peers that speak over datagrams a secret and the certainty of who is at the other end. In WebRTC
 //! nobody vouches for the certificates: each side's SDP carries the *fingerprint* of its own, and whoever trusts the SDP
@@ -17,10 +17,13 @@
 //! A [`Server`] is for those who write to it without ICE, from anywhere, such as the clients of a TURN server: it asks
 //! them for no certificate, and keeps nothing of them before they have shown that they are where they say.
 //!
-//! **What is ours** around the borrowed engine (`dimpl`): the check of the fingerprint, the patience described above,
-//! unprotected records kept away from the engine, and nonces of AES-GCM in DTLS 1.2 that are sequence numbers.
+//! **How it is built.** A datagram is cut into records (`record`), which are opened where they lie (`incoming`,
+//! `protection`); their fragments become messages (`assembly`), and each message takes the handshake one step further
+//! (`handshake`: four state machines, one for each role and version). What they say is a `flight`, which `outgoing` cuts,
+//! seals and sends until it is answered or acknowledged. [`Lane`] seals application data in the final buffer. Nothing is
+//! allocated for a record of data. See `docs/decisions/012-our-own-dtls.md`.
 //!
-//! **Not deterministic.** Jitter and hello randoms come from [`Config::seed`]. Key exchange and ECDSA signatures draw
+//! **Not deterministic.** Hello randoms come from [`Config::seed`]. Key exchange and ECDSA signatures draw
 //! from the operating system: their bytes differ from run to run, and the length of a signature by a few, so a
 //! trace of a simulation may compare a handshake by its number of datagrams, not by their sizes.
 //!
@@ -63,22 +66,33 @@
 //! assert_eq!(received, b"for Bob only");
 //! ```
 
+mod assembly;
+mod codec;
 mod config;
 mod cookie;
 mod endpoint;
-mod engine;
 mod event;
+mod extension;
+mod flight;
+mod handshake;
 mod hello;
-mod instant;
+mod incoming;
+mod intake;
 mod lane;
-mod provider;
+mod message;
+mod outgoing;
+mod protection;
 mod record;
+mod replay;
+mod schedule;
 mod server;
+mod suite;
+#[cfg(test)]
+mod treason;
 
 pub use config::{Config, ConfigError, Role, Trust, Versions};
 pub use endpoint::{Drops, Endpoint};
-pub use engine::Prepared;
 pub use event::{CipherSuite, Connected, DtlsError, Event, SrtpKeys, SrtpProfile, Version};
+pub use handshake::check_key;
 pub use lane::Lane;
-pub use provider::check_key;
 pub use server::{CHALLENGE_BYTES, Hello, Server, ServerConfig, Verdict, refusal};

@@ -5,15 +5,13 @@ use crypto::Certificate;
 use sansio::{Rng, Seed, Time};
 
 use crate::config::{HANDSHAKE_TIMEOUT, REKEY_AFTER};
-use crate::cookie::{Baker, COOKIE, Spoken};
-use crate::engine::{Settings, for_anybody};
-use crate::provider::check_key;
-use crate::record::plain_alert;
+use crate::cookie::{Baker, Spoken};
+use crate::handshake::{Identity, alert};
+use crate::hello::RANDOM;
+use crate::record::{HEADER, plain_alert};
 use crate::{Config, ConfigError, Endpoint, Role, Trust, Versions};
 
 pub use crate::cookie::CHALLENGE_BYTES;
-
-const HANDSHAKE_FAILURE: u8 = 40;
 
 /// How a [`Server`] is set up.
 #[derive(Clone, Debug)]
@@ -49,12 +47,11 @@ impl ServerConfig {
 ///
 /// Whoever has no [`Endpoint`] here is heard by [`Server::examine`], which keeps nothing: a hello is answered with a
 /// cookie, in fewer bytes than it has, and only who brings that cookie back, from where it was sent to, becomes an
-/// endpoint. It speaks DTLS 1.2 (RFC 6347): the cookie of 1.3 would have to carry the transcript, which the engine does not
-/// let out. Clients that can do both take 1.2 when they are asked for a cookie in its way.
+/// endpoint. It speaks DTLS 1.2 (RFC 6347): the cookie of 1.3 would have to carry the transcript, and be longer. Clients that can do both take 1.2 when they are asked for a cookie in its way.
 #[derive(Clone, Debug)]
 pub struct Server {
     config: Config,
-    engine: Arc<dimpl::Config>,
+    identity: Arc<Identity>,
     baker: Baker,
 }
 
@@ -72,10 +69,8 @@ pub enum Verdict {
 /// The hello of a client that is where it says.
 #[derive(Debug)]
 pub struct Hello {
-    pub(crate) datagram: Vec<u8>,
-    first: Vec<u8>,
-    pub(crate) cookie: [u8; COOKIE],
-    random: [u8; 32],
+    datagram: Vec<u8>,
+    random: [u8; RANDOM],
     number: u64,
 }
 
@@ -84,28 +79,20 @@ impl Hello {
     pub fn attempt(&self) -> [u8; 32] {
         self.random
     }
-
-    pub(crate) fn first(&self) -> &[u8] {
-        &self.first
-    }
-
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
 }
 
 /// Tells a client that is where it says that its hello cannot be answered (RFC 8446 §6: `handshake_failure`).
-pub fn refusal() -> [u8; 15] {
-    plain_alert(HANDSHAKE_FAILURE)
+pub fn refusal() -> [u8; HEADER + 2] {
+    plain_alert(alert::HANDSHAKE_FAILURE)
 }
 
 impl Server {
     /// A server.
     ///
     /// # Errors
-    /// If the certificate's key cannot be used, or the engine does not work on this machine.
+    /// If the certificate's key cannot be used.
     pub fn new(config: ServerConfig) -> Result<Self, ConfigError> {
-        check_key(&config.certificate)?;
+        let identity = Arc::new(Identity::new(config.certificate.clone())?);
         let ServerConfig { certificate, mtu, retransmission, handshake_timeout, seed } = config;
         let mut rng = Rng::new(seed);
         let baker = Baker::new(&rng.bytes::<32>());
@@ -120,8 +107,7 @@ impl Server {
             rekey_after: REKEY_AFTER,
             seed: rng.fork(),
         };
-        let engine = Settings::of(&config).build_for_anybody()?;
-        Ok(Self { config, engine, baker })
+        Ok(Self { config, identity, baker })
     }
 
     /// The same with another certificate. It knows the cookies of this one.
@@ -129,24 +115,22 @@ impl Server {
     /// # Errors
     /// If its key cannot be used.
     pub fn renewed(&self, certificate: Certificate) -> Result<Self, ConfigError> {
-        check_key(&certificate)?;
+        let identity = Arc::new(Identity::new(certificate.clone())?);
         let config = Config { certificate, ..self.config.clone() };
-        Ok(Self { config, ..self.clone() })
+        Ok(Self { config, identity, ..self.clone() })
     }
 
     /// Looks at a datagram of somebody who has no endpoint. `source` tells senders apart: their addresses, in any form.
     pub fn examine(&self, now: Time, source: &[u8], datagram: &[u8]) -> Verdict {
         let Some(spoken) = Spoken::parse(datagram) else { return Verdict::Ignored };
         if !self.baker.knows(now, source, &spoken) {
-            let cookie = self.baker.bake(now, source, spoken.random);
+            let cookie = self.baker.bake(now, source, spoken.hello.random);
             return Verdict::Challenge(spoken.challenge(&cookie));
         }
         Verdict::Proven(Hello {
             datagram: datagram.to_vec(),
-            first: spoken.without_cookie(),
-            cookie: spoken.cookie.try_into().expect("a cookie of ours has its length"),
-            random: spoken.random.try_into().expect("a hello has 32 random bytes"),
-            number: spoken.number(),
+            random: *spoken.hello.random,
+            number: spoken.number,
         })
     }
 
@@ -154,7 +138,10 @@ impl Server {
     /// [`refusal`] is to be sent back.
     pub fn welcome(&self, now: Time, hello: &Hello, seed: Seed) -> Option<Endpoint> {
         let config = Config { seed, ..self.config.clone() };
-        let engine = for_anybody(now, self.engine.clone(), &config.certificate);
-        Endpoint::welcoming(now, config, engine, hello)
+        let mut endpoint = Endpoint::with(now, &config, self.identity.clone());
+        // The first record has the number of the hello that it answers (RFC 6347 §4.2.1).
+        endpoint.outgoing.next_plain = hello.number;
+        endpoint.open(now, &mut hello.datagram.clone(), &mut |_| {});
+        endpoint.has_answered().then_some(endpoint)
     }
 }

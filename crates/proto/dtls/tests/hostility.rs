@@ -173,7 +173,6 @@ fn mutated_datagrams_panic_nobody_and_deliver_nothing_false() {
 
 #[test]
 fn a_huge_certificate_is_no_trouble() {
-    // The engine hands a certificate out in one piece; whatever its size, there must be room for it.
     let mut link = Link::new(7, FINE, [Versions::Dtls12; 2]);
     link.settle();
     link.rest(Duration::from_millis(5));
@@ -191,4 +190,85 @@ fn a_huge_certificate_is_no_trouble() {
         link.hand(0, record);
     }
     link.run(Duration::from_secs(40), |link| link.connected() || link.ends[0].is_over());
+}
+
+#[test]
+fn an_older_version_is_not_spoken_because_somebody_in_between_wants_it() {
+    // In the client's hello, DTLS 1.3 among the supported versions becomes one that nobody knows.
+    let mut link = Link::new(8, FINE, [Versions::Auto; 2]);
+    link.settle();
+    let mut changed = 0;
+    for (_, datagram) in link.wire.values_mut() {
+        if let Some(at) = datagram.windows(4).position(|four| four == [0xfe, 0xfc, 0xfe, 0xfd]) {
+            datagram[at + 1] = 0xfb;
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 1);
+    link.run(LONG, |link| link.ends[0].is_over());
+    let [Event::Failed(DtlsError::Handshake(why))] = &link.ends[0].events[..] else {
+        panic!("{:?}", link.ends[0].events);
+    };
+    assert!(why.contains("older version"), "{why}");
+    assert!(!link.ends[1].endpoint.is_connected());
+}
+
+#[test]
+fn what_is_cut_short_does_not_stand_in_the_way_of_what_is_whole() {
+    for versions in [Versions::Dtls12, Versions::Dtls13] {
+        let mut link = Link::new(9, FINE, [versions; 2]);
+        while !link.connected() {
+            link.settle();
+            let under_way: Vec<(usize, Vec<u8>)> = link.wire.values().cloned().collect();
+            for (to, datagram) in under_way {
+                for length in (0..datagram.len()).step_by(7) {
+                    link.hand(to, datagram[..length].to_vec());
+                }
+            }
+            assert!(link.step(), "{versions:?}");
+        }
+        assert!(link.now.elapsed() < Duration::from_secs(3), "{versions:?} {}", link.now);
+        assert!(link.ends.iter().all(|end| end.plain.is_empty()));
+    }
+}
+
+#[test]
+fn claims_of_enormous_messages_are_dropped() {
+    for versions in [Versions::Dtls12, Versions::Dtls13] {
+        let mut link = Link::new(10, FINE, [versions; 2]);
+        link.settle();
+        for (end, kind) in [(0, 2), (0, 11), (1, 1), (1, 11)] {
+            for number in 0..200_u8 {
+                // 16 MiB, of which here is one byte, in the middle.
+                let body = [kind, 0xff, 0xff, 0xff, 0, number % 8, 0x70, 0, number, 0, 0, 1, 7];
+                link.hand(end, plain(22, number, &body));
+                // A fragment beyond the end of its message.
+                let body = [kind, 0, 0, 4, 0, number % 8, 0, 0, 4, 0, 0, 1, 7];
+                link.hand(end, plain(22, number, &body));
+            }
+        }
+        assert_eq!(link.ends[1].endpoint.drops().records, 800, "all of it");
+        link.run(Duration::from_secs(3), Link::connected);
+    }
+}
+
+#[test]
+fn records_in_the_wrong_order_wait_for_their_keys() {
+    // The server's flight arrives from its end to its beginning, and data before the client's last words.
+    let mut link = Link::new(11, FINE, [Versions::Dtls13; 2]);
+    link.settle();
+    link.rest(FINE.delay);
+    link.settle();
+    let flight: Vec<Vec<u8>> =
+        std::mem::take(&mut link.wire).into_values().map(|(_, datagram)| datagram).collect();
+    assert!(flight.len() > 1);
+    flight.into_iter().rev().for_each(|datagram| link.hand(0, datagram));
+    assert!(link.ends[0].endpoint.is_connected(), "without being sent again");
+    link.settle();
+    assert!(link.say(0, b"at once"));
+    let last: Vec<Vec<u8>> =
+        std::mem::take(&mut link.wire).into_values().map(|(_, datagram)| datagram).collect();
+    last.into_iter().rev().for_each(|datagram| link.hand(1, datagram));
+    assert!(link.ends[1].endpoint.is_connected());
+    assert_eq!(link.ends[1].plain, [b"at once"]);
 }

@@ -65,7 +65,7 @@ impl Connection {
         let mut rng = Rng::new(configuration.seed);
         Self {
             fingerprint: configuration.certificate.fingerprint().to_string(),
-            transport: Transport::new(&configuration, &mut rng),
+            transport: Transport::default(),
             configuration,
             // "MUST be representable by a 64-bit signed integer" (RFC 9429 §5.2.1).
             negotiation: Negotiation::new(rng.next_u64() >> 2),

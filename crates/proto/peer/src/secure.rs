@@ -28,7 +28,6 @@ pub(crate) struct Secure {
     /// What the next DTLS endpoint is made from. It is made when there is a path: only then does its clock run, and
     /// with the round trip that ICE has measured.
     plan: Option<dtls::Config>,
-    prepared: Option<dtls::Prepared>,
     dtls: Option<dtls::Endpoint>,
     pub(crate) sctp: sctp::Association,
     pub(crate) state: DtlsState,
@@ -55,7 +54,6 @@ impl Secure {
         agreement: &Agreement,
         configuration: &Configuration,
         rng: &mut Rng,
-        prepared: Option<dtls::Prepared>,
     ) -> Self {
         let role = if agreement.client { sctp::Role::Client } else { sctp::Role::Server };
         let config = sctp::Config {
@@ -70,7 +68,6 @@ impl Secure {
         };
         Self {
             plan: Some(plan(agreement, configuration, rng)),
-            prepared,
             dtls: None,
             sctp: sctp::Association::new(now, config),
             state: DtlsState::New,
@@ -107,11 +104,7 @@ impl Secure {
         plan.retransmission =
             rtt.map_or(RETRANSMISSION, |rtt| (rtt * 2).clamp(RETRANSMISSION / 5, RETRANSMISSION * 8));
         (self.doubted, self.doubts, self.deadline) = (now, 0, now + HANDSHAKE);
-        let endpoint = match self.prepared.take() {
-            Some(prepared) => dtls::Endpoint::prepared(now, plan, prepared),
-            None => dtls::Endpoint::new(now, plan),
-        };
-        match endpoint {
+        match dtls::Endpoint::new(now, plan) {
             Ok(endpoint) => {
                 self.dtls = Some(endpoint);
                 self.state = DtlsState::Connecting;
@@ -223,12 +216,6 @@ impl Outbox<()> for Capture<'_> {
             used
         })
     }
-}
-
-/// What of DTLS can be made before anything is known of the other side. An engine that does not work says so when it is
-/// needed.
-pub(crate) fn prepare(configuration: &Configuration, rng: &mut Rng) -> Option<dtls::Prepared> {
-    dtls::Prepared::new(configuration.mtu.saturating_sub(ENVELOPE), rng.fork()).ok()
 }
 
 fn plan(agreement: &Agreement, configuration: &Configuration, rng: &mut Rng) -> dtls::Config {

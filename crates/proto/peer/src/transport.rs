@@ -5,7 +5,7 @@ use sansio::{Datagram, Full, Machine, Outbox, Rng, SocketOp, SocketReply, Time};
 use crate::demux::Demux;
 use crate::description::LocalCandidates;
 use crate::negotiate::{Agreement, Remote, RemoteCandidate};
-use crate::secure::{Secure, prepare};
+use crate::secure::Secure;
 use crate::sockets::Sockets;
 use crate::{Configuration, DtlsState};
 
@@ -19,7 +19,6 @@ pub(crate) struct Transport {
     /// Agents of offers that were taken back and of closed connections: they still say goodbye to their servers.
     leaving: VecDeque<(u32, ice::Agent)>,
     secure: Option<Secure>,
-    prepared: Option<dtls::Prepared>,
     /// Whether ICE had a path when it was last asked. Without one the clocks of DTLS and SCTP stand still: nothing
     /// that they could send would leave, and no attempt of theirs shall count.
     has_path: bool,
@@ -72,11 +71,6 @@ impl Traffic {
 }
 
 impl Transport {
-    /// Nothing is sent or opened yet. What takes time and can be made ahead is.
-    pub(crate) fn new(configuration: &Configuration, rng: &mut Rng) -> Self {
-        Self { prepared: prepare(configuration, rng), ..Self::default() }
-    }
-
     pub(crate) fn agent(&self) -> Option<&ice::Agent> {
         self.ice.as_ref().map(|ice| &ice.agent)
     }
@@ -201,8 +195,7 @@ impl Transport {
                 false
             }
             None => {
-                let prepared = self.prepared.take();
-                self.secure = Some(Secure::new(now, &agreement, configuration, rng, prepared));
+                self.secure = Some(Secure::new(now, &agreement, configuration, rng));
                 true
             }
         };
