@@ -306,6 +306,7 @@ async fn configuration(
         ice_servers: servers,
         certificate_names: found.into_iter().map(|relay| (relay.host, relay.identity)).collect(),
         servers_ahead: session.server_ahead(),
+        certificate_authorities: options(reach)?.extra_certificates,
         ice_transport_policy: if reach.relay_only {
             IceTransportPolicy::Relay
         } else {

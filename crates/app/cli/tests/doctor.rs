@@ -184,7 +184,7 @@ fn a_clock_that_is_wrong_is_told_and_what_was_refused_for_it() {
     );
     assert!(codes(&report).contains(&"clock-skewed"), "{report:#}");
     let shown = report["verdicts"].to_string();
-    assert!(shown.contains("by our clock the credentials are good for another 3 h"), "{report:#}");
+    assert!(shown.contains("by our clock the credentials are good for another 4 h"), "{report:#}");
     assert!(shown.contains("by the server's they expired"), "{report:#}");
 }
 

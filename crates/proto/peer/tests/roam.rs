@@ -266,7 +266,10 @@ fn a_relayed_connection_takes_its_relay_along_to_another_network_without_any_sig
             nobody_restarted(&world);
         }
     }
-    assert!(tell("another network, by the same relay", times) < Duration::from_millis(600));
+    assert!(
+        tell("another network, by relays alone: the allocation is taken along, signalling cut", times)
+            < Duration::from_millis(600)
+    );
 }
 
 #[test]
@@ -284,7 +287,7 @@ fn a_nat_that_reboots_under_a_relayed_connection_needs_no_signalling() {
             nobody_restarted(&world);
         }
     }
-    assert!(tell("NAT reboot, by the same relay", times) < SECOND * 3);
+    assert!(tell("the NAT reboots under a relayed path, signalling cut", times) < SECOND * 3);
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn a_client_of_rfc_5389_is_served_with_md5_and_sha1() {
 #[test]
 fn wrong_credentials_are_tried_once() {
     let server = authenticator(&BOTH, false);
-    for (username, password) in [("alice", "wrong"), ("bob", "secret"), ("", "")] {
+    for (username, password) in [("alice", "wrong"), ("bob", "secret")] {
         let mut client = LongTerm::new(username, password);
         let mut answers = 0;
         let result = converse(&mut client, &server, Time::ZERO, &mut |answer| {
@@ -166,6 +166,17 @@ fn wrong_credentials_are_tried_once() {
         assert_eq!(result.unwrap_err(), (Rejection::Unauthenticated, refused));
         assert_eq!(answers, 2);
     }
+}
+
+#[test]
+fn whoever_has_no_username_does_not_pretend_to() {
+    let server = authenticator(&BOTH, false);
+    let mut client = LongTerm::new("", "");
+    let result = converse(&mut client, &server, Time::ZERO, &mut |answer| answer);
+    let refused = Challenged::Refused(Refusal::NoUsername);
+    assert_eq!(result.unwrap_err(), (Rejection::Unauthenticated, refused));
+    let written = request(&client);
+    assert_eq!(Message::parse(&written).unwrap().username(), None);
 }
 
 #[test]

@@ -217,7 +217,6 @@ fn unasked(s: &Supplies<'_>, server: &Server) -> Option<&'static str> {
         {
             Some("UDP does not pass the proxy")
         }
-        Scheme::Turn | Scheme::Turns if server.username.is_empty() => Some("it has no username"),
         _ => None,
     }
 }

@@ -57,6 +57,9 @@ pub enum Challenged {
 /// Why a client gives up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
+    /// The server asks who we are, and there is no username to tell.
+    #[error("the server asks for a username, and there is none")]
+    NoUsername,
     /// The server knows the realm and not the user, or not with this password.
     #[error("the server does not accept the username or the password")]
     WrongCredentials,
@@ -75,7 +78,7 @@ pub enum Refusal {
 }
 
 impl LongTerm {
-    /// An account. No server has asked for it yet.
+    /// An account. No server has asked for it yet; with an empty username, none may (RFC 8155 §9 has such relays).
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
             username: username.into(),
@@ -237,6 +240,9 @@ impl LongTerm {
             let (nonce, anonymous) = (nonce.to_vec(), false);
             self.challenge = Some(Challenge { realm, nonce, algorithms: None, anonymous, key, third_party });
             return Ok(());
+        }
+        if self.username.is_empty() {
+            return Err(Refusal::NoUsername);
         }
         let algorithms = offered.map(choose).transpose()?;
         let algorithm = algorithms.as_ref().map_or(PasswordAlgorithm::Md5, |(_, chosen)| *chosen);

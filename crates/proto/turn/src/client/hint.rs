@@ -50,6 +50,9 @@ pub(super) fn for_refusal(
     unix_time: Option<Duration>,
 ) -> String {
     match refusal {
+        Refusal::NoUsername => {
+            format!("It is not open to everybody: give a username and a password for the realm `{realm}`.")
+        }
         Refusal::WrongCredentials => for_credentials(username, realm, unix_time),
         Refusal::BidDown => {
             "The server announces protection that is missing from its answer: somebody on the way changes its \
