@@ -35,7 +35,7 @@ impl Ports {
 fn a_relayed_transfer_outlives_the_server_and_its_relay() {
     let (ports, scratch) = (Ports::free(), Scratch::new("way-back"));
     let server = ports.serve();
-    let file = scratch.noise("big", 40_000_000);
+    let file = scratch.noise("big", 200_000_000);
     let reach = ["--server", &ports.url(), "--relay-only"];
     let sender = Program::json(&[&["send", &file], &reach[..]].concat());
     let (code, _) = sender.code();

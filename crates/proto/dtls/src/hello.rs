@@ -13,6 +13,7 @@ pub(crate) const RANDOM: usize = 32;
 /// What [`Version::Dtls13`] is called among supported versions.
 pub(crate) const DTLS_13: u16 = 0xfefc;
 const DTLS_12: u16 = 0xfefd;
+const VERSION_OF_10: [u8; 2] = [0xfe, 0xff];
 /// Renegotiation is understood, as a cipher suite (RFC 5746 §3.3).
 const RENEGOTIATION_UNDERSTOOD: u16 = 0x00ff;
 /// The random bytes of a server's hello that asks for another one (RFC 8446 §4.1.3): SHA-256 of "HelloRetryRequest".
@@ -27,6 +28,8 @@ pub(crate) const DOWNGRADED: [u8; 8] = *b"DOWNGRD\x01";
 /// A client's hello.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientHello<'a> {
+    /// It is of DTLS 1.0, which nobody should speak any more (RFC 8996): to be refused, and told so.
+    is_old: bool,
     pub(crate) random: &'a [u8; RANDOM],
     pub(crate) cookie: &'a [u8],
     suites: &'a [u8],
@@ -36,8 +39,10 @@ pub(crate) struct ClientHello<'a> {
 impl<'a> ClientHello<'a> {
     pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
-        // Higher ones there will never be (RFC 9147 §5.3); 0xfeff, which is lower, is DTLS 1.0.
-        if reader.array()? != &VERSION {
+        // Higher ones there will never be (RFC 9147 §5.3).
+        let version = reader.array()?;
+        let is_old = version == &VERSION_OF_10;
+        if version != &VERSION && !is_old {
             return None;
         }
         let random = reader.array()?;
@@ -47,7 +52,7 @@ impl<'a> ClientHello<'a> {
         let compressions = reader.vector(1)?;
         let extensions = if reader.is_empty() { &[] } else { reader.vector(2)? };
         let sound = compressions.contains(&0) && suites.len() % 2 == 0 && reader.is_empty();
-        sound.then_some(Self { random, cookie, suites, extensions: Extensions::parse(extensions)? })
+        sound.then_some(Self { is_old, random, cookie, suites, extensions: Extensions::parse(extensions)? })
     }
 
     fn has_suite(&self, id: u16) -> bool {
@@ -58,7 +63,7 @@ impl<'a> ClientHello<'a> {
     pub(crate) fn speaks(&self, version: Version) -> bool {
         match (version, self.extensions.list(extension::SUPPORTED_VERSIONS, 1)) {
             (Version::Dtls13, _) => self.extensions.lists(extension::SUPPORTED_VERSIONS, 1, DTLS_13),
-            (Version::Dtls12, None) => true,
+            (Version::Dtls12, None) => !self.is_old,
             (Version::Dtls12, Some(list)) => crate::codec::numbers(list).any(|id| id == DTLS_12),
         }
     }

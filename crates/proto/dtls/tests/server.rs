@@ -201,6 +201,19 @@ fn what_has_nothing_in_common_with_the_server_is_not_welcome() {
     assert!(server.welcome(now, &hello, Seed::from(3)).is_none());
 }
 
+/// As coturn's `turnutils_uclient` does every other time.
+#[test]
+fn a_client_of_dtls_1_0_is_told_and_not_left_to_wait() {
+    let (server, _) = server();
+    let now = Time::ZERO;
+    let mut second = with_cookie(&server, &mut client(Versions::Dtls12), now);
+    let version = 13 + 12;
+    assert_eq!(second[version..version + 2], [0xfe, 0xfd]);
+    second[version + 1] = 0xff;
+    let hello = proven(&server, now, HERE, &second);
+    assert!(server.welcome(now, &hello, Seed::from(3)).is_none());
+}
+
 #[test]
 fn a_new_certificate_is_shown_from_then_on_and_a_bad_one_never() {
     let (server, old) = server();

@@ -25,18 +25,18 @@ impl Awaiting {
             return Err(unexpected());
         }
         let hello = ClientHello::parse(&message.body).ok_or_else(malformed)?;
-        if !hello.verifies(scene.identity.key.scheme()) {
-            return Err(refused(alert::HANDSHAKE_FAILURE, "the client cannot verify our kind of signature"));
-        }
         let both = |version| scene.versions.include(version) && hello.speaks(version);
-        if both(Version::Dtls13) {
+        let (with_13, with_12) = (both(Version::Dtls13), both(Version::Dtls12) && self.retried.is_none());
+        if !with_13 && !with_12 {
+            Err(refused(alert::PROTOCOL_VERSION, "the client speaks another version"))
+        } else if !hello.verifies(scene.identity.key.scheme()) {
+            Err(refused(alert::HANDSHAKE_FAILURE, "the client cannot verify our kind of signature"))
+        } else if with_13 {
             self.speak_13(scene, message, &hello)
-        } else if both(Version::Dtls12) && self.retried.is_none() {
+        } else {
             let suite = hello.suite(Version::Dtls12).ok_or_else(no_suite)?;
             let state = Server12::new(scene, suite, message, &hello)?;
             Ok(Step::Becomes(Box::new(State::Server12(state))))
-        } else {
-            Err(refused(alert::PROTOCOL_VERSION, "the client speaks another version"))
         }
     }
 
