@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketError, SocketOp, SocketReply, Time, Transport};
 
 use crate::clock::Clock;
-use crate::net::SegmentId;
+use crate::net::{Pings, SegmentId};
 use crate::record::Place;
 use crate::stream::StreamId;
 
@@ -102,6 +102,8 @@ pub(crate) struct Host {
     pub(crate) wakes: (Time, u32),
     pub(crate) listeners: BTreeMap<SocketAddr, Listener>,
     pub(crate) streams: BTreeMap<Path, StreamId>,
+    /// What it asks others by ICMP.
+    pub(crate) pings: Pings,
     udp: BTreeSet<SocketAddr>,
     /// Sockets that are closed. What a machine still sends from them is dropped; from others, it breaks a law.
     closed: BTreeSet<SocketAddr>,
@@ -138,6 +140,7 @@ impl Host {
             wakes: (Time::ZERO, 0),
             listeners: BTreeMap::new(),
             streams: BTreeMap::new(),
+            pings: Pings::default(),
             udp: BTreeSet::new(),
             closed: BTreeSet::new(),
             rng,

@@ -28,7 +28,8 @@
 //!
 //! Streams are messages, without windows and acknowledgements. Nothing is fragmented. Errors by ICMP are there if one
 //! asks for them ([`Net::set_icmp`]), and then in traces and captures alone, as far as datagrams go: a UDP socket would
-//! not pass them on, so that no machine of the convention can see them. A reboot of a box takes no time: pull its uplink
+//! not pass them on, so that no machine of the convention can see them. Of queries there is the echo ([`Net::ping`]),
+//! which hosts answer and boxes translate, and do not answer. A reboot of a box takes no time: pull its uplink
 //! meanwhile ([`Net::set_link_up`]) if it should.
 //!
 //! # Example
@@ -108,7 +109,7 @@ mod tls;
 mod trace;
 mod tray;
 
-pub use content::{Content, Icmp};
+pub use content::{Content, Icmp, Traffic};
 pub use hostile::{Answers, Hostile, Limits};
 pub use laws::Laws;
 pub use link::{Direction, Link};
@@ -116,7 +117,7 @@ pub use nat::{
     Binding, Dependence, Egress, Forward, Hairpin, Nat, NatBehaviour, Pooling, PortAssignment, Refusal,
     Translator,
 };
-pub use net::{HostId, LinkId, Net, SegmentId, Timing};
+pub use net::{HostId, LinkId, Net, Pong, SegmentId, Timing};
 pub use prefix::{Prefix, PrefixError};
 pub use preset::{Preset, PresetBox, UnknownPreset};
 pub use proxy::HttpProxy;

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use sansio::{Path, Time, Transport};
 
-use crate::content::Content;
+use crate::content::{Content, Traffic};
 
 pub use behaviour::{Dependence, Egress, Hairpin, NatBehaviour, Pooling, PortAssignment};
 pub use forward::Forward;
@@ -88,9 +88,9 @@ pub trait Nat: Send {
 /// One line of a box's table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Binding {
-    /// UDP, or streams ([`Transport::Tcp`] stands for all of them).
-    pub transport: Transport,
-    /// The address inside. Port 0: all ports.
+    /// What it is for.
+    pub traffic: Traffic,
+    /// The address inside, for queries with the identifier in place of a port. Port 0: all ports.
     pub inner: SocketAddr,
     /// The address outside.
     pub outer: SocketAddr,

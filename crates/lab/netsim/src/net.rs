@@ -2,6 +2,7 @@ mod events;
 mod icmp;
 mod opening;
 mod packets;
+mod ping;
 mod run;
 mod sockets;
 mod streams;
@@ -26,6 +27,9 @@ use crate::segment::Segment;
 use crate::stream::{Part, Stream, StreamId};
 use crate::trace::Trace;
 use crate::tray::Tray;
+
+pub(crate) use ping::Pings;
+pub use ping::Pong;
 
 /// A host of a [`Net`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

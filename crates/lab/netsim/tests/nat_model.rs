@@ -6,73 +6,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lab::probe::{OTHER_PORT, Probe};
-use lab::{PORT, ms, puppet, received, replies, send};
+use lab::{PORT, after, into, ms, puppet, received, replies, send, socket, translator};
 use sansio::{Path, SocketError, SocketOp, SocketReply, Ticket, Time, Transport};
 use sterna_netsim::{
-    Binding, Cause, Content, Dependence, Egress, Forward, Hairpin, HostId, Nat, NatBehaviour, Net, Pooling,
-    PortAssignment, Preset, Puppet, Refusal, SegmentId, Translator,
+    Binding, Cause, Content, Egress, Forward, Hairpin, HostId, Nat, NatBehaviour, Net, Pooling,
+    PortAssignment, Preset, Puppet, Refusal, SegmentId, Traffic, Translator,
 };
-
-fn translator(behaviour: NatBehaviour) -> Translator {
-    Translator::new(behaviour, &[[5, 0, 0, 1].into()], 7.into())
-}
-
-fn socket(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
 
 /// The outer socket of a datagram from inside.
 fn out(nat: &mut Translator, now: Time, local: &str, remote: &str) -> SocketAddr {
     nat.outbound(now, Path::udp(socket(local), socket(remote)), Content::Datagram).expect("it lets out").local
-}
-
-/// Where a datagram to an outer socket ends up inside.
-fn into(nat: &mut Translator, now: Time, outer: SocketAddr, remote: &str) -> Result<SocketAddr, Refusal> {
-    nat.inbound(now, Path::udp(outer, socket(remote)), Content::Datagram).map(|path| path.local)
-}
-
-fn after(seconds: u64) -> Time {
-    Time::ZERO + Duration::from_secs(seconds)
-}
-
-#[test]
-fn every_combination_of_mapping_filtering_and_ports_is_what_it_says() {
-    use Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
-    let dependences = [EndpointIndependent, AddressDependent, AddressAndPortDependent];
-    let rules = [
-        PortAssignment::Preserving,
-        PortAssignment::Overloading,
-        PortAssignment::Sequential,
-        PortAssignment::Random,
-        PortAssignment::Parity,
-        PortAssignment::Contiguous,
-    ];
-    for mapping in dependences {
-        for filtering in dependences {
-            for ports in rules {
-                for (pool, pooling) in [(1, Pooling::Paired), (3, Pooling::Paired)] {
-                    let (mapping, filtering) = (Some(mapping), Some(filtering));
-                    let behaviour = NatBehaviour {
-                        mapping,
-                        filtering,
-                        ports,
-                        pool,
-                        pooling,
-                        ..NatBehaviour::port_restricted()
-                    };
-                    let found = Probe::new(behaviour).mapping();
-                    // Overloading hides what a mapping depends on: every remote end sees the same port.
-                    let overloads = ports == PortAssignment::Overloading;
-                    assert_eq!(
-                        found,
-                        if overloads { Some(EndpointIndependent) } else { mapping },
-                        "{behaviour:?}"
-                    );
-                    assert_eq!(Probe::new(behaviour).filtering(), filtering, "{behaviour:?}");
-                }
-            }
-        }
-    }
 }
 
 #[test]
@@ -237,7 +180,7 @@ fn a_port_is_forwarded_to_another_port() {
     assert!(probe.reaches(1, OTHER_PORT, outer), "from anybody");
     assert_eq!(probe.mapped(0, PORT), outer, "and back, though the box is symmetric");
     let remembered = probe.net.bindings(probe.home);
-    let expected = Binding { transport: Transport::Udp, inner, outer, remote: None, expires: None };
+    let expected = Binding { traffic: Traffic::Udp, inner, outer, remote: None, expires: None };
     assert_eq!(remembered, [expected]);
     // It is configured, so that a reboot leaves it, and a new address has it too.
     probe.net.reboot(probe.home);

@@ -248,3 +248,52 @@ fn ipv6_is_captured_as_ipv6() {
     assert_eq!((packet.bytes[0], packet.bytes[6], packet.bytes.len()), (0x60, 17, 53));
     assert!(packet.bytes.ends_with(b"hello"));
 }
+
+/// RFC 1071: the sum over what a checksum covers is all ones.
+fn sums_up(bytes: &[u8]) -> bool {
+    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+    let sum = words.sum::<u32>();
+    (sum & 0xffff) + (sum >> 16) == 0xffff
+}
+
+#[test]
+fn a_ping_is_captured_as_icmp_with_the_identifier_of_each_side() {
+    let mut net = Net::new(1);
+    net.trace_mut().keep_payloads();
+    net.set_icmp(true);
+    let home = net.add_network(Net::INTERNET, "home", NatBehaviour::symmetric());
+    let (inner, server) = (net.add_host("inner", &[home]), net.add_host("server", &[Net::INTERNET]));
+    net.ping(inner, net.address(server), 77, b"first");
+    net.ping(inner, net.address(server), 77, b"odd");
+    net.run_for(ms(100));
+    net.ping(inner, "5.200.0.1".parse().unwrap(), 77, b"nobody");
+    net.run_for(ms(100));
+    let outer = net.bindings(home)[0].outer.port();
+    assert_ne!(outer, 77);
+    let capture = read(&net.trace().pcapng(net.gateway_place(home)));
+    let word = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    let mut seen = Vec::new();
+    for packet in &capture.packets {
+        assert_eq!((packet.bytes[9], packet.bytes.len()), (1, packet.length), "protocol 1, whole");
+        let icmp = &packet.bytes[20..];
+        assert!(sums_up(icmp), "{icmp:?}");
+        // An error quotes the IP header and the first eight bytes of what it is about.
+        let about = if icmp[0] == 3 { &icmp[28..] } else { icmp };
+        let told = (icmp[0], icmp[1], about[0], word(about, 4), word(about, 6));
+        seen.push((packet.interface, packet.outward, told));
+    }
+    let (i, o) = (0, 1);
+    let first = [
+        (i, false, (8, 0, 8, 77, 0)),
+        (o, true, (8, 0, 8, outer, 0)),
+        (i, false, (8, 0, 8, 77, 1)),
+        (o, true, (8, 0, 8, outer, 1)),
+        (o, false, (0, 0, 0, outer, 0)),
+        (i, true, (0, 0, 0, 77, 0)),
+    ];
+    assert_eq!(seen[..6], first);
+    let error = [(o, false, (3, 1, 8, outer, 2)), (i, true, (3, 1, 8, 77, 2))];
+    assert_eq!(seen[seen.len() - 2..], error);
+    assert!(capture.packets[0].bytes.ends_with(b"first"));
+    assert!(capture.packets[4].bytes.ends_with(b"first"), "the answer has the question's bytes");
+}

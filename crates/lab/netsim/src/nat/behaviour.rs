@@ -114,6 +114,8 @@ pub struct NatBehaviour {
     pub tcp_timeout: Duration,
     /// The same for streams that are opening or closing, if that is shorter (RFC 5382 REQ-5: four minutes or more).
     pub tcp_transitory_timeout: Duration,
+    /// The same for queries by ICMP, which are mapped endpoint-independently always (RFC 5508 REQ-2: a minute or more).
+    pub icmp_timeout: Duration,
     /// Whether incoming packets count as use (RFC 4787 REQ-6 allows both).
     pub refreshed_by_inbound: bool,
     /// What the box lets out.
@@ -156,6 +158,7 @@ impl NatBehaviour {
             udp_unanswered_timeout: Duration::from_secs(120),
             tcp_timeout: Duration::from_secs(7440),
             tcp_transitory_timeout: Duration::from_secs(240),
+            icmp_timeout: Duration::from_secs(60),
             refreshed_by_inbound: false,
             egress: Egress::All,
             resets: false,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sansio::{Path, Time, Transport};
 
+use crate::content::Traffic;
+
 /// A static mapping of one port, "port forwarding": what comes to the box's outer port goes to an inner socket,
 /// from whomever it comes. Configured, so it survives a reboot. Made by [`Net::forward`](crate::Net::forward).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,8 +38,8 @@ impl Forward {
         Self { both_ways: false, ..self }
     }
 
-    fn is_for(&self, path: &Path) -> bool {
-        (self.transport == Transport::Udp) == (path.transport == Transport::Udp)
+    fn is_for(&self, traffic: Traffic) -> bool {
+        Traffic::over(self.transport) == traffic
     }
 }
 
@@ -62,8 +64,8 @@ impl Statics {
     }
 
     pub(crate) fn remove(&mut self, transport: Transport, outer_port: u16) {
-        let stream = transport != Transport::Udp;
-        self.forwards.retain(|it| it.outer_port != outer_port || (it.transport != Transport::Udp) != stream);
+        let traffic = Traffic::over(transport);
+        self.forwards.retain(|it| it.outer_port != outer_port || !it.is_for(traffic));
     }
 
     pub(crate) fn map_host(&mut self, outer: IpAddr, inner: IpAddr) {
@@ -76,15 +78,22 @@ impl Statics {
     }
 
     /// Where a packet from inside leaves from, if that is fixed.
-    pub(crate) fn outer(&self, now: Time, path: &Path, external: IpAddr) -> Option<SocketAddr> {
+    pub(crate) fn outer(
+        &self,
+        now: Time,
+        path: &Path,
+        traffic: Traffic,
+        external: IpAddr,
+    ) -> Option<SocketAddr> {
         if self.forwards.is_empty() && self.hosts.is_empty() {
             return None;
         }
-        if let Some((outer, _)) = self.answers.get(path).filter(|(_, until)| *until > now) {
+        let answer = self.answers.get(path).filter(|_| traffic != Traffic::Query);
+        if let Some((outer, _)) = answer.filter(|(_, until)| *until > now) {
             return Some(*outer);
         }
         if let Some(forward) =
-            self.forwards.iter().find(|it| it.both_ways && it.inner == path.local && it.is_for(path))
+            self.forwards.iter().find(|it| it.both_ways && it.inner == path.local && it.is_for(traffic))
         {
             return Some(SocketAddr::new(external, forward.outer_port));
         }
@@ -93,12 +102,18 @@ impl Statics {
     }
 
     /// Where a packet from outside goes to, if that is fixed. Answers leave by the same way for `keep`.
-    pub(crate) fn inner(&mut self, now: Time, path: &Path, keep: Duration) -> Option<SocketAddr> {
+    pub(crate) fn inner(
+        &mut self,
+        now: Time,
+        path: &Path,
+        traffic: Traffic,
+        keep: Duration,
+    ) -> Option<SocketAddr> {
         if let Some((_, inner)) = self.hosts.iter().find(|(outer, _)| *outer == path.local.ip()) {
             return Some(SocketAddr::new(*inner, path.local.port()));
         }
         let forward =
-            *self.forwards.iter().find(|it| it.outer_port == path.local.port() && it.is_for(path))?;
+            *self.forwards.iter().find(|it| it.outer_port == path.local.port() && it.is_for(traffic))?;
         if !forward.both_ways {
             if self.answers.len() >= ANSWERS {
                 self.answers.retain(|_, (_, until)| *until > now);
@@ -109,8 +124,8 @@ impl Statics {
     }
 
     /// Whether a dynamic mapping may have this port.
-    pub(crate) fn leaves_free(&self, stream: bool, port: u16) -> bool {
-        !self.forwards.iter().any(|it| it.outer_port == port && (it.transport != Transport::Udp) == stream)
+    pub(crate) fn leaves_free(&self, traffic: Traffic, port: u16) -> bool {
+        !self.forwards.iter().any(|it| it.outer_port == port && it.is_for(traffic))
     }
 
     pub(crate) fn forwards(&self) -> &[Forward] {

@@ -34,8 +34,8 @@ impl Taken<'_> {
     fn is_free(&self, key: &InsideKey, outer: SocketAddr) -> bool {
         // Overloaded, a port is taken only if the remote end cannot tell the two apart.
         let clashes = |other: Remote| !self.overloads || other == key.remote && other != Remote::Any;
-        self.statics.leaves_free(key.stream, outer.port())
-            && !self.table.at(self.now, key.stream, outer).any(|id| clashes(self.table.get(id).key.remote))
+        self.statics.leaves_free(key.traffic, outer.port())
+            && !self.table.at(self.now, key.traffic, outer).any(|id| clashes(self.table.get(id).key.remote))
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use sansio::Time;
 
 use super::Dependence;
+use crate::content::Traffic;
 use crate::digest::Fnv;
 
 /// Fast, and the same on every machine. Nothing depends on the order of what is in it.
@@ -13,7 +14,7 @@ type Map<K, V> = HashMap<K, V, BuildHasherDefault<Fnv>>;
 /// What makes a packet from inside use one mapping and not another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct InsideKey {
-    pub(crate) stream: bool,
+    pub(crate) traffic: Traffic,
     pub(crate) local: SocketAddr,
     pub(crate) remote: Remote,
 }
@@ -85,7 +86,7 @@ pub(crate) struct Table {
     free: Vec<u32>,
     inside: Map<InsideKey, u32>,
     /// Several only where ports are overloaded.
-    outside: Map<(bool, SocketAddr), Vec<u32>>,
+    outside: Map<(Traffic, SocketAddr), Vec<u32>>,
 }
 
 impl Table {
@@ -108,14 +109,19 @@ impl Table {
     }
 
     /// The live mappings at an outer address.
-    pub(crate) fn at(&self, now: Time, stream: bool, outer: SocketAddr) -> impl Iterator<Item = u32> + '_ {
-        let ids = self.outside.get(&(stream, outer)).into_iter().flatten().copied();
+    pub(crate) fn at(
+        &self,
+        now: Time,
+        traffic: Traffic,
+        outer: SocketAddr,
+    ) -> impl Iterator<Item = u32> + '_ {
+        let ids = self.outside.get(&(traffic, outer)).into_iter().flatten().copied();
         ids.filter(move |&id| self.get(id).expires > now)
     }
 
     /// Adds a mapping that is not in use yet; dead ones at its place go.
     pub(crate) fn add(&mut self, now: Time, key: InsideKey, outer: SocketAddr) -> u32 {
-        let dead: Vec<u32> = self.outside.get(&(key.stream, outer)).map_or(Vec::new(), |ids| {
+        let dead: Vec<u32> = self.outside.get(&(key.traffic, outer)).map_or(Vec::new(), |ids| {
             ids.iter().copied().filter(|&id| self.get(id).expires <= now).collect()
         });
         for id in dead {
@@ -141,7 +147,7 @@ impl Table {
             }
         };
         self.inside.insert(key, id);
-        self.outside.entry((key.stream, outer)).or_default().push(id);
+        self.outside.entry((key.traffic, outer)).or_default().push(id);
         id
     }
 
@@ -157,7 +163,7 @@ impl Table {
         let Some(mapping) = self.mappings[id as usize].take() else { return };
         self.free.push(id);
         self.inside.remove(&mapping.key);
-        let place = (mapping.key.stream, mapping.outer);
+        let place = (mapping.key.traffic, mapping.outer);
         if let Some(ids) = self.outside.get_mut(&place) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {

@@ -7,7 +7,7 @@ use super::forward::Statics;
 use super::ports::{Ports, Taken};
 use super::table::{InsideKey, Remote, Table};
 use super::{Binding, Dependence, Egress, Forward, Hairpin, Nat, NatBehaviour, PortAssignment, Refusal};
-use crate::content::Content;
+use crate::content::{Content, Traffic};
 
 /// New mappings and remote ends between two sweeps for dead ones.
 const SWEEP_EVERY: usize = 1024;
@@ -38,7 +38,7 @@ impl Translator {
     }
 
     fn lets_out(&self, path: &Path, content: Content) -> bool {
-        let stream = path.transport != Transport::Udp;
+        let stream = Traffic::of(path, content) == Traffic::Stream;
         // What belongs to a stream that was let through passes, whichever side has opened it.
         let later = stream && content != Content::Syn;
         match self.behaviour.egress {
@@ -53,11 +53,12 @@ impl Translator {
     /// How long a mapping lives that is used now.
     fn timeout(&self, id: u32) -> Duration {
         let mapping = self.table.get(id);
-        match (mapping.key.stream, mapping.answered, mapping.closing) {
-            (true, true, false) => self.behaviour.tcp_timeout,
-            (true, ..) => self.behaviour.tcp_transitory_timeout.min(self.behaviour.tcp_timeout),
-            (false, true, _) => self.behaviour.udp_timeout,
-            (false, false, _) => self.behaviour.udp_unanswered_timeout.min(self.behaviour.udp_timeout),
+        match (mapping.key.traffic, mapping.answered, mapping.closing) {
+            (Traffic::Stream, true, false) => self.behaviour.tcp_timeout,
+            (Traffic::Stream, ..) => self.behaviour.tcp_transitory_timeout.min(self.behaviour.tcp_timeout),
+            (Traffic::Udp, true, _) => self.behaviour.udp_timeout,
+            (Traffic::Udp, false, _) => self.behaviour.udp_unanswered_timeout.min(self.behaviour.udp_timeout),
+            (Traffic::Query, ..) => self.behaviour.icmp_timeout,
         }
     }
 
@@ -75,7 +76,9 @@ impl Translator {
         let outer = if keeps {
             key.local
         } else {
-            let overloads = self.behaviour.ports == PortAssignment::Overloading;
+            // A query's remote end cannot tell two askers apart.
+            let overloads =
+                self.behaviour.ports == PortAssignment::Overloading && key.traffic != Traffic::Query;
             let taken = Taken { now, table: &self.table, statics: &self.statics, overloads };
             self.ports.pick(&self.behaviour, &key, taken).ok_or(Refusal::NoFreePort)?
         };
@@ -110,14 +113,14 @@ impl Translator {
 
 impl Nat for Translator {
     fn outbound(&mut self, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
-        let error = matches!(content, Content::Icmp(_));
+        let (traffic, error) = (Traffic::of(&path, content), content.error().is_some());
         if !error && !self.lets_out(&path, content) {
             return Err(Refusal::Blocked);
         }
         let embedded = if self.behaviour.nat64 { extract(path.remote) } else { None };
         let path = Path { remote: embedded.unwrap_or(path.remote), ..path };
         // An inner IPv6 address may have a static IPv4 one, which is not for its IPv6 packets.
-        let fixed = self.statics.outer(now, &path, self.ports.pool[0]);
+        let fixed = self.statics.outer(now, &path, traffic, self.ports.pool[0]);
         if let Some(local) = fixed.filter(|outer| outer.is_ipv4() == path.remote.is_ipv4()) {
             return Ok(Path { local, ..path });
         }
@@ -126,15 +129,16 @@ impl Nat for Translator {
             return Ok(path);
         }
         let dependence = match self.behaviour.mapping {
-            Some(mapping) if !keeps => mapping,
+            // RFC 5508 REQ-1: queries are mapped for all remote ends alike.
+            Some(mapping) if !keeps && traffic != Traffic::Query => mapping,
             _ => Dependence::EndpointIndependent,
         };
-        let stream = path.transport != Transport::Udp;
-        let key = InsideKey { stream, local: path.local, remote: Remote::new(dependence, path.remote) };
+        let key = InsideKey { traffic, local: path.local, remote: Remote::new(dependence, path.remote) };
         // With NAT64 an inner address has two mappings: to itself for IPv6, and to an IPv4 address.
         let key = if embedded.is_some() { InsideKey { local: marked(key.local), ..key } } else { key };
-        if error {
-            // RFC 5508 §4.2.2: an error about a packet that came in leaves as that had come, and changes nothing.
+        if error || matches!(content, Content::EchoReply { .. }) {
+            // RFC 5508 §4.2.2: an error about a packet that came in leaves as that had come, and changes nothing. And
+            // an answer is no reason for a mapping.
             let mapping = self.table.peek(now, &key).ok_or(Refusal::NoMapping)?;
             return Ok(Path { local: mapping.outer, ..path });
         }
@@ -150,15 +154,20 @@ impl Nat for Translator {
     }
 
     fn inbound(&mut self, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
-        let stream = path.transport != Transport::Udp;
+        let traffic = Traffic::of(&path, content);
+        let stream = traffic == Traffic::Stream;
         let keep = if stream { self.behaviour.tcp_timeout } else { self.behaviour.udp_timeout };
-        if let Some(local) = self.statics.inner(now, &path, keep) {
+        if let Some(local) = self.statics.inner(now, &path, traffic, keep) {
             return Ok(inside(path, local));
         }
         if self.keeps(path.local.ip()) && self.behaviour.filtering.is_none() {
             return Ok(path);
         }
-        let error = matches!(content, Content::Icmp(_));
+        if matches!(content, Content::Echo { .. }) {
+            // A dynamic mapping is an asker's: it is for answers.
+            return Err(Refusal::NoMapping);
+        }
+        let error = content.error().is_some();
         let filtering = match self.behaviour.filtering {
             // RFC 5508 §4.2.1: an error comes in if it is about a packet that went out, whatever the filter.
             _ if error => Dependence::AddressAndPortDependent,
@@ -169,7 +178,7 @@ impl Nat for Translator {
         let admits = |id: u32| self.table.get(id).admits(now, filtering, path.remote);
         let id = self
             .table
-            .at(now, stream, path.local)
+            .at(now, traffic, path.local)
             .max_by_key(|&id| {
                 (admits(id).map(|session| session == Some(path.remote)), self.table.get(id).used)
             })
@@ -180,7 +189,8 @@ impl Nat for Translator {
             // RFC 4787 REQ-12, RFC 5382 REQ-10: it changes nothing.
             return Ok(path);
         }
-        self.table.get_mut(id).answered = true;
+        // RFC 5382 §5: two SYNs that cross are not a connection yet.
+        self.table.get_mut(id).answered |= content != Content::Syn;
         // What comes in by a stream is acknowledged, so that something goes out.
         let refreshes = self.behaviour.refreshed_by_inbound || stream;
         let until = self.observe(now, id, content, refreshes);
@@ -220,15 +230,15 @@ impl Nat for Translator {
     fn bindings(&self, now: Time) -> Vec<Binding> {
         let external = self.ports.pool[0];
         let forwards = self.statics.forwards().iter().map(|forward| Binding {
-            transport: forward.transport,
+            traffic: Traffic::over(forward.transport),
             inner: forward.inner,
             outer: SocketAddr::new(external, forward.outer_port),
             remote: None,
             expires: None,
         });
         let hosts = self.statics.hosts().iter().flat_map(|&(outer, inner)| {
-            [Transport::Udp, Transport::Tcp].map(|transport| Binding {
-                transport,
+            [Traffic::Udp, Traffic::Stream, Traffic::Query].map(|traffic| Binding {
+                traffic,
                 inner: SocketAddr::new(inner, 0),
                 outer: SocketAddr::new(outer, 0),
                 remote: None,
@@ -237,7 +247,7 @@ impl Nat for Translator {
         });
         let live = self.table.iter().filter(|mapping| mapping.expires > now);
         let dynamic = live.map(|mapping| Binding {
-            transport: if mapping.key.stream { Transport::Tcp } else { Transport::Udp },
+            traffic: mapping.key.traffic,
             inner: unmarked(mapping.key.local),
             outer: mapping.outer,
             remote: match mapping.key.remote {

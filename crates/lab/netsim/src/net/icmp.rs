@@ -4,7 +4,7 @@ use super::{HostId, Net, Packet, Stop};
 use crate::content::{Content, Icmp};
 use crate::record::{Cause, Fate, Place};
 
-/// Errors that come back by ICMP.
+/// Errors that come back by ICMP. Queries are in `ping.rs`.
 impl Net {
     /// Whether whoever drops a packet says so by ICMP from now on: a host without such a socket, a router without
     /// such a host, a link that the packet is too big for, a box that refuses aloud
@@ -17,12 +17,15 @@ impl Net {
         self.icmp = on;
     }
 
-    /// The error about a packet, if one is due: there is none about an error.
+    /// The error about a packet, if one is due: there is none about an error, nor about an echo's reply.
     pub(super) fn error_about(&mut self, packet: &Packet, error: Icmp) -> Option<Packet> {
-        if !self.icmp || matches!(packet.content, Content::Icmp(_)) {
-            return None;
-        }
-        Some(self.packet(packet.path.reversed(), Vec::new(), Content::Icmp(error)))
+        let content = match packet.content {
+            _ if !self.icmp => return None,
+            Content::Icmp(_) | Content::EchoError { .. } | Content::EchoReply { .. } => return None,
+            Content::Echo { sequence } => Content::EchoError { error, sequence },
+            _ => Content::Icmp(error),
+        };
+        Some(self.packet(packet.path.reversed(), Vec::new(), content))
     }
 
     /// The same for what was just dropped, if that is a reason to say something.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use sansio::{Path, Transport};
 
 use super::{Happening, HostId, Net, Packet, SegmentId, Stop};
-use crate::content::{Content, Icmp};
+use crate::content::{Content, Icmp, Traffic};
 use crate::digest::hash;
 use crate::host::Node;
 use crate::link::Direction;
@@ -129,7 +129,7 @@ impl Net {
                 Packet { payload, part: packet.part.clone(), kept: packet.kept.clone(), ..packet };
             self.calendar.push(again, Happening::Arrival(to, again_packet));
         }
-        if passage.tampered {
+        if passage.tampered && !packet.payload.is_empty() {
             let dice = self.wires[wire].dice(direction);
             for _ in 0..=dice.below(4) {
                 let bit = dice.below(packet.payload.len() as u64 * 8);
@@ -196,7 +196,7 @@ impl Net {
     /// What a box that refuses aloud answers.
     fn refuse(&mut self, packet: &Packet) -> Option<Packet> {
         match packet.content {
-            Content::Datagram => self.error_about(packet, Icmp::Prohibited),
+            Content::Datagram | Content::Echo { .. } => self.error_about(packet, Icmp::Prohibited),
             _ => self.reset_for(packet),
         }
     }
@@ -243,8 +243,11 @@ impl Net {
         if packet.part.is_some() {
             return self.receive_part(id, packet);
         }
-        if let Content::Icmp(error) = packet.content {
+        if let Some(error) = packet.content.error() {
             return self.receive_error(id, &packet, error);
+        }
+        if Traffic::of(&packet.path, packet.content) == Traffic::Query {
+            return self.receive_query(id, packet);
         }
         if host.socket_for(packet.path.remote).is_none() || host.node.is_none() {
             let error = self.error_about(&packet, Icmp::PortUnreachable);

@@ -112,12 +112,19 @@ impl<'a> Capture<'a> {
         let nanos = record.time.elapsed().as_nanos() as u64;
         let id = record.packet as u16;
         let full = |bytes: &[u8]| bytes.len() + record.length - payload.len();
-        if let Content::Icmp(error) = record.content {
-            let bytes = headers::icmp(&path, id, error);
-            return packet(out, interface, nanos, way, &bytes, bytes.len(), comment);
-        }
-        if path.transport == Transport::Udp {
-            let bytes = headers::udp(&path, id, payload, record.length);
+        let bytes = match record.content {
+            Content::Icmp(error) => Some(headers::icmp(&path, id, error, None)),
+            Content::EchoError { error, sequence } => Some(headers::icmp(&path, id, error, Some(sequence))),
+            Content::Echo { sequence } => {
+                Some(headers::echo(&path, id, false, sequence, payload, record.length))
+            }
+            Content::EchoReply { sequence } => {
+                Some(headers::echo(&path, id, true, sequence, payload, record.length))
+            }
+            _ if path.transport == Transport::Udp => Some(headers::udp(&path, id, payload, record.length)),
+            _ => None,
+        };
+        if let Some(bytes) = bytes {
             return packet(out, interface, nanos, way, &bytes, full(&bytes), comment);
         }
         let mut segment = self.segment(record, path);

@@ -60,8 +60,36 @@ pub(super) fn tcp(path: &Path, id: u16, segment: Segment, payload: &[u8], length
     ip(path, id, TCP, &tcp, 20 + length)
 }
 
-/// An error about a packet that went the other way, of which it carries the headers (RFC 792, RFC 4443).
-pub(super) fn icmp(path: &Path, id: u16, error: Icmp) -> Vec<u8> {
+/// The first eight bytes of an echo, or of its reply (RFC 792, RFC 4443 §4), without the checksum.
+fn echo_header(v4: bool, reply: bool, identifier: u16, sequence: u16) -> [u8; 8] {
+    let kind = match (v4, reply) {
+        (true, false) => 8,
+        (true, true) => 0,
+        (false, false) => 128,
+        (false, true) => 129,
+    };
+    let ([a, b], [c, d]) = (identifier.to_be_bytes(), sequence.to_be_bytes());
+    [kind, 0, 0, 0, a, b, c, d]
+}
+
+/// IP and ICMP headers of an echo or its reply, and the payload.
+pub(super) fn echo(
+    path: &Path,
+    id: u16,
+    reply: bool,
+    sequence: u16,
+    payload: &[u8],
+    length: usize,
+) -> Vec<u8> {
+    let asker = if reply { path.remote } else { path.local };
+    let mut icmp = echo_header(asker.is_ipv4(), reply, asker.port(), sequence).to_vec();
+    icmp.extend_from_slice(payload);
+    icmp_in_ip(path, id, icmp, payload.len() == length, 8 + length)
+}
+
+/// An error about a packet that went the other way, of which it carries the headers (RFC 792, RFC 4443): those of an
+/// echo, if there is a sequence number.
+pub(super) fn icmp(path: &Path, id: u16, error: Icmp, echo: Option<u16>) -> Vec<u8> {
     let v4 = path.local.is_ipv4();
     let (kind, code) = match (error, v4) {
         (Icmp::PortUnreachable, true) => (3, 3),
@@ -77,15 +105,25 @@ pub(super) fn icmp(path: &Path, id: u16, error: Icmp) -> Vec<u8> {
     let [high, low] = mtu.to_be_bytes();
     let mut icmp = vec![kind, code, 0, 0, 0, 0, high, low];
     let original = path.reversed();
-    let quoted = match path.transport {
-        Transport::Udp => udp(&original, 0, &[], 0),
-        _ => tcp(&original, 0, Segment::default(), &[], 0),
+    let quoted = match (echo, path.transport) {
+        (Some(sequence), _) => self::echo(&original, 0, false, sequence, &[], 0),
+        (None, Transport::Udp) => udp(&original, 0, &[], 0),
+        (None, _) => tcp(&original, 0, Segment::default(), &[], 0),
     };
     icmp.extend_from_slice(&quoted[..if v4 { 28 } else { 48 }]);
-    let (protocol, sum) =
-        if v4 { (ICMP, !fold(add(0, &icmp))) } else { (ICMPV6, checksum(path, ICMPV6, &icmp)) };
-    icmp[2..4].copy_from_slice(&sum.to_be_bytes());
-    ip(path, id, protocol, &icmp, icmp.len())
+    let length = icmp.len();
+    icmp_in_ip(path, id, icmp, true, length)
+}
+
+/// The IP header and the checksum of a message, which is `length` bytes long, although they may not be all there.
+fn icmp_in_ip(path: &Path, id: u16, mut icmp: Vec<u8>, whole: bool, length: usize) -> Vec<u8> {
+    let v4 = path.local.is_ipv4();
+    let protocol = if v4 { ICMP } else { ICMPV6 };
+    if whole {
+        let sum = if v4 { !fold(add(0, &icmp)) } else { checksum(path, ICMPV6, &icmp) };
+        icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    ip(path, id, protocol, &icmp, length)
 }
 
 fn ip(path: &Path, id: u16, protocol: u8, body: &[u8], length: usize) -> Vec<u8> {
@@ -178,9 +216,13 @@ mod tests {
             let packet = tcp(&stream, 7, segment, payload, payload.len());
             assert!(holds(&stream, TCP, &packet, 20));
         }
-        for error in [Icmp::PortUnreachable, Icmp::TooBig { mtu: 1280 }] {
-            assert_eq!(fold(add(0, &icmp(&v4, 7, error)[20..])), 0xffff);
-            assert!(holds(&v6, ICMPV6, &icmp(&v6, 7, error), 40));
+        for (error, about) in [(Icmp::PortUnreachable, None), (Icmp::TooBig { mtu: 1280 }, Some(3))] {
+            assert_eq!(fold(add(0, &icmp(&v4, 7, error, about)[20..])), 0xffff);
+            assert!(holds(&v6, ICMPV6, &icmp(&v6, 7, error, about), 40));
+        }
+        for reply in [false, true] {
+            assert_eq!(fold(add(0, &echo(&v4, 7, reply, 3, b"odd", 3)[20..])), 0xffff);
+            assert!(holds(&v6, ICMPV6, &echo(&v6, 7, reply, 3, b"odd", 3), 40));
         }
     }
 }

@@ -6,8 +6,8 @@ pub(crate) mod probe;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sansio::{Path, SocketReply};
-use sterna_netsim::{HostId, Net, Puppet, Seen, SegmentId};
+use sansio::{Path, SocketReply, Time};
+use sterna_netsim::{Content, HostId, Nat, NatBehaviour, Net, Puppet, Refusal, Seen, SegmentId, Translator};
 
 pub(crate) const PORT: u16 = 5000;
 
@@ -53,4 +53,27 @@ pub(crate) fn replies(net: &mut Net, host: HostId) -> Vec<SocketReply> {
         Seen::Received { .. } => None,
     });
     replies.collect()
+}
+
+/// A box of one outer address, 5.0.0.1.
+pub(crate) fn translator(behaviour: NatBehaviour) -> Translator {
+    Translator::new(behaviour, &[[5, 0, 0, 1].into()], 7.into())
+}
+
+pub(crate) fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Where a datagram to an outer socket ends up inside.
+pub(crate) fn into(
+    nat: &mut Translator,
+    now: Time,
+    outer: SocketAddr,
+    remote: &str,
+) -> Result<SocketAddr, Refusal> {
+    nat.inbound(now, Path::udp(outer, socket(remote)), Content::Datagram).map(|path| path.local)
+}
+
+pub(crate) fn after(seconds: u64) -> Time {
+    Time::ZERO + Duration::from_secs(seconds)
 }

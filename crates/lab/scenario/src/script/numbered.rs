@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use netsim::{Binding, Content, Forward, Hairpin, Nat, Refusal};
+use netsim::{Binding, Content, Forward, Hairpin, Nat, Refusal, Traffic};
 use sansio::{Path, Time, Transport};
 
 /// A box that gives out the outer UDP ports of a list before any others, so that a story can name them.
@@ -45,14 +45,14 @@ impl Numbered {
 impl Nat for Numbered {
     fn outbound(&mut self, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
         let mut outer = self.nat.outbound(now, path, content)?;
-        if path.transport == Transport::Udp && outer.local.ip() != path.local.ip() {
+        if Traffic::of(&path, content) == Traffic::Udp && outer.local.ip() != path.local.ip() {
             outer.local.set_port(self.outer(outer.local.port()));
         }
         Ok(outer)
     }
 
     fn inbound(&mut self, now: Time, mut path: Path, content: Content) -> Result<Path, Refusal> {
-        if path.transport == Transport::Udp {
+        if Traffic::of(&path, content) == Traffic::Udp {
             path.local.set_port(self.inner(path.local.port()));
         }
         self.nat.inbound(now, path, content)
@@ -86,7 +86,7 @@ impl Nat for Numbered {
     fn bindings(&self, now: Time) -> Vec<Binding> {
         let mut bindings = self.nat.bindings(now);
         for binding in &mut bindings {
-            let given = self.given.get(&binding.outer.port()).filter(|_| binding.transport == Transport::Udp);
+            let given = self.given.get(&binding.outer.port()).filter(|_| binding.traffic == Traffic::Udp);
             if let Some(outer) = given {
                 binding.outer.set_port(*outer);
             }
