@@ -2,7 +2,11 @@ use std::fmt;
 
 use zeroize::Zeroize as _;
 
+use crate::signature::MAX_DRAWS;
 use crate::{Fingerprint, FingerprintAlgorithm};
+
+/// Bytes of a certificate of ours, when its signature has the usual length.
+const LENGTH: usize = 291;
 
 /// A self-signed certificate and its private key: what one end of a DTLS connection shows to the other.
 ///
@@ -18,7 +22,7 @@ pub struct Certificate {
 
 impl Certificate {
     /// A new one: ECDSA on P-256, which all WebRTC peers take (RFC 8827 §6.5), under a name that says
-    /// nothing.
+    /// nothing. All have one length.
     ///
     /// Draws from the operating system's random generator.
     ///
@@ -30,8 +34,18 @@ impl Certificate {
         let mut params = rcgen::CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, "WebRTC");
-        let certificate = params.self_signed(&key).map_err(failed)?;
-        Ok(Self { der: certificate.der().to_vec(), private_key_der: key.serialize_der() })
+        // Neither a zero first, which would be left out, nor the sign's bit.
+        let mut serial = crate::seed()[..16].to_vec();
+        serial[0] = serial[0] & 0x3f | 0x40;
+        params.serial_number = Some(serial.into());
+        let mut der = params.self_signed(&key).map_err(failed)?.der().to_vec();
+        for _ in 0..MAX_DRAWS {
+            if der.len() == LENGTH {
+                break;
+            }
+            der = params.self_signed(&key).map_err(failed)?.der().to_vec();
+        }
+        Ok(Self { der, private_key_der: key.serialize_der() })
     }
 
     /// The SHA-256 fingerprint, for `a=fingerprint` (RFC 8122 §5).
@@ -66,6 +80,7 @@ mod tests {
         let (a, b) = (Certificate::generate().unwrap(), Certificate::generate().unwrap());
         assert_ne!(a.der, b.der);
         assert_ne!(a.private_key_der, b.private_key_der);
+        assert_eq!([&a, &b].map(|one| one.der.len()), [LENGTH; 2]);
         assert!(a.fingerprint().matches(&a.der));
         assert!(!a.fingerprint().matches(&b.der));
         assert_eq!(format!("{a:?}"), format!("Certificate({})", a.fingerprint()));

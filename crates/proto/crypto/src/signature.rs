@@ -44,6 +44,9 @@ impl SignatureScheme {
     }
 }
 
+/// How often a signature is made anew for its length: half of all fit.
+pub(crate) const MAX_DRAWS: usize = 64;
+
 /// A private key that signs: ECDSA on P-256 or P-384.
 pub struct SigningKey {
     pair: signature::EcdsaKeyPair,
@@ -74,13 +77,28 @@ impl SigningKey {
         self.scheme
     }
 
-    /// Signs. Draws from the operating system's random generator.
+    /// Signs. Draws from the operating system's random generator, until the signature is as long as half of all are:
+    /// so all handshakes have one size, and those of a simulated internet repeat to the byte.
     ///
     /// # Errors
     /// If there are no random numbers.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
         let random = aws_lc_rs::rand::SystemRandom::new();
-        self.pair.sign(&random, message).map(|made| made.as_ref().to_vec()).map_err(|_| SignatureError)
+        let mut made = self.pair.sign(&random, message).map_err(|_| SignatureError)?;
+        for _ in 0..MAX_DRAWS {
+            if made.as_ref().len() == self.usual_length() {
+                break;
+            }
+            made = self.pair.sign(&random, message).map_err(|_| SignatureError)?;
+        }
+        Ok(made.as_ref().to_vec())
+    }
+
+    /// Of two numbers in DER, one has its highest bit set, and so a byte of zeros before it.
+    fn usual_length(&self) -> usize {
+        let number = if self.scheme == SignatureScheme::ECDSA_SHA384 { 48 } else { 32 };
+        const HEADER: usize = 2;
+        HEADER + 2 * (HEADER + number) + 1
     }
 }
 
@@ -147,6 +165,7 @@ mod tests {
         let key = SigningKey::from_der(&ours.private_key_der).unwrap();
         let signed = key.sign(b"message").unwrap();
         assert_eq!(key.scheme(), SignatureScheme::ECDSA_SHA256);
+        assert_eq!(signed.len(), 71);
         assert_eq!(key.scheme().verify(&ours.der, b"message", &signed), Ok(()));
         assert_eq!(key.scheme().verify(&ours.der, b"massage", &signed), Err(SignatureError));
         assert_eq!(key.scheme().verify(&other.der, b"message", &signed), Err(SignatureError));
