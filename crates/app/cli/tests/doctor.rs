@@ -48,6 +48,28 @@ fn a_healthy_network_is_known_in_three_seconds() {
 }
 
 #[test]
+fn what_goes_into_a_bug_report_names_nobody() {
+    let scratch = Scratch::new("doctor-bundle");
+    let bundle = scratch.path("report.tar");
+    let asked = ["--stun", "stun.of.acme.invalid", "--turn", "turn:relay.of.acme.invalid"];
+    let login = ["--turn-user", "wile-e", "--turn-password", "coyote under a rock"];
+    let (report, _) = examine(&[&asked[..], &login, &["--bundle", bundle.to_str().unwrap()]].concat());
+    assert!(report.to_string().contains("stun.of.acme.invalid"), "{report:#}");
+    let archive = String::from_utf8(std::fs::read(bundle).unwrap()).expect("what is in it is text");
+    let interfaces = report["interfaces"].as_array().unwrap();
+    let outside = interfaces.iter().filter(|one| one["kind"] != "loopback");
+    let told = outside.flat_map(|one| ["name", "address"].map(|key| one[key].as_str().unwrap()));
+    for secret in told.chain(["acme", "wile-e", "coyote"]) {
+        let whole = |word: &str| {
+            archive.split(|c: char| !(c.is_alphanumeric() || "-.:".contains(c))).any(|one| one == word)
+        };
+        assert!(!whole(secret), "{secret}: {archive}");
+    }
+    assert!(!archive.contains("acme"), "{archive}");
+    assert!(archive.contains("server-1") && archive.contains("interface-1"), "{archive}");
+}
+
+#[test]
 fn people_get_a_screen_of_text_and_no_colours_in_a_pipe() {
     let server = Server::with(&["--stun-alternate", "127.0.0.2"]);
     let program = Program::run(&["doctor", "--server", &server.url], &[]);

@@ -17,10 +17,14 @@ throughout, and ports are left, because they tell what the NAT does. No credenti
 before you attach it.
 ";
 
-/// Writes the archive.
-pub(super) fn write(path: &Path, report: &Value, text: &str) -> Result<(), Failure> {
+/// A name that is nobody's business, and of what it is one: `server`, `interface`, `user`.
+pub(super) type Name = (String, &'static str);
+
+/// Writes the archive. The `names` are those that stand in the report anywhere, besides those that it tells of itself.
+pub(super) fn write(path: &Path, report: &Value, text: &str, names: &[Name]) -> Result<(), Failure> {
     let mut redactor = Redactor::default();
     redactor.learn(report);
+    names.iter().for_each(|(name, kind)| redactor.name(name, kind));
     let report = serde_json::to_string_pretty(&redactor.value(report)).expect("JSON is printed");
     let text = redactor.text(text);
     let mut archive = Vec::new();
@@ -65,7 +69,7 @@ struct Redactor {
 }
 
 impl Redactor {
-    /// Takes note of the names of servers and interfaces, which are known by where they stand.
+    /// Takes note of the names of servers, which are known by where they stand.
     fn learn(&mut self, report: &Value) {
         let lists = ["relays", "discovered"].into_iter().filter_map(|key| report[key].as_array());
         let urls = lists.flatten().flat_map(|relay| [&relay["url"], &relay["certificate_name"]]);

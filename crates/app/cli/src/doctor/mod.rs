@@ -65,7 +65,8 @@ async fn look(args: &Doctor, plan: &Plan, output: Output) -> Result<(), Failure>
     output.event("report", report.clone());
     output.say(&picture::draw(&findings, Paint::of_stdout()));
     if let Some(path) = &args.bundle {
-        bundle::write(path, &report, &picture::draw(&findings, Paint::plain()))?;
+        let text = picture::draw(&findings, Paint::plain());
+        bundle::write(path, &report, &text, &plan.names(&findings))?;
         output.note(&format!(
             "\nWrote {}, without addresses and names, to attach to a bug report.",
             path.display()
@@ -143,6 +144,24 @@ impl Plan {
     fn ice_servers(&self, visit: Option<&Visit>) -> Vec<IceServer> {
         let named = self.stun.iter().map(IceServer::new).chain(self.turn.iter().cloned());
         named.chain(visit.into_iter().flat_map(|visit| visit.ice_servers.iter().cloned())).collect()
+    }
+
+    /// What is not to be in a bug report: whom this machine asks, as whom, and what its interfaces are called.
+    fn names(&self, findings: &Findings) -> Vec<bundle::Name> {
+        let servers = self.ice_servers(findings.visit.as_ref());
+        let urls = servers.iter().flat_map(|server| &server.urls);
+        let hosts = urls.filter_map(|url| url.parse::<ice::ServerUrl>().ok()).map(|url| url.host);
+        let users = servers.iter().filter_map(|server| server.username.clone());
+        // Our own default tells nothing.
+        let realms = findings.ice.servers.iter().filter_map(|server| server.realm.clone());
+        let realms = realms.filter(|realm| realm != "sterna");
+        let inside = findings.interfaces.iter().filter(|one| one.kind != ice::InterfaceKind::Loopback);
+        hosts
+            .map(|host| (host, "server"))
+            .chain(users.map(|user| (user, "user")))
+            .chain(realms.map(|realm| (realm, "realm")))
+            .chain(inside.map(|one| (one.name.clone(), "interface")))
+            .collect()
     }
 }
 
