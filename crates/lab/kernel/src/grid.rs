@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -73,8 +74,8 @@ pub struct Pair {
 /// A lab with both sides of all pairs.
 struct Stage {
     url: String,
-    senders: Vec<Host>,
-    receivers: Vec<Host>,
+    senders: BTreeMap<Preset, Host>,
+    receivers: BTreeMap<Preset, Host>,
     lab: Lab,
 }
 
@@ -91,28 +92,44 @@ impl Grid {
         }
     }
 
+    /// All ordered pairs, row by row.
+    pub fn pairs(&self) -> Vec<[Preset; 2]> {
+        self.presets.iter().flat_map(|&a| self.presets.iter().map(move |&b| [a, b])).collect()
+    }
+
     /// Builds the topologies and lets all pairs meet. `progress` is called after each pair; the result is in the
     /// order of the presets, row by row.
     ///
     /// # Errors
     /// Whatever the lab objects to; [`LabError::Stopped`]. That a pair does not connect is no error.
     pub fn run(&self, stop: &Stop, progress: &(dyn Fn(&Pair) + Sync)) -> Result<Vec<Pair>, LabError> {
+        self.play(&self.pairs(), stop, progress)
+    }
+
+    /// Like [`Grid::run`], but only these pairs, in this order.
+    ///
+    /// # Errors
+    /// As [`Grid::run`].
+    pub fn play(
+        &self,
+        pairs: &[[Preset; 2]],
+        stop: &Stop,
+        progress: &(dyn Fn(&Pair) + Sync),
+    ) -> Result<Vec<Pair>, LabError> {
         // In this order they are dropped from the end: the server before the lab that would kill it.
-        let (stage, _serve) = Stage::new(self, stop)?;
-        let count = self.presets.len();
-        let pairs: Vec<_> = (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).collect();
+        let (stage, _serve) = Stage::new(self, pairs, stop)?;
         // Diagonal by diagonal: the server slows down whoever knocks too often.
-        let order: Vec<_> =
-            (0..count).flat_map(|shift| (0..count).map(move |a| a * count + (a + shift) % count)).collect();
+        let mut order: Vec<_> = (0..pairs.len()).collect();
+        order.sort_by_key(|&number| stage.diagonal(pairs[number]));
         let next = AtomicUsize::new(0);
         let done: Vec<Mutex<Option<Pair>>> = pairs.iter().map(|_| Mutex::new(None)).collect();
         let lane = || -> Result<(), LabError> {
             loop {
                 let Some(&number) = order.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
-                let (a, b) = pairs[number];
-                let meetings = (0..self.rounds).map(|_| stage.meeting(self, a, b, stop));
+                let [a, b] = pairs[number];
+                let meetings = (0..self.rounds).map(|_| stage.meeting(self, [a, b], stop));
                 let meetings = meetings.collect::<Result<_, _>>()?;
-                let pair = Pair { a: self.presets[a], b: self.presets[b], meetings };
+                let pair = Pair { a, b, meetings };
                 progress(&pair);
                 *done[number].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(pair);
             }
@@ -126,9 +143,9 @@ impl Grid {
             // All of them, before the first error counts.
             ends.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()
         })?;
-        let pairs =
+        let done =
             done.into_iter().map(|pair| pair.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
-        Ok(pairs.map(|pair| pair.expect("every pair has met")).collect())
+        Ok(done.map(|pair| pair.expect("every pair has met")).collect())
     }
 }
 
@@ -185,7 +202,7 @@ impl Meeting {
 }
 
 impl Stage {
-    fn new(grid: &Grid, stop: &Stop) -> Result<(Self, Program), LabError> {
+    fn new(grid: &Grid, pairs: &[[Preset; 2]], stop: &Stop) -> Result<(Self, Program), LabError> {
         let mut lab = Lab::new()?;
         lab.set_builder(grid.builder);
         // Even who may speak to port 443 alone finds signalling and relay: each at an address of its own.
@@ -210,26 +227,35 @@ impl Stage {
             stop,
         )?;
         serve.event("listening", PATIENCE)?;
-        let mut side = |side: &str| {
-            let hosts = grid.presets.iter().map(|preset| {
+        let mut side = |side: &str, number: usize| {
+            let presets: BTreeSet<_> = pairs.iter().map(|pair| pair[number]).collect();
+            let hosts = presets.into_iter().map(|preset| {
                 stop.check()?;
-                let mut site = lab.add_site(&format!("{side}-{preset}"), *preset)?;
-                lab.add_host(&mut site, &format!("host-{side}-{preset}"))
+                let mut site = lab.add_site(&format!("{side}-{preset}"), preset)?;
+                Ok((preset, lab.add_host(&mut site, &format!("host-{side}-{preset}"))?))
             });
-            hosts.collect::<Result<Vec<_>, LabError>>()
+            hosts.collect::<Result<_, LabError>>()
         };
-        let (senders, receivers) = (side("a")?, side("b")?);
+        let (senders, receivers) = (side("a", 0)?, side("b", 1)?);
         let url = format!("http://{page}:{PORT}");
         Ok((Self { url, senders, receivers, lab }, serve))
     }
 
+    /// The number of the diagonal that a pair is on: nobody is twice on the same one.
+    fn diagonal(&self, [a, b]: [Preset; 2]) -> usize {
+        let row = self.senders.keys().position(|it| *it == a).unwrap_or_default();
+        let column = self.receivers.keys().position(|it| *it == b).unwrap_or_default();
+        let count = self.senders.len().max(self.receivers.len());
+        (column + count - row) % count
+    }
+
     /// One file goes from a sender to a receiver.
-    fn meeting(&self, grid: &Grid, a: usize, b: usize, stop: &Stop) -> Result<Meeting, LabError> {
+    fn meeting(&self, grid: &Grid, [a, b]: [Preset; 2], stop: &Stop) -> Result<Meeting, LabError> {
         static MEETINGS: AtomicU32 = AtomicU32::new(0);
         let folder = self.lab.folder().join(MEETINGS.fetch_add(1, Ordering::Relaxed).to_string());
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let meeting = self.meet(grid, &folder, (&self.senders[a], &self.receivers[b]), stop);
+            let meeting = self.meet(grid, &folder, (&self.senders[&a], &self.receivers[&b]), stop);
             let _ = fs::remove_dir_all(&folder);
             match meeting {
                 Err(LabError::Failed { command, message }) => {
@@ -296,8 +322,9 @@ impl Stage {
         let mut one = start(from, &[])?;
         let code = one.event("code", PATIENCE)?["code"].as_str().unwrap_or_default().to_owned();
         let mut other = start(to, &[&code])?;
-        one.event("connected", grid.limit)?;
+        // That one first which knows why it could not come: the other would only wait for it.
         other.event("connected", grid.limit)?;
+        one.event("connected", grid.limit)?;
         std::thread::sleep(CONTENT);
         one.close_input();
         other.close_input();

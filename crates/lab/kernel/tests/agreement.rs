@@ -1,55 +1,82 @@
-//! Every ordered pair of presets meets in the kernel as in the simulator: directly, or by the relay.
+//! Every ordered pair of presets meets in the kernel as in the simulator: on the hosts' own addresses, on those that STUN
+//! told, on one that only a check brought to light, or by the relay.
 //!
-//! Of the classic four all pairs, of the others each with itself and one more; or those that `STERNA_LAB_PRESETS` names,
-//! with commas in between, or `all` (196 pairs, some minutes).
+//! All 225 pairs of what the kernel offers, in parts; or those of the presets that `STERNA_LAB_PRESETS` names, with commas
+//! in between.
 
 mod lab;
 mod sterna;
 
 use lab::lab;
 use netsim::Preset;
-use scenario::Way;
-use sterna_kernel::{Grid, Lab, Meeting, Pair, Stop};
+use scenario::{Cell, Way};
+use sterna_kernel::{Grid, Lab, Pair, Stop};
 
 /// Attempts of the simulator for each pair.
 const SEEDS: u64 = 5;
+/// In so many parts the pairs meet, each well within what a test may take. Not a divisor of the 15 presets: else a part
+/// would have but a few receivers, who then knock so often that the server slows them down.
+const PARTS: usize = 4;
+/// So many pairs at a time: most of what a pair does is to wait.
+const LANES: usize = 4;
 
-/// All pairs of these presets, in both; an empty list where no lab can be built.
+/// The pairs of one part, in both.
 #[track_caller]
-fn agree(presets: &[Preset]) -> Vec<Pair> {
-    let (Some(_), Some(sterna)) = (lab(), sterna::program()) else { return Vec::new() };
-    let simulated = scenario::Grid { seeds: SEEDS, ..scenario::Grid::new(presets.to_vec()) }.run(&|_| {});
-    let kernel = Grid::new(sterna, presets).run(&Stop::default(), &|_| {}).unwrap();
-    assert_eq!(kernel.len(), presets.len() * presets.len());
+fn agree(part: usize) {
+    let (Some(_), Some(sterna)) = (lab(), sterna::program()) else { return };
+    let presets: Vec<Preset> = match std::env::var("STERNA_LAB_PRESETS") {
+        Err(_) => Lab::presets().collect(),
+        Ok(names) => names.split(',').map(|name| name.parse().unwrap()).collect(),
+    };
+    let grid = Grid { lanes: LANES, ..Grid::new(sterna, &presets) };
+    let pairs: Vec<_> = grid.pairs().into_iter().skip(part).step_by(PARTS).collect();
+    let cells = scenario::Grid { seeds: SEEDS, ..scenario::Grid::new(presets) }.play(&pairs, &|_| {}).cells;
+    let play = |pairs: &[[Preset; 2]]| grid.play(pairs, &Stop::default(), &|_| {}).unwrap();
+    let mut kernel = play(&pairs);
+    assert_eq!((kernel.len(), cells.len()), (pairs.len(), pairs.len()));
+    // A check can be faster than the candidate that signalling brings, which makes any direct way a peer-reflexive one;
+    // but hardly twice.
+    let hasty: Vec<_> = (0..pairs.len()).filter(|&n| is_hasty(&kernel[n], &cells[n])).collect();
+    if !hasty.is_empty() {
+        let again: Vec<_> = hasty.iter().map(|&n| pairs[n]).collect();
+        println!("peer-reflexive by mere speed: {again:?}");
+        for (n, pair) in hasty.into_iter().zip(play(&again)) {
+            kernel[n] = pair;
+        }
+    }
     let mut quarrels = Vec::new();
-    for (pair, cell) in kernel.iter().zip(&simulated.cells) {
-        assert_eq!((pair.a, pair.b), (cell.a, cell.b));
-        if !pair.is_as(cell) || !pair.cell().agrees {
+    for ((pair, cell), both) in kernel.iter().zip(&cells).zip(&pairs) {
+        assert_eq!(([pair.a, pair.b], [cell.a, cell.b]), (*both, *both));
+        let same_way = pair.meetings.iter().all(|meeting| meeting.way() == cell.way());
+        if !same_way || !pair.is_as(cell) || !pair.cell().agrees {
             quarrels.push(format!("{} × {}: {:?}, simulated {cell:?}", pair.a, pair.b, pair.meetings));
         }
     }
     assert!(quarrels.is_empty(), "{}", quarrels.join("\n"));
-    kernel
+}
+
+/// Whether a pair went by an address that only a check brought to light, where one that was known would have done.
+fn is_hasty(pair: &Pair, simulated: &Cell) -> bool {
+    let known = matches!(simulated.way(), Some(Way::Host | Way::Reflexive));
+    known && pair.meetings.iter().any(|meeting| meeting.way() == Some(Way::PeerReflexive))
 }
 
 #[test]
 fn the_kernel_agrees_with_the_simulator_pair_by_pair() {
-    let presets = match std::env::var("STERNA_LAB_PRESETS") {
-        Err(_) => Preset::CLASSIC.to_vec(),
-        Ok(all) if all == "all" => Lab::presets().collect(),
-        Ok(names) => names.split(',').map(|name| name.parse().unwrap()).collect(),
-    };
-    let kernel = agree(&presets);
-    // What most texts get wrong: the symmetric side's new port is learned as a peer-reflexive candidate.
-    let prflx = |meeting: &Meeting| meeting.way() == Some(Way::PeerReflexive);
-    let pair = kernel.iter().find(|pair| (pair.a, pair.b) == (Preset::Symmetric, Preset::AddressRestricted));
-    assert!(pair.is_none_or(|pair| pair.meetings.iter().all(prflx)), "{pair:?}");
+    agree(0);
 }
 
 #[test]
-fn and_about_boxes_as_one_meets_them() {
-    let others: Vec<Preset> = Lab::presets().filter(|preset| !Preset::CLASSIC.contains(preset)).collect();
-    for couple in others.chunks(2) {
-        agree(couple);
-    }
+fn and_about_the_next_quarter_of_the_pairs() {
+    agree(1);
+}
+
+#[test]
+fn and_about_the_third() {
+    agree(2);
+}
+
+#[test]
+fn and_about_the_last() {
+    agree(3);
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use lab::lab;
 use serde_json::Value;
-use sterna_kernel::{Findings, Lab, Preset, Program, Stop};
+use sterna::{Server, event};
+use sterna_kernel::{Findings, Host, Lab, Preset, Program, Stop};
 
 #[test]
 fn the_doctor_behind_each_preset_reports_what_it_is() {
@@ -91,4 +92,69 @@ fn compare(preset: Preset, report: &Value) -> Result<(), String> {
     let told = codes.contains(&"mapping-depends-on-destination".into());
     same("the verdict on the mapping", &told.into(), &depends.into())?;
     same("can_connect", &report["can_connect"], &true.into())
+}
+
+#[test]
+fn two_doctors_predict_the_path_that_their_machines_get() {
+    let (Some(mut lab), Some(sterna)) = (lab(), sterna::program()) else { return };
+    let server = lab.add_server("server", 2).unwrap();
+    let [public, second] = [0, 1].map(|n| server.addresses()[n].to_string());
+    let arguments = ["serve", "--listen", "0.0.0.0", "--public-ip", &public, "--stun-alternate", &second];
+    let folder = lab.folder().to_owned();
+    let start = |host: &Host, arguments: &[&str]| {
+        Program::start(&sterna, host, &folder, arguments, &Stop::default()).unwrap()
+    };
+    let mut serving = start(&server, &arguments);
+    event(&mut serving, "listening");
+    let url = format!("http://{public}:8080");
+    for (a, b, path) in [
+        (Preset::Symmetric, Preset::Symmetric, "relayed"),
+        (Preset::PortRestricted, Preset::Symmetric, "relayed"),
+        (Preset::Symmetric, Preset::FullCone, "direct"),
+    ] {
+        let [one, other] = [("a", a, b), ("b", b, a)].map(|(side, own, others)| {
+            let mut site = lab.add_site(&format!("{side}-{own}-{others}"), own).unwrap();
+            lab.add_host(&mut site, &format!("{side}-{own}-{others}-host")).unwrap()
+        });
+        let mut invites = start(&one, &["doctor", "--invite", "--server", &url]);
+        let code = event(&mut invites, "code")["code"].as_str().unwrap().to_owned();
+        let mut joins = start(&other, &["doctor", &code, "--server", &url]);
+        for (side, own, others) in [(&mut invites, a, b), (&mut joins, b, a)] {
+            let report = event(side, "report");
+            assert_eq!(compare(own, &report), Ok(()), "{own}: {report:#}");
+            let theirs = event(side, "theirs")["report"].clone();
+            assert_eq!(compare(others, &theirs), Ok(()), "{others}: {theirs:#}");
+            let attempt = event(side, "attempt");
+            let said = [&attempt["expected"], &attempt["found"], &attempt["path"]["kind"]];
+            assert_eq!(said, [path; 3], "{a} × {b}: {attempt:#}");
+            assert_eq!(attempt["held"], true, "{a} × {b}: {attempt:#}");
+        }
+        for side in [invites, joins] {
+            side.end(sterna::PATIENCE).unwrap();
+        }
+    }
+}
+
+#[test]
+fn ordinary_stun_servers_tell_that_a_mapping_varies_and_not_on_what_it_depends() {
+    let Some(mut lab) = lab() else { return };
+    let [Some(one), Some(two)] = ["one", "two"].map(|name| Server::start(&mut lab, name, &[])) else {
+        return;
+    };
+    let [a, b] = [&one, &two].map(|server| format!("{}:3478", server.host.address()));
+    for (preset, mapping, varies) in
+        [(Preset::Symmetric, "inconclusive", true), (Preset::PortRestricted, "endpoint-independent", false)]
+    {
+        let mut site = lab.add_site(preset.name(), preset).unwrap();
+        let host = lab.add_host(&mut site, &format!("{}-host", preset.name())).unwrap();
+        let report = sterna::doctor(&host, &["--stun", &a, "--stun", &b], |_| {});
+        let nat = &report["nat"];
+        assert_eq!(
+            (&nat["mapping"], &nat["mapping_varies"]),
+            (&mapping.into(), &varies.into()),
+            "{report:#}"
+        );
+        // Neither can send from elsewhere.
+        assert_eq!(nat["filtering"], "inconclusive", "{report:#}");
+    }
 }
