@@ -58,6 +58,13 @@ fn a_mistake_is_told_with_its_line() {
         message.contains("wrong.toml:6:1: unknown key `server` in a host; expected `servers`"),
         "{message}"
     );
+    // A line of Latin-1.
+    std::fs::write(&file, b"title = \"x\"\nabout = \"caf\xe9\"\n").unwrap();
+    let (failed, exit) = Program::json(&["lab", "run", &file]).failure();
+    let message = failed["message"].as_str().unwrap();
+    assert_eq!((failed["code"].as_str(), exit), (Some("usage"), 2), "{message}");
+    let expected = "wrong.toml:2:13: the byte 0xe9 is not UTF-8; expected a file in UTF-8";
+    assert!(message.contains(expected), "{message}");
     let (failed, exit) = Program::json(&["lab", "run", "/nowhere.toml"]).failure();
     assert_eq!((failed["code"].as_str(), exit), (Some("file"), 7), "{failed}");
 }

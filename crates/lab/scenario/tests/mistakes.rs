@@ -254,6 +254,86 @@ fn wrong_values_are_told() {
 }
 
 #[test]
+fn wrong_words_about_a_box_are_told() {
+    let flat = |lines: &str| format!("nat = \"symmetric\"\n{lines}");
+    for (lines, line, what, expected) in [
+        ("pool = 0", 10, "0 is out of range", "a whole number from 1 to 8"),
+        ("pool = 9", 10, "9 is out of range", "from 1 to 8"),
+        ("pooling = \"payred\"", 10, "there is no `payred`", "`paired` (or `arbitrary`)"),
+        ("ports = [5000]\npool = 2", 11, "a list of `ports` is for one outer address", "ports = \"random\""),
+        ("inbound-refresh = \"yes\"", 10, "this is a string", "`true` or `false`"),
+        (
+            "inbound_refresh = true",
+            10,
+            "unknown key `inbound_refresh` in a network",
+            "`inbound-refresh` (or ",
+        ),
+        ("timeouts = \"2min\"", 10, "this is a string", "a table"),
+        ("timeouts = { tpc = \"2h\" }", 10, "unknown key `tpc` in the timeouts", "`tcp` (or `udp`"),
+        ("timeouts = { icmp = 60 }", 10, "this is a number", "a time such as"),
+        (
+            "timeout = \"1min\"\ntimeouts = { udp = \"2min\" }",
+            11,
+            "`timeout` has said that already",
+            "one of",
+        ),
+        (
+            "timeouts = { unanswered = \"3min\" }",
+            10,
+            "this is longer than with an answer",
+            "as long as `udp` at most",
+        ),
+        ("one-to-one = [\"bop\"]", 10, "there is no host `bop`", "`bob`"),
+        ("one-to-one = 7", 10, "this is a number", "the name of a host, or a list of them"),
+        ("one-to-one = \"alice\"", 10, "`alice` is not on `flat`", "a host that is"),
+        ("one-to-one = [\"bob\", \"bob\"]", 10, "`bob` has an outer address already", "each host once"),
+        (
+            "pool = 8\none-to-one = \"bob\"",
+            11,
+            "there is no outer address left for `bob`",
+            "a `pool` and hosts of 8 addresses together",
+        ),
+    ] {
+        check("nat = \"symmetric\"", &flat(lines), line, what, expected);
+    }
+    let firewall = |lines: &str| format!("nat = \"firewall\"\n{lines}");
+    for (lines, what, expected) in [
+        ("pool = 2", "the box of `firewall` does not translate", "no `pool` here"),
+        ("pooling = \"paired\"", "the box of `firewall` does not translate", "no `pooling` here"),
+        ("one-to-one = \"bob\"", "the box of `flat` does not translate", "no `one-to-one` here"),
+    ] {
+        check("nat = \"symmetric\"", &firewall(lines), 10, what, expected);
+    }
+    let cgn = "nat = \"cgn\"\ntimeouts = { tcp = \"3h\" }";
+    check("nat = \"symmetric\"", cgn, 9, "`cgn` is 2 boxes, which cannot be changed here", "one box");
+    let nat64 = "nat = \"nat64\"\none-to-one = \"bob\"";
+    check("nat = \"symmetric\"", nat64, 9, "a network behind `nat64` has no IPv4", "`one-to-one`");
+    let send =
+        "[[events]]\nat = \"1s\"\nsend = \"x\"\nfrom = \"console\"\nto = \"console.outer\"\n\n[[expect]]";
+    let expected = "`one-to-one = [\"console\"]` in its network's section";
+    check("[[expect]]", send, 37, "`console` has no outer address of its own", expected);
+    let inner = send.replace("console.outer", "console.inner");
+    check("[[expect]]", &inner, 37, "a host has no `inner`", "`outer` (its address one to one)");
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_is_told_with_its_line() {
+    let file = SOUND.replace("Sound", "Caf?").replace("30s", "30s\" # d?j?");
+    let latin: Vec<u8> = file.bytes().map(|byte| if byte == b'?' { 0xe9 } else { byte }).collect();
+    let text = Script::read("home.toml", &latin).err().expect("it is Latin-1").to_string();
+    let expected = "home.toml:1:13: the byte 0xe9 is not UTF-8; expected a file in UTF-8\n 1 | title = \"Caf\u{fffd}\"\n";
+    assert!(text.starts_with(expected), "{text}");
+    // The line is that of the byte, and the letters before it are whole.
+    let late = [SOUND.as_bytes(), "# naïve \u{1f600} ".as_bytes(), b"\xf0\x9f"].concat();
+    let mistake = Script::read("home.toml", &late).err().expect("it ends within a letter");
+    assert_eq!((mistake.line, mistake.column), (SOUND.lines().count() + 1, 11));
+    let wide: Vec<u8> = "\u{feff}title".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mistake = Script::read("home.toml", &wide).err().expect("it is UTF-16");
+    assert_eq!((mistake.line, mistake.column), (1, 1));
+    assert!(Script::read("home.toml", SOUND.as_bytes()).is_ok());
+}
+
+#[test]
 fn what_is_not_toml_is_told() {
     let (line, what, _) = told("title = \"Sound\"", "title = \"Sound");
     assert_eq!(line, 1, "{what}");

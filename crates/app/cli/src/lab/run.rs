@@ -67,8 +67,8 @@ pub(crate) fn run(args: args::Run, output: Output) -> Result<(), Failure> {
 }
 
 fn read(file: &Path, output: Output) -> Result<Script, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
-    Script::parse(&file.display().to_string(), &text).map_err(|mistake| {
+    let bytes = std::fs::read(file).map_err(|error| Failure::file("read", file, &error))?;
+    Script::read(&file.display().to_string(), &bytes).map_err(|mistake| {
         // People see the line as well; programs get one line, as always.
         let told = mistake.to_string();
         let told = if output.is_json() { told.lines().next().unwrap_or_default() } else { &told };

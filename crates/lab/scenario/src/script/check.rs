@@ -213,7 +213,7 @@ const PROXY: u32 = 3;
 /// Addresses are given out from this number on.
 const FIRST_GIVEN: u32 = 10;
 /// A box has at most so many outer addresses, also after it got others once.
-const BOX_ADDRESSES: u32 = 8;
+pub(crate) const BOX_ADDRESSES: u32 = 8;
 
 /// Whether all hosts that a network ever has find an address there.
 pub(crate) fn room(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
@@ -264,32 +264,55 @@ fn is_public(address: IpAddr) -> bool {
     !(reserved || future || v4.is_documentation() || is_private(address))
 }
 
-pub(crate) fn forwards(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
+/// Static mappings: of ports, and of hosts one to one.
+pub(crate) fn statics(names: &Names<'_>, plan: &Plan) -> Result<(), Mistake> {
     for (at, network) in plan.networks.iter().enumerate() {
         for (number, forward) in network.forwards.iter().enumerate() {
-            let host = &plan.hosts[forward.host];
-            if !translates(network) {
-                let what = format!("the box of `{}` does not translate", network.name);
-                return Err(names.source.mistake(
-                    &forward.span,
-                    what,
-                    "no `forward` here: its hosts can be reached anyway",
-                ));
-            }
-            if !host.networks.contains(&Some(at)) {
-                let what = format!("`{}` is not on `{}`", host.name, network.name);
-                return Err(names.source.mistake(&forward.span, what, "a host that is"));
-            }
-            if !host.addresses.is_empty() && !host.addresses.iter().any(|address| address.value.is_ipv4()) {
-                let what = format!("`{}` has no IPv4 address", host.name);
-                return Err(names.source.mistake(&forward.span, what, "a host that has"));
-            }
+            inner_end(names, plan, at, forward.host, &forward.span, "forward")?;
             let same = |other: &Forward| (other.outer, other.tcp) == (forward.outer, forward.tcp);
             if network.forwards[..number].iter().any(same) {
                 let what = format!("port {} is forwarded twice", forward.outer);
                 return Err(names.source.mistake(&forward.span, what, "each outer port once"));
             }
         }
+        for (number, host) in network.one_to_one.iter().enumerate() {
+            inner_end(names, plan, at, host.value, &host.span, "one-to-one")?;
+            let wrong = |what: String, expected: &str| Err(names.source.mistake(&host.span, what, expected));
+            let others = plan.networks[..at].iter().flat_map(|other| &other.one_to_one);
+            if others.chain(&network.one_to_one[..number]).any(|other| other.value == host.value) {
+                let what = format!("`{}` has an outer address already", plan.hosts[host.value].name);
+                return wrong(what, "each host once");
+            }
+            let own = network.changed.map_or(1, |behaviour| u32::from(behaviour.pool));
+            if own + number as u32 >= BOX_ADDRESSES {
+                let what = format!("there is no outer address left for `{}`", plan.hosts[host.value].name);
+                return wrong(what, &format!("a `pool` and hosts of {BOX_ADDRESSES} addresses together"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Complains about a host to which a network's box can map nothing.
+fn inner_end(
+    names: &Names<'_>,
+    plan: &Plan,
+    at: usize,
+    host: usize,
+    span: &std::ops::Range<usize>,
+    key: &str,
+) -> Result<(), Mistake> {
+    let (network, host) = (&plan.networks[at], &plan.hosts[host]);
+    let wrong = |what: String, expected: &str| Err(names.source.mistake(span, what, expected));
+    if !translates(network) {
+        let what = format!("the box of `{}` does not translate", network.name);
+        return wrong(what, &format!("no `{key}` here: its hosts can be reached anyway"));
+    }
+    if !host.networks.contains(&Some(at)) {
+        return wrong(format!("`{}` is not on `{}`", host.name, network.name), "a host that is");
+    }
+    if !host.addresses.is_empty() && !host.addresses.iter().any(|address| address.value.is_ipv4()) {
+        return wrong(format!("`{}` has no IPv4 address", host.name), "a host that has");
     }
     Ok(())
 }

@@ -99,9 +99,9 @@ impl<'p> Director<'p> {
         let within = self.next_due().unwrap_or(end).min(end) - self.now();
         let last_event = self.last_event();
         let Self { plan, stage, actors, judge, .. } = self;
-        let Stage { world, hosts, segments, .. } = stage;
+        let Stage { world, hosts, segments, outers } = stage;
         world.run_until(within, |net| {
-            let court = Court { plan, net, hosts, segments, actors };
+            let court = Court { plan, net, hosts, segments, outers, actors };
             judge.look(&court);
             let tells = |(host, actor): (usize, &Actor)| {
                 let peer = matches!(plan.hosts[host].role, Role::Peer(_)) && actor.running;
@@ -113,8 +113,8 @@ impl<'p> Director<'p> {
     }
 
     fn with_court<R>(&mut self, what: impl FnOnce(&mut Judge, &Court<'_>) -> R) -> R {
-        let Self { plan, stage: Stage { world, hosts, segments, .. }, actors, judge, .. } = self;
-        what(judge, &Court { plan, net: &world.net, hosts, segments, actors })
+        let Self { plan, stage: Stage { world, hosts, segments, outers }, actors, judge, .. } = self;
+        what(judge, &Court { plan, net: &world.net, hosts, segments, outers, actors })
     }
 
     /// Looks at how things stand; says whether it is over.

@@ -99,8 +99,10 @@ impl Reader<'_, '_> {
         match self.plan.hosts[from].role {
             Role::Peer(_) => Ok(Deed::Send { from, to: None, text: text.value }),
             Role::Plain { .. } => {
-                let to =
-                    section.need("to", "a host, `HOST.mapped`, `HOST.seen`, NETWORK:PORT or ADDRESS:PORT")?;
+                let to = section.need(
+                    "to",
+                    "a host, `HOST.mapped`, `HOST.seen`, `HOST.outer`, NETWORK:PORT or ADDRESS:PORT",
+                )?;
                 let to = target(self.names, self.plan, &to.text("whom it goes to")?)?;
                 Ok(Deed::Send { from, to: Some(to), text: text.value })
             }
@@ -200,12 +202,20 @@ const NETWORK: &str = "the name of a network";
 /// Whom a plain host can be told to write to, or what an address is compared with.
 pub(crate) fn target(names: &Names<'_>, plan: &Plan, written: &Spot<String>) -> Result<Target, Mistake> {
     let target = names.target(written)?;
-    if let Target::Host(host) | Target::Mapped(host) | Target::Seen(host) = target
+    if let Target::Host(host) | Target::Mapped(host) | Target::Seen(host) | Target::OneToOne(host) = target
         && !matches!(plan.hosts[host].role, Role::Plain { .. })
     {
         let what =
             format!("`{}` is not `plain`: it has no socket that could be written to", plan.hosts[host].name);
         return Err(names.source.mistake(&written.span, what, "a host with `runs = \"plain\"`"));
+    }
+    if let Target::OneToOne(host) = target
+        && !plan.networks.iter().any(|network| network.one_to_one.iter().any(|it| it.value == host))
+    {
+        let name = &plan.hosts[host].name;
+        let what = format!("`{name}` has no outer address of its own");
+        let expected = format!("`one-to-one = [\"{name}\"]` in its network's section");
+        return Err(names.source.mistake(&written.span, what, expected));
     }
     Ok(target)
 }

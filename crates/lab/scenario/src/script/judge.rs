@@ -1,4 +1,5 @@
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use netsim::{Cause, Fate, HostId, Net, Place, Record, Refusal, SegmentId, Trace};
@@ -93,6 +94,8 @@ pub(crate) struct Court<'a> {
     pub(crate) net: &'a Net,
     pub(crate) hosts: &'a [HostId],
     pub(crate) segments: &'a [SegmentId],
+    /// The outer addresses of hosts that have one of their own.
+    pub(crate) outers: &'a BTreeMap<usize, IpAddr>,
     pub(crate) actors: &'a [Actor],
 }
 
@@ -168,6 +171,10 @@ impl Court<'_> {
             Target::Literal(address) => Some(address),
             Target::Outer(network, port) => {
                 Some(SocketAddr::new(self.net.external_address(self.segments[network]), port))
+            }
+            Target::OneToOne(host) => {
+                let port = self.plain(host)?.local.port();
+                Some(SocketAddr::new(*self.outers.get(&host)?, port))
             }
             Target::Host(host) => self.plain(host).map(|plain| plain.local),
             Target::Mapped(host) => self.plain(host)?.mapped,

@@ -55,6 +55,7 @@
 
 mod check;
 mod director;
+mod edge;
 mod events;
 mod expectations;
 mod judge;

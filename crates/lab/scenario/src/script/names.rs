@@ -117,7 +117,7 @@ impl<'t> Names<'t> {
         Ok(Wire::Access(self.host(&part(host))?, self.network(&part(network))?))
     }
 
-    /// `guest`, `console.mapped`, `guest.seen`, `home:80` or `5.0.0.7:80`.
+    /// `guest`, `console.mapped`, `guest.seen`, `web.outer`, `home:80` or `5.0.0.7:80`.
     pub(crate) fn target(&self, name: &Spot<String>) -> Result<Target, Mistake> {
         let part = |text: &str| Spot { value: text.to_owned(), span: name.span.clone() };
         if let Some(socket) = super::tree::Item::is_socket(&name.value) {
@@ -138,9 +138,10 @@ impl<'t> Names<'t> {
             return match word {
                 "mapped" => Ok(Target::Mapped(host)),
                 "seen" => Ok(Target::Seen(host)),
+                "outer" => Ok(Target::OneToOne(host)),
                 _ => {
                     let what = format!("a host has no `{word}`");
-                    let expected = "`mapped` (what STUN told it) or `seen` (where it was last heard from)";
+                    let expected = "`mapped` (what STUN told it), `seen` (where it was last heard from) or `outer` (its address one to one)";
                     Err(self.source.mistake(&name.span, what, expected))
                 }
             };

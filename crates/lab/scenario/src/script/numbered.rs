@@ -9,6 +9,8 @@ use sansio::{Path, Time, Transport};
 /// Everything else is up to the box inside; only the numbers of its ports are changed, both ways.
 pub(crate) struct Numbered {
     nat: Box<dyn Nat>,
+    /// The address whose ports they are: that of a host one to one has all of its own.
+    external: IpAddr,
     ports: Vec<u16>,
     /// Outer ports that have a mapping of their own and keep their numbers.
     fixed: Vec<u16>,
@@ -16,8 +18,8 @@ pub(crate) struct Numbered {
 }
 
 impl Numbered {
-    pub(crate) fn new(nat: Box<dyn Nat>, ports: Vec<u16>, fixed: Vec<u16>) -> Self {
-        Self { nat, ports, fixed, given: BTreeMap::new() }
+    pub(crate) fn new(nat: Box<dyn Nat>, external: IpAddr, ports: Vec<u16>, fixed: Vec<u16>) -> Self {
+        Self { nat, external, ports, fixed, given: BTreeMap::new() }
     }
 
     /// The number outside for a port that the box inside chose.
@@ -45,14 +47,14 @@ impl Numbered {
 impl Nat for Numbered {
     fn outbound(&mut self, now: Time, path: Path, content: Content) -> Result<Path, Refusal> {
         let mut outer = self.nat.outbound(now, path, content)?;
-        if Traffic::of(&path, content) == Traffic::Udp && outer.local.ip() != path.local.ip() {
+        if Traffic::of(&path, content) == Traffic::Udp && outer.local.ip() == self.external {
             outer.local.set_port(self.outer(outer.local.port()));
         }
         Ok(outer)
     }
 
     fn inbound(&mut self, now: Time, mut path: Path, content: Content) -> Result<Path, Refusal> {
-        if Traffic::of(&path, content) == Traffic::Udp {
+        if Traffic::of(&path, content) == Traffic::Udp && path.local.ip() == self.external {
             path.local.set_port(self.inner(path.local.port()));
         }
         self.nat.inbound(now, path, content)
@@ -68,6 +70,7 @@ impl Nat for Numbered {
 
     fn restart(&mut self, external: &[IpAddr]) {
         self.given.clear();
+        self.external = external[0];
         self.nat.restart(external);
     }
 
@@ -86,7 +89,10 @@ impl Nat for Numbered {
     fn bindings(&self, now: Time) -> Vec<Binding> {
         let mut bindings = self.nat.bindings(now);
         for binding in &mut bindings {
-            let given = self.given.get(&binding.outer.port()).filter(|_| binding.traffic == Traffic::Udp);
+            let given = self
+                .given
+                .get(&binding.outer.port())
+                .filter(|_| binding.traffic == Traffic::Udp && binding.outer.ip() == self.external);
             if let Some(outer) = given {
                 binding.outer.set_port(*outer);
             }

@@ -43,6 +43,8 @@ pub(crate) struct Network {
     /// Its IPv6 addresses, if the file says which.
     pub(crate) inside6: Option<Spot<Prefix>>,
     pub(crate) forwards: Vec<Forward>,
+    /// Hosts with an outer address of their own.
+    pub(crate) one_to_one: Vec<Spot<usize>>,
 }
 
 /// A static mapping.
@@ -156,6 +158,8 @@ pub(crate) enum Target {
     Seen(usize),
     /// An outer port of a network's box.
     Outer(usize, u16),
+    /// A plain host's port at the outer address that is its own.
+    OneToOne(usize),
     Literal(SocketAddr),
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use netsim::{Dependence, Hairpin, Link, NatBehaviour, PortAssignment, Preset};
+use netsim::{Link, Preset};
 
 use super::check;
+use super::edge;
 use super::events;
 use super::expectations;
 use super::links::link;
@@ -70,7 +71,7 @@ pub(crate) fn plan(source: &Source<'_>) -> Result<Plan, Mistake> {
     }
     file.finish()?;
     plan.events.sort_by_key(|event| event.at);
-    check::forwards(&names, &plan)?;
+    check::statics(&names, &plan)?;
     check::room(&names, &plan)?;
     check::events(&names, &plan)?;
     Ok(plan)
@@ -141,16 +142,25 @@ fn network(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Netw
     let inside = section.take("inside").map(Item::prefix).transpose()?;
     let link = section.take("link").map(|item| link(item, Link::delay_ms(LINK_MS))).transpose()?;
     let (ipv6, inside6) = section.take("ipv6").map_or(Ok((false, None)), Item::ipv6)?;
-    let (changed, ports) = changes(&mut section, preset, &nat)?;
+    let (changed, ports) = edge::changes(&mut section, preset, &nat)?;
     let mut forwards = Vec::new();
     if let Some(item) = section.take("forward") {
         for item in item.list("a list such as `[{ outer = 8080, to = \"web\", port = 80 }]`")? {
             forwards.push(forward(names, item)?);
         }
     }
+    let one_to_one = match section.take("one-to-one") {
+        Some(item) => item
+            .texts("the name of a host, or a list of them")?
+            .into_iter()
+            .map(|name| Ok(Spot { value: names.host(&name)?, span: name.span }))
+            .collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
     let ipv6_only = preset == Preset::Nat64 && changed.is_none_or(|behaviour| behaviour.nat64);
-    if ipv6_only && (inside.is_some() || !ports.is_empty() || !forwards.is_empty()) {
-        let expected = "neither `inside` nor a list of `ports` nor `forward` for it";
+    let fixed = !forwards.is_empty() || !one_to_one.is_empty();
+    if ipv6_only && (inside.is_some() || !ports.is_empty() || fixed) {
+        let expected = "neither `inside` nor a list of `ports` nor `forward` nor `one-to-one` for it";
         return Err(section.source.mistake(
             &nat.span,
             format!("a network behind `{preset}` has no IPv4"),
@@ -170,62 +180,8 @@ fn network(names: &Names<'_>, name: Spot<String>, item: Item<'_>) -> Result<Netw
         ipv6,
         inside6,
         forwards,
+        one_to_one,
     })
-}
-
-/// What a network's section changes about its preset's box, and the outer ports that it names.
-fn changes(
-    section: &mut Section<'_>,
-    preset: Preset,
-    nat: &Spot<String>,
-) -> Result<(Option<NatBehaviour>, Vec<u16>), Mistake> {
-    const DEPENDENCE: [(&str, Dependence); 3] = [
-        ("endpoint-independent", Dependence::EndpointIndependent),
-        ("address-dependent", Dependence::AddressDependent),
-        ("address-and-port-dependent", Dependence::AddressAndPortDependent),
-    ];
-    let boxes = preset.boxes();
-    let original = boxes.last().expect("a preset has a box").behaviour;
-    let mut behaviour = original;
-    let mut ports = Vec::new();
-    if let Some(item) = section.take("mapping") {
-        behaviour.mapping = Some(item.one_of(&DEPENDENCE)?);
-    }
-    if let Some(item) = section.take("filtering") {
-        behaviour.filtering = Some(item.one_of(&DEPENDENCE)?);
-    }
-    if let Some(item) = section.take("ports") {
-        if item.is_list() {
-            ports = item.list("a list of ports")?.into_iter().map(Item::port).collect::<Result<_, _>>()?;
-        } else {
-            behaviour.ports = item.one_of(&[
-                ("preserving", PortAssignment::Preserving),
-                ("overloading", PortAssignment::Overloading),
-                ("sequential", PortAssignment::Sequential),
-                ("random", PortAssignment::Random),
-                ("parity", PortAssignment::Parity),
-                ("contiguous", PortAssignment::Contiguous),
-            ])?;
-        }
-    }
-    if let Some(item) = section.take("hairpin") {
-        let known =
-            [("none", Hairpin::None), ("external", Hairpin::External), ("internal", Hairpin::Internal)];
-        behaviour.hairpin = item.one_of(&known)?;
-    }
-    if let Some(item) = section.take("timeout") {
-        behaviour.udp_timeout = item.duration()?;
-        behaviour.udp_unanswered_timeout = behaviour.udp_unanswered_timeout.min(behaviour.udp_timeout);
-    }
-    if (behaviour != original || !ports.is_empty()) && boxes.len() > 1 {
-        let what = format!("`{preset}` is {} boxes, which cannot be changed here", boxes.len());
-        return Err(section.source.mistake(
-            &nat.span,
-            what,
-            "a preset of one box, or a network for each box (`behind`)",
-        ));
-    }
-    Ok(((behaviour != original).then_some(behaviour), ports))
 }
 
 fn forward(names: &Names<'_>, item: Item<'_>) -> Result<Forward, Mistake> {

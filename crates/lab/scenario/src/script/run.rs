@@ -33,6 +33,23 @@ impl Script {
         Ok(Self { plan, claims })
     }
 
+    /// Reads a scenario as the bytes of a file, which have to be UTF-8.
+    ///
+    /// # Errors
+    /// As [`Script::parse`].
+    pub fn read(file: &str, bytes: &[u8]) -> Result<Self, Mistake> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(file, text),
+            Err(error) => {
+                let at = error.valid_up_to();
+                let text = String::from_utf8_lossy(bytes);
+                let what = format!("the byte 0x{:02x} is not UTF-8", bytes[at]);
+                let source = Source { file, text: &text };
+                Err(source.mistake(&(at..at + 1), what, "a file in UTF-8"))
+            }
+        }
+    }
+
     /// What it is called.
     pub fn title(&self) -> &str {
         &self.plan.title

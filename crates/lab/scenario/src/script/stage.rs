@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use netsim::{Forward, HostId, LinkId, Nat, Net, PresetBox, SegmentId, Translator};
@@ -16,6 +17,8 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) segments: Vec<SegmentId>,
     pub(crate) hosts: Vec<HostId>,
+    /// The outer addresses of hosts that have one of their own.
+    pub(crate) outers: BTreeMap<usize, IpAddr>,
 }
 
 impl Stage {
@@ -33,7 +36,7 @@ impl Stage {
         world.keep_letters();
         let (delay, trickle) = (plan.signalling.delay, plan.signalling.trickle);
         world.set_signalling(Signalling { trickle, ..Signalling::delayed(delay) });
-        let mut stage = Self { world, segments, hosts: Vec::new() };
+        let mut stage = Self { world, segments, hosts: Vec::new(), outers: BTreeMap::new() };
         // Whoever is particular about his address comes first, so that nobody else gets it.
         let (particular, others): (Vec<usize>, Vec<usize>) =
             (0..plan.hosts.len()).partition(|host| !plan.hosts[*host].addresses.is_empty());
@@ -47,6 +50,11 @@ impl Stage {
                 let inner = SocketAddr::new(stage.address_on(plan, forward.host, index), forward.port);
                 let to = if forward.tcp { Forward::tcp } else { Forward::udp };
                 stage.world.net.forward(stage.segments[index], to(forward.outer, inner));
+            }
+            for host in &network.one_to_one {
+                let inner = stage.address_on(plan, host.value, index);
+                let outer = stage.world.net.map_host(stage.segments[index], inner);
+                stage.outers.insert(host.value, outer);
             }
         }
         for host in 0..plan.hosts.len() {
@@ -155,7 +163,7 @@ fn build_network(net: &mut Net, network: &Network, outside: SegmentId) -> Segmen
         let ports = network.ports.clone();
         let segment = net.add_network_behind(outside, &network.name, inside, |external, seed| {
             let nat: Box<dyn Nat> = Box::new(Translator::new(behaviour, &[external], seed));
-            Box::new(Numbered::new(nat, ports, fixed))
+            Box::new(Numbered::new(nat, external, ports, fixed))
         });
         if ipv6 {
             net.add_ipv6(segment);

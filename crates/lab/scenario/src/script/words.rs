@@ -56,6 +56,7 @@ impl Words<'_> {
             Target::Host(host) => self.0.hosts[host].name.clone(),
             Target::Mapped(host) => format!("{}.mapped", self.0.hosts[host].name),
             Target::Seen(host) => format!("{}.seen", self.0.hosts[host].name),
+            Target::OneToOne(host) => format!("{}.outer", self.0.hosts[host].name),
             Target::Outer(network, port) => format!("{}:{port}", self.0.networks[network].name),
             Target::Literal(address) => address.to_string(),
         }
