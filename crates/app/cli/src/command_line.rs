@@ -114,8 +114,10 @@ fn read(path: &Path, command: &clap::Command, given: &ArgMatches) -> Result<Sett
             continue;
         }
         if matches!(argument.get_action(), ArgAction::SetTrue) {
-            if value == Value::Boolean(true) {
-                settings.arguments.push(format!("--{key}").into());
+            match value {
+                Value::Boolean(true) => settings.arguments.push(format!("--{key}").into()),
+                Value::Boolean(false) => {}
+                _ => return Err(wrong(path, &format!("{key} is a switch: write {key} = true, or false"))),
             }
             continue;
         }
@@ -234,10 +236,20 @@ pub(crate) mod tests {
             ("\n\nstun == 3", ["s.toml", "line 3"]),
             ("[relay]\nstun = 3", ["s.toml", "relay is no table"]),
             ("config = \"other.toml\"", ["s.toml", "no key `config`"]),
+            ("busy-poll = \"yes\"", ["s.toml", "busy-poll = true"]),
+            ("no-tcp-relay = \"true\"", ["s.toml", "no-tcp-relay = true"]),
+            ("no-dtls = 1", ["s.toml", "no-dtls = true"]),
         ] {
             let message = with_file(text, &[]).unwrap_err();
             assert!(words.iter().all(|word| message.contains(word)), "{message}");
             assert!(!message.contains('\n'), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn switches_are_switched_by_what_is_true_and_what_is_false() {
+        for yes in [true, false] {
+            assert_eq!(with_file(&format!("busy-poll = {yes}"), &[]).unwrap().busy_poll, yes);
         }
     }
 

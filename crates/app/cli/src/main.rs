@@ -100,13 +100,16 @@ fn asks_for_json() -> bool {
     std::env::args_os().any(|argument| argument == "--json")
 }
 
-/// Logs go to standard error: what `RUST_LOG` asks for, or what matters. Of a relay, that is also who came and went.
+/// Logs go to standard error: what `RUST_LOG` asks for, or what matters. Of a relay, that is also who came and went. The
+/// terminal of a person who tries `serve` is spared that: there it is what programs read.
 fn log(command: &mut Command) {
-    let usual =
-        if matches!(command, Command::Relay(_)) { "warn,sterna=info,sterna_relay=info" } else { "error" };
     let form = match command.options_mut() {
         Some(options) => options.log_format,
         None => Format::Text,
+    };
+    let usual = match (&*command, form) {
+        (Command::Relay(_), _) | (Command::Serve(_), Format::Json) => "warn,sterna=info,sterna_relay=info",
+        _ => "error",
     };
     let usual: Targets = usual.parse().expect("a filter");
     let asked = std::env::var("RUST_LOG").ok().map(|text| text.parse());

@@ -4,10 +4,9 @@ mod program;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, UdpSocket};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use program::{Program, Scratch, Server};
+use program::{Program, Scratch, Server, another_time};
 use serde_json::Value;
 
 /// What the doctor reports, and its exit code.
@@ -153,21 +152,6 @@ fn wrong_credentials_are_found() {
     assert!(codes(&report).contains(&"turn-credentials-wrong"), "{report:#}");
     assert_eq!(report["relays"][0]["outcome"], "refused");
     assert!(!report.to_string().contains("alice"), "credentials are in no report");
-}
-
-/// What lets a program believe that it is another time; `None` and a word on standard error if it is not installed.
-fn another_time(offset: &str) -> Option<Vec<(String, String)>> {
-    let Ok(output) = Command::new("faketime").args(["-f", offset, "env"]).output() else {
-        let missing = "faketime is not there; install it with `apt-get install faketime`";
-        assert!(std::env::var_os("CI").is_none(), "{missing}");
-        eprintln!("SKIPPED: {missing}");
-        return None;
-    };
-    let text = String::from_utf8(output.stdout).unwrap();
-    let library =
-        text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).expect("it preloads a library");
-    let variables = [("LD_PRELOAD", library), ("FAKETIME", offset), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
-    Some(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
 }
 
 /// A server that is five hours ahead, as far as it knows.

@@ -1,92 +1,17 @@
 //! `sterna relay` and `sterna credentials`: the set-up of an operator, from a file of few lines to the last session.
 
 mod program;
+mod station;
 mod wire;
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
-use program::{Program, Scratch};
+use program::{Program, Scratch, another_time};
 use serde_json::{Value, json};
+use station::{NEW_SECRET, Relay, SECRET, TOKEN, certificate, get, metric, new_certificate, write};
 use turn::ClientEvent;
 use wire::{Wire, login};
-
-const SECRET: &str = "b7c1e0b1b7a94bd29ab1";
-const NEW_SECRET: &str = "9f0c5a4e9fd94fe1a9c0";
-const TOKEN: &str = "a token of this test alone";
-
-/// A relay on free ports of this machine.
-struct Relay {
-    program: Program,
-    scratch: Scratch,
-    server: SocketAddr,
-    admin: Option<SocketAddr>,
-}
-
-impl Relay {
-    fn start(name: &str, more: &str) -> Self {
-        let scratch = Scratch::new(name);
-        write(&scratch, "secret", SECRET);
-        write(&scratch, "token", TOKEN);
-        let config = format!(
-            "stun = 0\nstun-tls = 0\nallow-peer = \"127.0.0.0/8\"\nhost = \"localhost\"\nadmin = 0\n\
-             secret-file = {:?}\ntoken-file = {:?}\n{more}",
-            scratch.text("secret"),
-            scratch.text("token"),
-        );
-        write(&scratch, "relay.toml", &config);
-        let program = Program::json(&["relay", "--config", &scratch.text("relay.toml")]);
-        let listening = program.event("listening");
-        let port = listening["stun"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
-        let admin = listening["admin"].as_str().map(|url| url.trim_start_matches("http://").parse().unwrap());
-        Self { program, scratch, server: format!("127.0.0.1:{port}").parse().unwrap(), admin }
-    }
-
-    /// Username and password, made by the command.
-    fn credentials(&self) -> (String, String) {
-        let config = self.scratch.text("relay.toml");
-        login(
-            &Program::json(&["credentials", "--user", "alice", "--config", &config]).event("credentials")["iceServers"],
-        )
-    }
-
-    fn get(&self, path: &str, header: &str) -> (u16, String) {
-        get(self.admin.unwrap(), path, header)
-    }
-
-    /// Waits until a page says so.
-    fn until(&self, path: &str, mut done: impl FnMut(&(u16, String)) -> bool) -> (u16, String) {
-        let started = std::time::Instant::now();
-        loop {
-            let page = self.get(path, "");
-            if done(&page) {
-                return page;
-            }
-            assert!(started.elapsed().as_secs() < 20, "{page:?}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-    }
-}
-
-fn write(scratch: &Scratch, name: &str, text: &str) {
-    std::fs::write(scratch.path(name), text).unwrap();
-}
-
-fn get(server: SocketAddr, path: &str, header: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(server).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{header}\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
-}
-
-/// The value of a series.
-fn metric(page: &str, series: &str) -> f64 {
-    let line = page.lines().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series));
-    line.unwrap_or_else(|| panic!("no {series} in {page}")).rsplit(' ').next().unwrap().parse().unwrap()
-}
 
 #[test]
 fn a_file_of_few_lines_is_a_relay_and_its_counters_are_live() {
@@ -182,6 +107,30 @@ fn sigterm_waits_for_sessions_and_sends_new_clients_elsewhere() {
 }
 
 #[test]
+fn a_full_relay_sends_clients_elsewhere_and_hears_of_other_places() {
+    let full = "max-allocations = 1\nalternate-server = [\"127.0.0.9:3479\", \"[::1]:3479\"]\n";
+    let relay = Relay::start("relay-full", full);
+    let login = relay.credentials();
+    let mut wire = Wire::new(relay.server, login.clone());
+    wire.allocated();
+    let sent_to = || match Wire::new(relay.server, login.clone()).event() {
+        ClientEvent::Redirected { server, .. } => server.to_string(),
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..3 {
+        assert_eq!(sent_to(), "127.0.0.9:3479", "never to the other family");
+    }
+    let config = std::fs::read_to_string(relay.scratch.path("relay.toml")).unwrap();
+    write(&relay.scratch, "relay.toml", &config.replace("127.0.0.9:3479", "127.0.0.8:99"));
+    relay.program.signal("-HUP");
+    let started = std::time::Instant::now();
+    while sent_to() != "127.0.0.8:99" {
+        assert!(started.elapsed().as_secs() < 20, "the new address is not taken");
+    }
+    wire.echo("who is here stays");
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let relay = Relay::start("relay-twice", "drain = 3600\n");
     Wire::new(relay.server, relay.credentials()).allocated();
@@ -196,14 +145,30 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn logs_are_json_if_asked_for_and_tell_which_check_failed() {
     let relay = Relay::start("relay-json-log", "log-format = \"json\"\n");
-    let mut wire = Wire::new(relay.server, relay.credentials());
+    let login = relay.credentials();
+    let mut wire = Wire::new(relay.server, login.clone());
     wire.allocated();
     wire.close();
+    let expired = stun::credential::SharedSecret::new(SECRET).unwrap().credentials("alice", 1);
+    let wrong = |user: &str| (user.to_owned(), "wrong".to_owned());
+    for login in [wrong(&login.0), expired, wrong("bob")] {
+        match Wire::new(relay.server, login).event() {
+            ClientEvent::Failed(error) => assert_eq!(error.code, Some(401)),
+            other => panic!("{other:?}"),
+        }
+    }
     relay.program.signal("-INT");
     let (_, log) = relay.program.end();
-    let ended = log
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+    let read = |line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let lines: Vec<Value> = log.lines().map(read).collect();
+    let refused = lines.iter().filter(|line| line["message"] == "a client was not let in");
+    let causes: std::collections::BTreeSet<_> =
+        refused.map(|line| (line["user"].as_str().unwrap(), line["cause"].as_str().unwrap())).collect();
+    let expected = [("1:alice", "expired"), (&*login.0, "wrong_password"), ("bob", "unknown_user")];
+    assert_eq!(causes, expected.into(), "{log}");
+    assert!(!log.contains(&login.1), "no password in the log");
+    let ended = lines
+        .iter()
         .find(|line| line["message"] == "relay session ended")
         .expect("a line at the end of the session");
     for key in ["user", "client", "relayed", "seconds", "bytes_to_peers", "bytes_to_client", "reason"] {
@@ -271,18 +236,12 @@ fn a_wrong_public_address_is_found_out() {
 #[test]
 fn a_new_certificate_is_taken_without_a_word() {
     let scratch = Scratch::new("relay-certificate");
-    let make = || {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        write(&scratch, "k.pem", &made.signing_key.serialize_pem());
-        write(&scratch, "c.pem", &made.cert.pem());
-        made.cert.der().to_vec()
-    };
-    let first = make();
+    let first = new_certificate(&scratch);
     let tls = format!("{},{}", scratch.text("c.pem"), scratch.text("k.pem"));
     let server = program::Server::with(&["--tls", &tls, "--host", "localhost"]);
     let address: SocketAddr = server.url.trim_start_matches("https://").parse().unwrap();
     assert_eq!(certificate(address), first);
-    let second = make();
+    let second = new_certificate(&scratch);
     server.program.signal("-HUP");
     let started = std::time::Instant::now();
     while certificate(address) != second {
@@ -290,66 +249,11 @@ fn a_new_certificate_is_taken_without_a_word() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     // Without a signal as well.
-    let third = make();
+    let third = new_certificate(&scratch);
     while certificate(address) != third {
         assert!(started.elapsed().as_secs() < 30, "the third certificate is not taken");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-}
-
-/// What a server shows.
-fn certificate(server: SocketAddr) -> Vec<u8> {
-    #[derive(Debug)]
-    struct Anything;
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    impl ServerCertVerifier for Anything {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, rustls::Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-            rustls::crypto::aws_lc_rs::default_provider()
-                .signature_verification_algorithms
-                .supported_schemes()
-        }
-    }
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(std::sync::Arc::new(Anything))
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-    let mut stream = TcpStream::connect(server).unwrap();
-    while connection.is_handshaking() {
-        connection.complete_io(&mut stream).unwrap();
-    }
-    connection.peer_certificates().unwrap()[0].to_vec()
 }
 
 #[test]
@@ -400,6 +304,15 @@ fn each_misconfiguration_has_one_line_and_a_code() {
         }
         assert!(!message.trim().contains('\n'), "one line: {message:?}");
     }
+    // A clock that stands before this program was written.
+    if let Some(variables) = another_time("-30y") {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let arguments = ["--json", "relay", "--stun", "0", "--secret-file", &secret];
+        let (failed, exit) = Program::run(&arguments, &variables).failure();
+        let message = failed["message"].as_str().unwrap();
+        assert_eq!((failed["code"].as_str(), exit), (Some("machine"), 9), "{message}");
+        assert!(message.contains("clock is wrong") && !message.trim().contains('\n'), "{message}");
+    }
     let (failed, exit) = Program::json(&["relay", "--stun", "0"]).failure();
     assert!(exit == 2 && failed["message"].as_str().unwrap().contains("--secret-file"), "{failed}");
 }
@@ -437,9 +350,7 @@ fn a_user_of_the_file_is_let_in() {
 #[test]
 fn a_server_is_tested_over_every_transport_and_each_step_explained() {
     let scratch = Scratch::new("relay-test");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    write(&scratch, "k.pem", &made.signing_key.serialize_pem());
-    write(&scratch, "c.pem", &made.cert.pem());
+    new_certificate(&scratch);
     write(&scratch, "secret", SECRET);
     let tls = format!("{},{}", scratch.text("c.pem"), scratch.text("k.pem"));
     let (secret, ca) = (scratch.text("secret"), scratch.text("c.pem"));
@@ -571,5 +482,15 @@ fn a_mistake_ends_the_program_before_anything_listens() {
         let (failed, exit) = Program::json(&[command, &["--secret-file", &weak]].concat()).failure();
         assert!(exit == 2 && failed["message"].as_str().unwrap().contains("weak"), "{failed}");
     }
-    drop(held);
+    // The operator's port is looked at before others listen, too.
+    write(&scratch, "secret", SECRET);
+    let secret = scratch.text("secret");
+    let operators = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = operators.local_addr().unwrap().to_string();
+    for command in [&["serve", "--http", &taken, "--stun", "0"][..], &["relay", "--stun", &taken]] {
+        let more = ["--secret-file", &*secret, "--admin", &admin];
+        let (failed, exit) = Program::json(&[command, &more].concat()).failure();
+        assert!(exit == 3 && failed["message"].as_str().unwrap().contains("--admin"), "{failed}");
+    }
+    drop((held, operators));
 }

@@ -125,7 +125,11 @@ impl Chief {
             }
             Wish::Apply(rules, answer) => {
                 self.told = true;
-                let _ = answer.send(self.server.reconfigure(rules.auth, rules.policy, rules.quotas));
+                let taken = self.server.reconfigure(rules.auth, rules.policy, rules.quotas);
+                if taken.is_ok() {
+                    self.server.send_to(rules.others);
+                }
+                let _ = answer.send(taken);
             }
             Wish::Drain(alternate) => self.server.drain(alternate),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crypto::Certificate;
 use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
-use turn::{Auth, ConfigError, Counters, PeerPolicy, Quotas};
+use turn::{Auth, ConfigError, Counters, OtherServer, PeerPolicy, Quotas};
 
 use crate::admission::Admission;
 use crate::gate::Gate;
@@ -42,6 +42,8 @@ pub struct Rules {
     pub policy: PeerPolicy,
     /// How much each may take.
     pub quotas: Quotas,
+    /// Where clients are sent for whom there is no room.
+    pub others: Vec<OtherServer>,
 }
 
 /// What a relay is doing at this moment, and did so far.
@@ -115,7 +117,8 @@ impl Handle {
         told.await.unwrap_or(Ok(()))
     }
 
-    /// Has it make no new allocations: clients that ask for one are sent to `alternate`, or away. Those that there
+    /// Has it make no new allocations: clients that ask for one are sent to `alternate`, to one of [`Rules::others`], or
+    /// away. Those that there
     /// are go on until their clients give them up.
     pub async fn drain(&self, alternate: Option<SocketAddr>) {
         self.wish(Wish::Drain(alternate)).await;

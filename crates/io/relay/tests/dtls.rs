@@ -82,7 +82,7 @@ async fn several_threads_receive_for_a_session_and_another_thread_answers() {
 
 /// A hello from an address that nobody has verified costs a shorter answer, and no memory.
 #[tokio::test]
-async fn hellos_without_a_cookie_leave_nothing_behind() {
+async fn coturn_2012_hellos_without_a_cookie_leave_nothing_behind() {
     let server = Server::start(true);
     let at = server.address(Transport::Dtls);
     let listening = UdpSocket::bind(loopback()).await.unwrap();
@@ -130,7 +130,7 @@ async fn stop_after(server: SocketAddr, datagrams: usize) -> (UdpSocket, Tunnel)
 }
 
 #[tokio::test]
-async fn handshakes_are_bounded_per_source_and_given_up() {
+async fn coturn_2013_handshakes_are_bounded_per_source_and_given_up() {
     let limits =
         Limits { handshakes_per_source: 2, handshake: Duration::from_millis(800), ..Limits::default() };
     let server = Server::with_limits(true, limits);

@@ -53,15 +53,36 @@ fn strangers_are_challenged_and_not_redirected_and_the_redirection_is_signed() {
 
 #[test]
 fn a_full_server_sends_clients_away_and_without_another_says_508() {
-    for (others, expected) in [(config().others, 300), (Vec::new(), 508)] {
+    let (full, no_ports) = (1, 100);
+    for (total, others, expected) in [
+        (full, config().others, 300),
+        (full, Vec::new(), 508),
+        (no_ports, config().others, 300),
+        (no_ports, Vec::new(), 508),
+    ] {
         let mut config = config();
         config.others = others;
-        config.quotas.total = 1;
+        config.quotas.total = total;
+        config.ports = 50_000..=50_000;
         let mut world = World::with(config);
         world.allocated("alice", 1000);
         let mut raw = Raw::challenged(&mut world, client_path(1001), credentials("bob"));
         assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Err(expected));
     }
+}
+
+#[test]
+fn a_server_that_drains_sends_clients_to_the_others_that_it_was_told_of_last() {
+    let mut world = World::with(config());
+    world.server.drain(None);
+    world.server.send_to(vec![OtherServer { address: address("192.0.2.77:3478"), domain: None }]);
+    let late = world.add_client("bob", 1001);
+    world.settle();
+    let redirected = ClientEvent::Redirected { server: address("192.0.2.77:3478"), domain: None };
+    assert_eq!(world.events(late), [redirected]);
+    world.server.send_to(Vec::new());
+    let mut raw = Raw::challenged(&mut world, client_path(1002), credentials("carol"));
+    assert_eq!(raw.ask(&mut world, Method::ALLOCATE, &allocate), Err(508));
 }
 
 /// RFC 8155 §6: "performs checks 1 through 7 … If all checks pass, the TURN anycast server MUST respond with a 300".

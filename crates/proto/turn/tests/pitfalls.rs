@@ -13,8 +13,8 @@
 //! | coturn #1872: a malformed rule opened everything | `coturn_1872_a_malformed_rule_is_an_error` |
 //! | coturn #2016: of two XOR-PEER-ADDRESS one was checked, the other used | `coturn_2016_of_two_peers_the_first_is_checked_and_used` |
 //! | CVE-2025-69217: nonces and ports could be guessed | `cve_2025_69217_ports_and_nonces_cannot_be_guessed` |
-//! | coturn #1969: mobility took the wrong owner's credentials | `tests/mobility.rs` `another_users_ticket_an_unknown_one_and_none_of_ours_move_nothing` |
-//! | coturn #1869: MACs compared byte by byte | `crypto::equal` wherever a MAC is compared; time itself is not tested |
+//! | coturn #1969: mobility took the wrong owner's credentials | `coturn_1969_a_ticket_moves_nothing_for_another_user`; `tests/mobility.rs` |
+//! | coturn #1869: MACs compared byte by byte | `coturn_1869_a_mac_that_is_wrong_anywhere_or_short_is_refused`; `crypto::equal` compares, in constant time: time itself is not tested |
 //! | coturn #1871: origin pinned before the MAC was checked | `coturn_1871_nothing_is_pinned_before_the_signature_is_checked` |
 //! | livekit #4526: the username's end killed live sessions | `livekit_4526_the_end_of_a_username_does_not_end_its_session` |
 //! | eturnal, Pion: nonces short, or not bound to their source | `a_nonce_is_good_for_its_source_alone_and_for_its_time` |
@@ -31,7 +31,7 @@
 //! | answers to indications and to malformed packets | `tests/amplification.rs` `indications_responses_and_noise_are_never_answered` |
 //! | no limit on 401s | `tests/amplification.rs` `challenges_and_bindings_are_limited_per_source_over_udp` |
 //! | overheads: 36, 48 and 4 bytes, and padding | `the_overheads_are_36_48_and_4_bytes` |
-//! | coturn #2012, #2013: half-open DTLS | `hellos_without_a_cookie_leave_nothing_behind`, `handshakes_are_bounded_per_source_and_given_up` in `crates/io/relay/tests/dtls.rs`; TLS: `strangers.rs` there |
+//! | coturn #2012, #2013: half-open DTLS | `coturn_2012_hellos_without_a_cookie_leave_nothing_behind`, `coturn_2013_handshakes_are_bounded_per_source_and_given_up` in `crates/io/relay/tests/dtls.rs`; TLS: `strangers.rs` there |
 
 mod world;
 
@@ -219,6 +219,47 @@ fn cve_2025_69217_ports_and_nonces_cannot_be_guessed() {
     let macs: std::collections::BTreeSet<_> =
         one.iter().map(|(_, nonce)| nonce[Features::COOKIE_BYTES..].to_vec()).collect();
     assert_eq!(macs.len(), one.len());
+}
+
+#[test]
+fn coturn_1869_a_mac_that_is_wrong_anywhere_or_short_is_refused() {
+    let mut world = World::new();
+    let path = client_path(1000);
+    let mut alice = Raw::challenged(&mut world, path, credentials("alice"));
+    let good = alice.write(Method::ALLOCATE, &allocate);
+    // The last attribute is the MAC. A comparison that stops at the first difference, or at the shorter end, shows here.
+    let (_, size) = stun_mac(&good);
+    for at in good.len() - size..good.len() {
+        let mut forged = good.clone();
+        forged[at] ^= 1;
+        assert_eq!(outcome(&world.ask(path, &forged).unwrap()), Err(401), "byte {at}");
+    }
+    assert_eq!(outcome(&world.ask(path, &good).unwrap()), Ok(()));
+}
+
+/// Where the value of the last attribute begins, and its length.
+fn stun_mac(message: &[u8]) -> (usize, usize) {
+    let (mut at, mut size) = (20, 0);
+    while at < message.len() {
+        size = usize::from(u16::from_be_bytes([message[at + 2], message[at + 3]]));
+        at += 4 + size.next_multiple_of(4);
+    }
+    (at - size, size)
+}
+
+#[test]
+fn coturn_1969_a_ticket_moves_nothing_for_another_user() {
+    let mut world = World::new();
+    let mut alice = Raw::challenged(&mut world, client_path(1000), credentials("alice"));
+    let request = alice.write(Method::ALLOCATE, &|w| allocate_and(w, kind::MOBILITY_TICKET, &[]));
+    let answer = world.ask(alice.path, &request).unwrap();
+    let ticket = Message::parse(&answer).unwrap().raw(kind::MOBILITY_TICKET).unwrap().to_vec();
+    let refresh = |w: &mut MessageWriter<'_>| _ = w.raw(kind::MOBILITY_TICKET, &ticket);
+    let mut mallory = Raw::challenged(&mut world, client_path(2000), credentials("mallory"));
+    assert_eq!(mallory.ask(&mut world, Method::REFRESH, &refresh), Err(441));
+    let deleted = |w: &mut MessageWriter<'_>| _ = w.u32(kind::LIFETIME, 0);
+    assert_eq!(mallory.ask(&mut world, Method::REFRESH, &deleted), Err(437), "it got nothing");
+    assert_eq!(alice.ask(&mut world, Method::REFRESH, &|_| {}), Ok(()), "and she has lost nothing");
 }
 
 #[test]

@@ -209,6 +209,27 @@ fn an_address_that_is_only_listened_on_gets_no_permission() {
     assert_eq!(raw.permit(&mut world, address("192.0.2.201:22")), Ok(()));
 }
 
+/// A second address of the machine: others' services listen there, and ours, if we listen everywhere.
+#[test]
+fn what_else_the_machine_is_reached_at_gets_no_permission() {
+    for allowed in [false, true] {
+        let mut config = world::server_config();
+        config.listening = vec![address("0.0.0.0:3478")];
+        config.machine = vec![world::ip("203.0.113.200")];
+        if allowed {
+            config.policy = config.policy.allow("203.0.113.0/24".parse().unwrap());
+        }
+        let mut world = World::with(config);
+        let mut raw = allocated(&mut world, 1000, Family::Ipv4);
+        // Where the operator opened the range, its services are reached, but for our own.
+        let expected = if allowed { Ok(()) } else { Err(403) };
+        assert_eq!(raw.permit(&mut world, address("203.0.113.200:22")), expected);
+        assert_eq!(raw.bind(&mut world, 0x4000, address("203.0.113.200:22")), expected);
+        assert_eq!(raw.bind(&mut world, 0x4001, address("203.0.113.200:3478")), Err(403));
+        assert_eq!(raw.permit(&mut world, address("203.0.113.201:22")), Ok(()));
+    }
+}
+
 #[test]
 fn where_tests_allow_loopback_the_servers_own_port_stays_shut() {
     for listening in ["127.0.0.1:3478", "0.0.0.0:3478"] {

@@ -89,13 +89,17 @@ pub(crate) fn is_ours(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
+/// All addresses of this machine.
+pub(crate) fn of_all_interfaces() -> impl Iterator<Item = IpAddr> {
+    if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|interface| interface.ip())
+}
+
 /// The addresses of this machine that others can reach, for a wildcard to listen on.
 fn interfaces(listen: IpAddr) -> Vec<IpAddr> {
-    let found = if_addrs::get_if_addrs().unwrap_or_default();
     let usable = |address: &IpAddr| match address {
         shared if is_anycast(*shared) => false,
         IpAddr::V4(v4) => listen.is_ipv4() && !v4.is_loopback() && !v4.is_link_local(),
         IpAddr::V6(v6) => listen.is_ipv6() && !v6.is_loopback() && !v6.is_unicast_link_local(),
     };
-    found.iter().map(if_addrs::Interface::ip).filter(usable).collect()
+    of_all_interfaces().filter(usable).collect()
 }

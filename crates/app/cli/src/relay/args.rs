@@ -227,9 +227,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", env = "STERNA_DRAIN", default_value_t = 60)]
     pub(crate) drain: u64,
 
-    /// While sessions end after SIGTERM, send new clients to this server
-    #[arg(long, value_name = "IP[:PORT]", env = "STERNA_ALTERNATE_SERVER", value_parser = super::settings::server_address)]
-    pub(crate) alternate_server: Option<SocketAddr>,
+    /// Other servers, with the same secret and certificate name, that new clients are sent to (ALTERNATE-SERVER) when
+    /// this one is full (--max-allocations), and while its sessions end after SIGTERM: one of the client's address
+    /// family, by lot
+    #[arg(long, value_name = "IP[:PORT]", env = "STERNA_ALTERNATE_SERVER", value_delimiter = ',',
+          value_parser = super::settings::server_address)]
+    pub(crate) alternate_server: Vec<SocketAddr>,
 
     /// What log lines look like, on standard error
     #[arg(long, value_name = "text|json", env = "STERNA_LOG_FORMAT", default_value = "text")]

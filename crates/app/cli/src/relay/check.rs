@@ -15,11 +15,8 @@ const LIFETIME: u64 = 600;
 pub(crate) async fn check(options: &Options, output: Output) -> Result<(), Failure> {
     let plan = Plan::make(options, None).await?;
     let (secrets, users) = (plan.secrets.auth.shared_secrets.len(), plan.secrets.auth.users.len());
-    let admin = match plan.settings.admin {
-        Some(address) => Some(super::admin::bind(address).await?),
-        None => None,
-    };
-    let station = plan.open(&[])?;
+    let admin = super::admin::Door::bind(plan.settings.admin)?;
+    let station = plan.open(&[], admin.address())?;
     drop(admin);
     let now = super::station::unix_time();
     let ice_servers = station.ice_servers().make("check", None, Some(LIFETIME), now);
@@ -95,6 +92,6 @@ fn in_force(settings: &Settings) -> Value {
         "credential-lifetime": settings.credential_lifetime,
         "stun-alternate": settings.stun_alternate.map(|second| second.advertised),
         "stun-partner": settings.stun_partner.as_ref().map(|partner| partner.address),
-        "alternate-server": settings.alternate_server,
+        "alternate-server": (!settings.alternate_servers.is_empty()).then_some(&settings.alternate_servers),
     })
 }

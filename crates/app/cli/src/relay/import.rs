@@ -17,6 +17,9 @@ pub(crate) fn ours(theirs: &str) -> Option<&'static str> {
     }
 }
 
+/// Keys that may have several values.
+const LISTS: [&str; 6] = ["listen", "public-ip", "allow-peer", "deny-peer", "secret", "alternate-server"];
+
 /// Keys that coturn's files only name.
 const SWITCHES: [&str; 2] = ["no-dtls", "no-tcp-relay"];
 
@@ -86,9 +89,13 @@ impl Translation {
                 self.put("allow-peer", "::1");
             }
             "allowed-peer-ip" | "denied-peer-ip" => self.ranges(name, value),
-            "alternate-server" => self.put("alternate-server", value),
-            // No limit, there.
-            "max-bps" | "bps-capacity" if value == "0" => {}
+            "alternate-server" => self.another_server(value),
+            // No limit, there; and no thread but the first.
+            "max-bps" | "bps-capacity" | "relay-threads" if value == "0" => {}
+            "total-quota" | "user-quota" if value == "0" => self.notes.push(format!(
+                "{name}=0 is no limit in coturn; here there always is one: 10000 relayed addresses in total and 200 a user, \
+                 unless max-allocations and max-per-user say otherwise"
+            )),
             _ => match fate(name) {
                 Some(Fate::Key(key)) => self.put(key, value),
                 Some(Fate::Usual(_)) => {}
@@ -109,9 +116,25 @@ impl Translation {
         }
     }
 
+    fn another_server(&mut self, value: &str) {
+        if super::settings::server_address(value).is_err() {
+            let note =
+                format!("alternate-server={value} is no address, and was left out: names are not looked up");
+            return self.notes.push(note);
+        }
+        if !self.keys.iter().any(|(key, _)| *key == "alternate-server") {
+            let note = "alternate-server: coturn sends all clients there; here those for whom there is no room \
+                        (max-allocations), or who come while the server drains";
+            self.notes.push(note.to_owned());
+        }
+        self.put("alternate-server", value);
+    }
+
     fn put(&mut self, key: &'static str, value: &str) {
         match self.keys.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, values)) => values.push(value.to_owned()),
+            Some((_, values)) if LISTS.contains(&key) => values.push(value.to_owned()),
+            // Of several lines coturn goes by the last.
+            Some((_, values)) => *values = vec![value.to_owned()],
             None => self.keys.push((key, vec![value.to_owned()])),
         }
     }
@@ -246,6 +269,28 @@ mod tests {
             assert!(notes.contains(word), "{notes}");
         }
         assert!(!notes.contains("wonderland"), "no password in what is shown: {notes}");
+    }
+
+    /// What `turnserver.conf` may say, and a file of ours may not.
+    #[test]
+    fn no_limit_and_lines_that_stand_twice_make_a_file_that_is_read() {
+        let text = "listening-ip=127.0.0.1\nuse-auth-secret\nstatic-auth-secret=b7c1e0b1b7a94bd29ab1\n\
+                    user-quota=0\ntotal-quota=0\nmax-bps=0\nrelay-threads=0\nrealm=a.example\nrealm=b.example\n\
+                    alternate-server=192.0.2.1\nalternate-server=192.0.2.2:99\nalternate-server=turn.example.org\n\
+                    tls-alternate-server=192.0.2.3:5349\n";
+        let translation = Translation::of(text);
+        let scratch = Scratch::new("import-twice");
+        let path = scratch.write("relay.toml", translation.toml().as_bytes());
+        let options = options(&["relay", "--config", path.to_str().unwrap()]).unwrap();
+        let settings = Settings::gather(&options).unwrap();
+        assert_eq!((settings.quotas, settings.realm.as_str()), (turn::Quotas::default(), "b.example"));
+        let others: Vec<_> = settings.alternate_servers.iter().map(ToString::to_string).collect();
+        assert_eq!(others, ["192.0.2.1:3478", "192.0.2.2:99"]);
+        let notes = translation.notes.join("\n");
+        for word in ["user-quota=0", "total-quota=0", "=turn.example.org", "coturn sends all clients there"] {
+            assert!(notes.contains(word), "{notes}");
+        }
+        assert_eq!(notes.matches("coturn sends all").count(), 1, "{notes}");
     }
 
     #[test]

@@ -24,6 +24,8 @@ mod test;
 mod tls;
 mod watch;
 
+use std::net::SocketAddr;
+
 use serde_json::json;
 
 use self::args::Options;
@@ -49,8 +51,10 @@ pub(crate) async fn run(args: args::Relay, output: Output) -> Result<(), Failure
     if args.check {
         return check(&options, output).await;
     }
-    let station = open(Plan::make(&options, None).await?, &[], output)?;
-    let admin = operator(&station, output).await?;
+    let plan = Plan::make(&options, None).await?;
+    let door = admin::Door::bind(plan.settings.admin)?;
+    let station = open(plan, &[], door.address(), output)?;
+    let admin = operator(&station, door, output)?;
     let ice_servers = station.ice_servers();
     let mut event = json!({ "stun": ice_servers.stun(), "turn": ice_servers.turn() });
     event["dtls"] = ice_servers.turn_over_dtls().into();
@@ -65,10 +69,15 @@ pub(crate) async fn run(args: args::Relay, output: Output) -> Result<(), Failure
 }
 
 /// Opens the sockets of the STUN and TURN server, which is reached through the `page`'s listeners as well, and says what a
-/// person should know.
-pub(crate) fn open(plan: Plan, page: &[std::net::SocketAddr], output: Output) -> Result<Station, Failure> {
+/// person should know. `admin` is the operator's, which nobody reaches through the relay.
+pub(crate) fn open(
+    plan: Plan,
+    page: &[SocketAddr],
+    admin: Option<SocketAddr>,
+    output: Output,
+) -> Result<Station, Failure> {
     let few = open_files::raise();
-    let mut station = plan.open(page)?;
+    let mut station = plan.open(page, admin)?;
     station.warnings.extend(few);
     for warning in &station.warnings {
         tracing::warn!("{warning}");
@@ -89,21 +98,19 @@ pub(crate) fn again() -> Result<Options, Failure> {
 
 /// The operator's listener.
 pub(crate) struct Operator<F> {
-    pub(crate) address: Option<std::net::SocketAddr>,
+    pub(crate) address: Option<SocketAddr>,
     /// Ends if it cannot go on.
     pub(crate) serve: F,
 }
 
 /// Opens the operator's listener, if there is to be one.
-pub(crate) async fn operator(
+pub(crate) fn operator(
     station: &Station,
+    door: admin::Door,
     output: Output,
 ) -> Result<Operator<impl Future<Output = Failure> + use<>>, Failure> {
-    let listener = match station.settings.admin {
-        Some(address) => Some(admin::bind(address).await?),
-        None => None,
-    };
-    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let address = door.address();
+    let listener = door.open()?;
     if address.is_some_and(|address| !address.ip().is_loopback()) {
         output.note("warning: --admin is not on loopback: who reaches it can read the metrics");
     }

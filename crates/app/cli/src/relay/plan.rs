@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay::{Relay, RelayConfig, Rules};
 use stun::credential::SharedSecret;
+use turn::{OtherServer, PeerPolicy};
 
-use super::addresses::Addresses;
+use super::addresses::{self, Addresses};
 use super::args::Options;
 use super::ice_servers::IceServers;
 use super::inquiry::Inquiry;
@@ -57,29 +58,13 @@ impl Plan {
         Ok(Self { settings, secrets, public, addresses, identity, inquiry })
     }
 
-    /// Opens the sockets. `page`: the listeners that the page has, through which TURN is reached as well.
-    pub(crate) fn open(self, page: &[SocketAddr]) -> Result<Station, Failure> {
+    /// Opens the sockets. `page`: the listeners that the page has, through which TURN is reached as well. `admin`: the
+    /// operator's.
+    pub(crate) fn open(self, page: &[SocketAddr], admin: Option<SocketAddr>) -> Result<Station, Failure> {
         let dtls =
             self.identity.as_ref().and_then(|identity| identity.dtls.clone()).filter(|_| self.settings.dtls);
         let listening = Listening::choose(&self.settings, &self.addresses, dtls.is_some(), page)?;
-        let seed = sansio::Seed(crypto::seed());
-        let mut server = turn::ServerConfig::new(
-            self.settings.realm.clone(),
-            self.addresses.relay[0],
-            self.secrets.auth.clone(),
-            seed,
-        );
-        server.relay_addresses = self.addresses.relay.clone();
-        server.ports = self.settings.relay_ports.clone();
-        server.shared_port = self.settings.relay_port;
-        server.tcp_relay = self.settings.tcp_relay;
-        server.policy = self.settings.policy.clone();
-        server.quotas = self.settings.quotas.clone();
-        server.mobility = self.settings.mobility;
-        server.max_lifetime = self.settings.max_lifetime;
-        server.default_lifetime = server.default_lifetime.min(server.max_lifetime);
-        server.alternate = listening.alternate;
-        server.partner = listening.partner;
+        let server = self.machine(&listening, admin);
         let tls = self.identity.as_ref().map(|identity| identity.speaking(&PROTOCOLS));
         let tls = tls.iter().flat_map(|config| listening.tcp.iter().map(|door| (*door, config.clone())));
         let config = RelayConfig {
@@ -102,9 +87,42 @@ impl Plan {
         Ok(Station::new(self, relay, ice_servers, listening.ports))
     }
 
+    /// What the server is told.
+    fn machine(&self, listening: &Listening, admin: Option<SocketAddr>) -> turn::ServerConfig {
+        let seed = sansio::Seed(crypto::seed());
+        let mut server = turn::ServerConfig::new(
+            self.settings.realm.clone(),
+            self.addresses.relay[0],
+            self.secrets.auth.clone(),
+            seed,
+        );
+        server.relay_addresses = self.addresses.relay.clone();
+        server.ports = self.settings.relay_ports.clone();
+        server.shared_port = self.settings.relay_port;
+        server.tcp_relay = self.settings.tcp_relay;
+        server.policy = self.settings.policy.clone();
+        server.quotas = self.settings.quotas.clone();
+        server.mobility = self.settings.mobility;
+        server.max_lifetime = self.settings.max_lifetime;
+        server.default_lifetime = server.default_lifetime.min(server.max_lifetime);
+        server.alternate = listening.alternate;
+        server.partner = listening.partner.clone();
+        server.others = others(&self.settings);
+        server.listening.extend(admin);
+        server.machine = at_home(addresses::of_all_interfaces().chain(self.addresses.names.iter().copied()));
+        let second = self.settings.stun_alternate;
+        server.machine.extend(second.into_iter().flat_map(|second| [second.bind, second.advertised]));
+        server
+    }
+
     /// What may change while the server runs.
     pub(crate) fn rules(settings: &Settings, secrets: &Secrets) -> Rules {
-        Rules { auth: secrets.auth.clone(), policy: settings.policy.clone(), quotas: settings.quotas.clone() }
+        Rules {
+            auth: secrets.auth.clone(),
+            policy: settings.policy.clone(),
+            quotas: settings.quotas.clone(),
+            others: others(settings),
+        }
     }
 
     /// What a person should know, although it keeps nothing from working.
@@ -156,6 +174,16 @@ impl Plan {
     }
 }
 
+/// Where clients are sent for whom there is no room.
+fn others(settings: &Settings) -> Vec<OtherServer> {
+    settings.alternate_servers.iter().map(|address| OtherServer { address: *address, domain: None }).collect()
+}
+
+/// The addresses that could be taken for a peer's; the others are denied anyway.
+fn at_home(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    addresses.filter(|address| PeerPolicy::default().check(*address).is_ok()).collect()
+}
+
 /// The secrets that the options name, and one of our own where there are none and that is enough.
 pub(crate) fn read_secrets(options: &Options, own: Option<&SharedSecret>) -> Result<Secrets, Failure> {
     let secrets = Secrets::read(options)?;
@@ -179,6 +207,38 @@ fn check_clock(unix: Duration) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command_line::tests::options;
+    use crate::transfer::scratch::Scratch;
+
+    #[tokio::test]
+    async fn what_the_machine_is_reached_at_and_what_the_operator_has_is_no_peer() {
+        let scratch = Scratch::new("plan-own");
+        let secret = scratch.write("secret", b"b7c1e0b1b7a94bd29ab1");
+        let more = [
+            "--stun-alternate",
+            "127.0.0.9=198.51.100.8",
+            "--alternate-server",
+            "192.0.2.1,[2001:db8::1]:99",
+        ];
+        let arguments = ["relay", "--listen", "0.0.0.0", "--secret-file", secret.to_str().unwrap()];
+        let options = options(&[&arguments[..], &more].concat()).unwrap();
+        let plan = Plan::make(&options, None).await.unwrap();
+        let listening = Listening::choose(&plan.settings, &plan.addresses, false, &[]).unwrap();
+        let admin = "127.0.0.1:9641".parse().unwrap();
+        let server = plan.machine(&listening, Some(admin));
+        assert!(server.listening.contains(&admin));
+        assert!(server.machine.contains(&"198.51.100.8".parse().unwrap()), "{:?}", server.machine);
+        let others: Vec<_> = server.others.iter().map(|other| other.address.to_string()).collect();
+        assert_eq!(others, ["192.0.2.1:3478", "[2001:db8::1]:99"]);
+        assert_eq!(Plan::rules(&plan.settings, &plan.secrets).others, server.others);
+        // Whatever interfaces this machine has: its public ones are kept, and the rest is denied as it is.
+        let all = ["203.0.113.7", "10.0.0.7", "127.0.0.1", "2001:db8::7"].map(|ip| ip.parse().unwrap());
+        assert_eq!(
+            at_home(all.into_iter()),
+            ["203.0.113.7", "2001:db8::7"].map(|ip| ip.parse::<IpAddr>().unwrap())
+        );
+        assert!(addresses::of_all_interfaces().any(|ip| ip.is_loopback()));
+    }
 
     #[test]
     fn a_clock_that_cannot_be_right_is_noticed() {

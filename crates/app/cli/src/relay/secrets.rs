@@ -17,6 +17,8 @@ const SECRET: &str = "STERNA_SECRET";
 const TOKEN: &str = "STERNA_TOKEN";
 const AUTH_TOKEN: &str = "STERNA_AUTH_TOKEN";
 const STUN_PARTNER_SECRET: &str = "STERNA_STUN_PARTNER_SECRET";
+/// Fewer characters than this can be tried out.
+const SHORTEST_PASSWORD: usize = 8;
 /// The longest file of secrets or users.
 const LONGEST: u64 = 16 << 20;
 
@@ -208,11 +210,16 @@ fn users(path: &Path) -> Result<Vec<User>, Failure> {
     let text = read(path, "users file")?;
     let user = |line: &str| {
         if let Ok(user) = User::from_line(line) {
-            return Some(user);
+            return Ok(user);
         }
-        let (name, password) =
-            line.split_once(':').filter(|(name, password)| !name.is_empty() && !password.is_empty())?;
-        Some(User::new(name, password))
+        match line.split_once(':').filter(|(name, password)| !name.is_empty() && !password.is_empty()) {
+            None => Err("this is no user; `sterna credentials hash NAME` prints what belongs there"),
+            Some((_, password)) if password.chars().count() < SHORTEST_PASSWORD => Err(
+                "the password is shorter than 8 characters, and could be guessed: choose a longer one, and write what \
+                 `sterna credentials hash NAME --realm REALM` makes of it",
+            ),
+            Some((name, password)) => Ok(User::new(name, password)),
+        }
     };
     let mut users = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -220,13 +227,8 @@ fn users(path: &Path) -> Result<Vec<User>, Failure> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        users.push(user(line).ok_or_else(|| {
-            let message = format!(
-                "{}, line {}: this is no user; `sterna credentials hash NAME` prints what belongs there",
-                path.display(),
-                number + 1
-            );
-            Failure::new(Kind::File, message)
+        users.push(user(line).map_err(|why| {
+            Failure::new(Kind::File, format!("{}, line {}: {why}", path.display(), number + 1))
         })?);
     }
     Ok(users)
@@ -300,5 +302,18 @@ mod tests {
         let file = scratch.write("u", b"# people\nalice:wonderland\n\nbob\n");
         let failure = secrets(&["--users-file", file.to_str().unwrap()]).err().unwrap();
         assert!(failure.message.contains("line 4"), "{failure}");
+    }
+
+    #[test]
+    fn a_password_that_can_be_guessed_is_refused_without_being_shown() {
+        let scratch = Scratch::new("weak-users");
+        let file = scratch.write("u", b"alice:wonderland\nbob:hunter2\n");
+        let failure = secrets(&["--users-file", file.to_str().unwrap()]).err().unwrap();
+        for word in ["line 2", "8 characters", "credentials hash"] {
+            assert!(failure.message.contains(word), "{failure}");
+        }
+        assert!(!failure.message.contains("hunter2"), "{failure}");
+        let file = scratch.write("u", "carol:zwölfzei\n".as_bytes());
+        assert!(secrets(&["--users-file", file.to_str().unwrap()]).is_ok(), "eight characters are enough");
     }
 }

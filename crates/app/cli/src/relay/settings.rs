@@ -48,7 +48,7 @@ pub(crate) struct Settings {
     pub(crate) credential_lifetime: u64,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) drain: Duration,
-    pub(crate) alternate_server: Option<SocketAddr>,
+    pub(crate) alternate_servers: Vec<SocketAddr>,
 }
 
 /// How others see this server's address.
@@ -159,12 +159,12 @@ impl Settings {
             mobility: !options.no_mobility,
             access_token_name: options.access_token_name.clone(),
             policy: policy(options)?,
-            quotas: quotas(options),
+            quotas: quotas(options)?,
             max_lifetime: Duration::from_secs(options.max_lifetime),
             credential_lifetime: options.credential_lifetime,
             admin: options.admin,
             drain: Duration::from_secs(options.drain),
-            alternate_server: options.alternate_server,
+            alternate_servers: options.alternate_server.clone(),
             listen,
         };
         settings.check_ports(options)?;
@@ -308,9 +308,18 @@ fn policy(options: &Options) -> Result<PeerPolicy, Failure> {
     Ok(policy)
 }
 
-fn quotas(options: &Options) -> Quotas {
+fn quotas(options: &Options) -> Result<Quotas, Failure> {
     let usual = Quotas::default();
-    Quotas {
+    for (flag, given) in [
+        ("--max-allocations", options.max_allocations),
+        ("--max-per-user", options.max_per_user),
+        ("--max-per-source", options.max_per_source),
+    ] {
+        if given == Some(0) {
+            return Err(usage(format!("{flag} 0 would let nobody in; leave it out for the usual limit")));
+        }
+    }
+    Ok(Quotas {
         total: options.max_allocations.unwrap_or(usual.total),
         per_user: options.max_per_user.unwrap_or(usual.per_user),
         per_source: options.max_per_source.unwrap_or(usual.per_source),
@@ -318,7 +327,7 @@ fn quotas(options: &Options) -> Quotas {
         bandwidth: options.max_bandwidth,
         session: options.max_session.map(Duration::from_secs),
         ..usual
-    }
+    })
 }
 
 impl FromStr for PublicIp {
@@ -447,6 +456,9 @@ mod tests {
             (&["--relay-port", "50000", "--relay-ports", "50000-50099"], "--relay-ports"),
             (&["--max-lifetime", "7200"], "3600"),
             (&["--max-bandwidth", "0"], "--max-bandwidth"),
+            (&["--max-allocations", "0"], "nobody in"),
+            (&["--max-per-user", "0"], "--max-per-user 0"),
+            (&["--max-per-source", "0"], "nobody in"),
         ] {
             let message = gather(arguments).expect_err(&format!("{arguments:?}"));
             assert!(message.contains(words), "{arguments:?}: {message}");

@@ -287,7 +287,7 @@ impl Reload<'_> {
 
 /// Lets those who are there finish.
 async fn drain(handle: &Handle, settings: &Settings, signals: &mut Signals, output: Output) {
-    handle.drain(settings.alternate_server).await;
+    handle.drain(None).await;
     let deadline = Instant::now() + settings.drain;
     let mut told = false;
     loop {

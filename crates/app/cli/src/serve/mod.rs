@@ -24,12 +24,13 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let own = SharedSecret::new(&hex(&crypto::seed())).expect("32 random bytes are not weak");
     // All that can be wrong without a socket is found out before there is one.
     let plan = relay::Plan::make(&args.options, Some(&own)).await?;
+    let door = relay::admin::Door::bind(plan.settings.admin)?;
     let listeners = bind_http(&plan.settings.listen, args.http).await?;
     let doors: Result<Vec<SocketAddr>, _> = listeners.iter().map(TcpListener::local_addr).collect();
     let doors = doors.map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
     let http = doors[0];
-    let station = relay::open(plan, &doors, output)?;
-    let admin = relay::operator(&station, output).await?;
+    let station = relay::open(plan, &doors, door.address(), output)?;
+    let admin = relay::operator(&station, door, output)?;
 
     let scheme = if station.identity.is_some() { "https" } else { "http" };
     let page = |host: IpAddr| format!("{scheme}://{}/", SocketAddr::new(host, http.port()));

@@ -190,3 +190,18 @@ impl Drop for Scratch {
 pub(crate) fn same(a: &Path, b: &Path) -> bool {
     std::fs::read(a).unwrap() == std::fs::read(b).unwrap()
 }
+
+/// What lets a program believe that it is another time; `None` and a word on standard error if it is not installed.
+pub(crate) fn another_time(offset: &str) -> Option<Vec<(String, String)>> {
+    let Ok(output) = Command::new("faketime").args(["-f", offset, "env"]).output() else {
+        let missing = "faketime is not there; install it with `apt-get install faketime`";
+        assert!(std::env::var_os("CI").is_none(), "{missing}");
+        eprintln!("SKIPPED: {missing}");
+        return None;
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let library =
+        text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).expect("it preloads a library");
+    let variables = [("LD_PRELOAD", library), ("FAKETIME", offset), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    Some(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+}

@@ -109,6 +109,50 @@ impl Wire {
         });
     }
 
+    /// Sends numbered datagrams to a peer that answers each, for as long as `go_on` says of a number. None is sent
+    /// twice. How many there were, and which answers came, in order.
+    pub(crate) fn count(&mut self, mut go_on: impl FnMut(u32) -> bool) -> (u32, Vec<u32>) {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = peer.local_addr().unwrap();
+        peer.set_nonblocking(true).unwrap();
+        self.client.permit(self.now(), address);
+        self.until(|wire| {
+            matches!(wire.client.poll_event(), Some(ClientEvent::PermissionGranted(_))).then_some(())
+        });
+        self.heard.clear();
+        let (mut sent, mut last) = (0u32, None);
+        self.until(|wire| {
+            let mut buffer = [0; 2048];
+            while let Ok((length, from)) = peer.recv_from(&mut buffer) {
+                peer.send_to(&buffer[..length], from).unwrap();
+            }
+            let all = wire.heard.len() == sent as usize;
+            match last {
+                None => {
+                    let mut out = Batches::new(1 << 16);
+                    let mut lane = wire.client.lane(address, &mut out).expect("it is permitted");
+                    lane.send((), 100, &mut |room| {
+                        room[..100].fill(0);
+                        room[..4].copy_from_slice(&sent.to_be_bytes());
+                        100
+                    });
+                    wire.flush(out);
+                    if !go_on(sent) {
+                        last = Some(Instant::now());
+                    }
+                    sent += 1;
+                    None
+                }
+                // What comes twice comes late.
+                Some(last) => (last.elapsed() > Duration::from_secs(if all { 1 } else { 3 })).then_some(()),
+            }
+        });
+        let number = |heard: &Vec<u8>| u32::from_be_bytes(*heard.first_chunk().unwrap());
+        let mut heard: Vec<u32> = self.heard.iter().map(number).collect();
+        heard.sort_unstable();
+        (sent, heard)
+    }
+
     /// Gives the allocation back.
     pub(crate) fn close(&mut self) {
         let now = self.now();

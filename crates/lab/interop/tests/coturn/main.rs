@@ -2,6 +2,7 @@
 
 mod connections;
 mod discovery;
+mod options;
 mod our_client;
 mod our_server;
 mod rig;

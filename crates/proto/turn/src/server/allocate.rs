@@ -139,9 +139,14 @@ impl Server {
             Err(Exceeded::Total) => return self.redirect(asker, &signer, out),
         }
         let holder = Holder { asker, signer: signer.clone(), secret, ticket };
+        // Who asks for a certain port may find it elsewhere no more than here.
+        let any = wish.port == PortWish::Any;
         if let Err(code) = self.begin(now, holder, wish) {
             self.usage.release(&signer.username, asker.client.remote.ip());
-            self.refuse(asker, &signer, code, out);
+            match code {
+                508 if any => self.redirect(asker, &signer, out),
+                code => self.refuse(asker, &signer, code, out),
+            }
         }
     }
 
@@ -426,7 +431,7 @@ impl Server {
 
     /// Sends a client that is not taken to another server, if one is known (RFC 8489 §10). The answer is signed, or anybody
     /// could send clients anywhere.
-    fn redirect(&mut self, asker: Asker, signer: &Authenticated, out: &mut dyn Outbox) {
+    pub(super) fn redirect(&mut self, asker: Asker, signer: &Authenticated, out: &mut dyn Outbox) {
         // "The IP address family … MUST be identical to that of the source IP address of the request" (RFC 8489 §14.15).
         let family = asker.client.remote.is_ipv4();
         let fitting: Vec<&OtherServer> =

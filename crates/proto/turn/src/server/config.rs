@@ -162,6 +162,9 @@ pub struct ServerConfig {
     pub shared_port: Option<u16>,
     /// The addresses that the server listens on: never a peer, not even where [`ServerConfig::policy`] allows it.
     pub listening: Vec<SocketAddr>,
+    /// What else this machine is reached at: no peers unless [`ServerConfig::policy`] names them, since other services
+    /// of the machine may listen there.
+    pub machine: Vec<IpAddr>,
     /// Who may use the server.
     pub auth: Auth,
     /// Which peers are reached.
@@ -184,8 +187,8 @@ pub struct ServerConfig {
     /// Whether the owner connects to peers and lets them connect ([`Server::poll_stream`](crate::Server::poll_stream)), so
     /// that there are TCP allocations (RFC 6062). Off unless told.
     pub tcp_relay: bool,
-    /// Where to send clients when this server is full: one of the client's address family, by lot. Without any they are
-    /// told 508.
+    /// Where to send clients when this server is full or drains: one of the client's address family, by lot. Without any
+    /// they are told 508.
     pub others: Vec<OtherServer>,
     /// The SOFTWARE attribute of authenticated answers; nothing unless told.
     pub software: Option<String>,
@@ -210,6 +213,7 @@ impl ServerConfig {
             ports: 49152..=65535,
             shared_port: None,
             listening: Vec::new(),
+            machine: Vec::new(),
             auth,
             policy: PeerPolicy::default(),
             quotas: Quotas::default(),

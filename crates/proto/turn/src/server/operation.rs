@@ -8,7 +8,7 @@ use stun::{Class, kind};
 
 use super::accounts::Accounts;
 use super::answer::Asker;
-use super::{Auth, ConfigError, PeerPolicy, Quotas, Server};
+use super::{Auth, ConfigError, OtherServer, PeerPolicy, Quotas, Server};
 
 /// What becomes of new clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,8 +61,14 @@ impl Server {
         }
     }
 
+    /// Sends clients for whom there is no room to these from now on ([`ServerConfig::others`](crate::ServerConfig::others)).
+    pub fn send_to(&mut self, others: Vec<OtherServer>) {
+        self.config.others = others;
+    }
+
     /// Makes no new allocations from now on. Clients that ask for one are sent to `alternate` (RFC 8489 §10), if it is
-    /// of their family, and otherwise told that there is no room; those that have one keep it.
+    /// of their family, and otherwise to one of the others that this server knows, or told that there is no room; those
+    /// that have one keep it.
     pub fn drain(&mut self, alternate: Option<SocketAddr>) {
         self.intake = Intake::Draining(alternate);
     }
@@ -77,7 +83,7 @@ impl Server {
     ) {
         // "The IP address family [of ALTERNATE-SERVER] MUST be identical to that of the source" (RFC 8489 §14.15).
         let alternate = alternate.filter(|server| server.is_ipv4() == asker.client.remote.is_ipv4());
-        let Some(alternate) = alternate else { return self.refuse(asker, signer, 508, out) };
+        let Some(alternate) = alternate else { return self.redirect(asker, signer, out) };
         let sent = asker.answer(out, Class::Error, Some(signer), &|writer| {
             writer.error(300).address(kind::ALTERNATE_SERVER, alternate);
         });

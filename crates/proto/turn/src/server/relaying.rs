@@ -219,16 +219,15 @@ impl Server {
         let relays = &self.config.relay_addresses;
         relays.iter().any(|relay| relay.bind == address || relay.advertised == address)
             || self.config.listening.iter().any(|listening| listening.ip() == address)
+            || self.config.machine.contains(&address)
     }
 
     /// Whether clients reach the server at `address`, which therefore is never a peer's.
     fn listens_on(&self, address: SocketAddr) -> bool {
-        self.config.listening.iter().any(|listening| {
+        self.config.listening.iter().filter(|listening| listening.port() == address.port()).any(|listening| {
             // A socket on all addresses is on those that are not on the internet, too.
-            let everywhere = listening.ip().is_unspecified();
-            let ours = everywhere
-                && (self.is_own(address.ip()) || PeerPolicy::default().check(address.ip()).is_err());
-            listening.port() == address.port() && (listening.ip() == address.ip() || ours)
+            let ours = || self.is_own(address.ip()) || PeerPolicy::default().check(address.ip()).is_err();
+            listening.ip() == address.ip() || (listening.ip().is_unspecified() && ours())
         })
     }
 

@@ -115,7 +115,16 @@ fn ways(text: &str) -> Result<Vec<Way>, Failure> {
     let usage = |why: String| {
         Failure::new(Kind::Usage, format!("{text}: {why}; write it like turn:example.org:3478"))
     };
-    let url: ServerUrl = text.parse().map_err(|error: ice::ServerUrlError| usage(error.to_string()))?;
+    let url: ServerUrl = text.parse().map_err(|error| match error {
+        ice::ServerUrlError::Dtls => Failure::new(
+            Kind::Usage,
+            format!(
+                "{text} is TURN over DTLS, which this test does not speak, nor does any browser: test the server with \
+                 turns:…?transport=tcp (TLS) and turn:… (UDP)"
+            ),
+        ),
+        error => usage(error.to_string()),
+    })?;
     if !url.is_turn() {
         return Err(usage("this is no TURN server".to_owned()));
     }
@@ -220,6 +229,7 @@ fn picture(url: &ServerUrl, outcome: &Outcome) -> Vec<String> {
     let mut lines = vec![format!("\n{url}")];
     for (step, at) in &outcome.done {
         let what = match step {
+            trial::Step::Connect if url.transport == Transport::Udp => "the server answers".to_owned(),
             trial::Step::Connect => "reached the server".to_owned(),
             trial::Step::Allocate => match (outcome.relayed, outcome.mapped) {
                 (Some(relayed), Some(mapped)) => {
@@ -265,6 +275,11 @@ mod tests {
         assert_eq!(urls("turn:[2001:db8::1]:80").len(), 3);
         assert_eq!(urls("turns:a.example:443"), ["turns:a.example:443?transport=tcp"]);
         assert_eq!(urls("turn:a.example?transport=tcp").len(), 1);
+        let dtls = ways("turns:a.example?transport=udp").err().unwrap();
+        assert!(
+            dtls.kind == Kind::Usage && dtls.message.contains("over DTLS, which this test does not"),
+            "{dtls}"
+        );
         for bad in ["stun:a.example", "a.example", "turn:"] {
             assert_eq!(ways(bad).err().map(|failure| failure.kind), Some(Kind::Usage), "{bad}");
         }

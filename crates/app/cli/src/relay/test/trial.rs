@@ -147,7 +147,8 @@ impl Trial {
         config.unix_time_at_start = Some(self.plan.unix_time);
         self.ends[at].path = Some(path);
         self.ends[at].client = Some(Client::new(now, config));
-        if self.ends.iter().all(|end| end.path.is_some()) {
+        // A UDP socket is no sign of a server: its first answer is.
+        if self.plan.transport != Transport::Udp && self.ends.iter().all(|end| end.path.is_some()) {
             self.did(now, Step::Connect);
         }
     }
@@ -290,6 +291,9 @@ impl Machine for Trial {
 
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, _: &mut dyn Outbox) {
         let Some(at) = self.ends.iter().position(|end| end.path == Some(datagram.from)) else { return };
+        if self.plan.transport == Transport::Udp && self.outcome.done.is_empty() {
+            self.did(now, Step::Connect);
+        }
         let mut data = Vec::new();
         if let Some(client) = &mut self.ends[at].client {
             client.open(now, datagram.payload, &mut |_, payload| data.push(payload.to_vec()));
@@ -390,5 +394,40 @@ impl Machine for Trial {
             SocketReply::Resolved { .. } => {}
         }
         self.settle(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A UDP socket can be had whoever is at the other end.
+    #[test]
+    fn a_udp_port_where_nobody_answers_was_not_reached() {
+        let plan = Plan {
+            transport: Transport::Udp,
+            server: SocketAddr::from(([192, 0, 2, 1], 3478)),
+            server_name: "example.org".to_owned(),
+            source: [192, 0, 2, 2].into(),
+            credentials: Credentials { username: "alice".to_owned(), password: "wonderland".to_owned() },
+            packets: 1,
+            size: 100,
+            unix_time: Duration::from_secs(1_767_225_600),
+        };
+        let mut trial = Trial::new(Time::ZERO, plan, sansio::Seed::from(1));
+        let mut local = SocketAddr::from(([192, 0, 2, 2], 1000));
+        while let Some(SocketOp::Bind { ticket, .. }) = trial.poll_socket() {
+            local.set_port(local.port() + 1);
+            trial.handle_socket(Time::ZERO, SocketReply::Bound { ticket, local });
+        }
+        let mut out = sansio::Batches::new(1 << 16);
+        while let Some(at) = trial.poll_timeout() {
+            trial.handle_timeout(at);
+            trial.poll_transmit(at, &mut out);
+            while out.pop().is_some() {}
+        }
+        assert!(trial.is_over());
+        assert!(trial.outcome.done.is_empty(), "{:?}", trial.outcome);
+        assert_eq!(trial.outcome.failed.map(|trouble| trouble.step), Some(Step::Connect));
     }
 }
