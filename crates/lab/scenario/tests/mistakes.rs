@@ -320,15 +320,15 @@ fn wrong_words_about_a_box_are_told() {
 fn a_file_that_is_not_utf_8_is_told_with_its_line() {
     let file = SOUND.replace("Sound", "Caf?").replace("30s", "30s\" # d?j?");
     let latin: Vec<u8> = file.bytes().map(|byte| if byte == b'?' { 0xe9 } else { byte }).collect();
-    let text = Script::read("home.toml", &latin).err().expect("it is Latin-1").to_string();
+    let text = Script::read("home.toml", &latin).expect_err("it is Latin-1").to_string();
     let expected = "home.toml:1:13: the byte 0xe9 is not UTF-8; expected a file in UTF-8\n 1 | title = \"Caf\u{fffd}\"\n";
     assert!(text.starts_with(expected), "{text}");
     // The line is that of the byte, and the letters before it are whole.
     let late = [SOUND.as_bytes(), "# naïve \u{1f600} ".as_bytes(), b"\xf0\x9f"].concat();
-    let mistake = Script::read("home.toml", &late).err().expect("it ends within a letter");
+    let mistake = Script::read("home.toml", &late).expect_err("it ends within a letter");
     assert_eq!((mistake.line, mistake.column), (SOUND.lines().count() + 1, 11));
     let wide: Vec<u8> = "\u{feff}title".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let mistake = Script::read("home.toml", &wide).err().expect("it is UTF-16");
+    let mistake = Script::read("home.toml", &wide).expect_err("it is UTF-16");
     assert_eq!((mistake.line, mistake.column), (1, 1));
     assert!(Script::read("home.toml", SOUND.as_bytes()).is_ok());
 }
