@@ -12,6 +12,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("iproute2", "/usr/sbin/ip"),
     ("miniupnpd-nftables", "/usr/sbin/miniupnpd"),
     ("faketime", "/usr/bin/faketime"),
+    ("tshark", "/usr/bin/tshark"),
 ];
 
 /// Cargo subcommands: name, package and extra arguments of `cargo install`.

@@ -143,3 +143,29 @@ async fn a_wrong_password_is_told_at_once() {
         error.text
     );
 }
+
+/// What the application gets when a connection fails: the same report as a value and as text.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_fails_hands_over_its_verdicts() {
+    let server = Server::start();
+    let make = || PeerConnection::new(server.configuration(format!("turn:{}", server.udp))).unwrap();
+    let (here, there) = (make(), make());
+    let _channel = here.create_data_channel("x", DataChannelInit::default()).unwrap();
+    let offer = timeout(LONG, here.set_local_description(None)).await.unwrap().unwrap();
+    there.set_remote_description(offer).await.unwrap();
+    let mut answer = timeout(LONG, there.set_local_description(None)).await.unwrap().unwrap();
+    // Somebody on the way has put another fingerprint into it.
+    let at = answer.sdp.find("sha-256 ").unwrap() + "sha-256 ".len();
+    let other = if answer.sdp[at..].starts_with('0') { "1" } else { "0" };
+    answer.sdp.replace_range(at..=at, other);
+    here.set_remote_description(answer).await.unwrap();
+    let error = timeout(LONG, here.connected()).await.unwrap().unwrap_err();
+    let failure = error.failure().expect("it is known why");
+    let codes: Vec<&str> = failure.verdicts().iter().map(|verdict| verdict.code.as_str()).collect();
+    assert_eq!((failure.code(), &codes[..]), ("dtls-fingerprint-mismatch", &["certificate-mismatch"][..]));
+    let verdict = &failure.verdicts()[0];
+    let (told, evidence) = (failure.report.to_string(), verdict.evidence[0].as_str());
+    for part in [verdict.code.as_str(), verdict.message(), evidence] {
+        assert!(told.contains(part), "{told}");
+    }
+}

@@ -2,6 +2,9 @@
 
 mod program;
 
+use std::path::Path;
+use std::process::Command;
+
 use program::{Program, Scratch};
 
 fn scenario(name: &str) -> String {
@@ -29,6 +32,33 @@ fn captures_are_written_for_each_host_and_box() {
     for name in ["alice", "one", "stun", "two", "bob"] {
         let bytes = std::fs::read(format!("{folder}/{name}.pcapng")).unwrap();
         assert_eq!(bytes[..4], [0x0a, 0x0d, 0x0d, 0x0a], "a section header begins {name}.pcapng");
+    }
+}
+
+/// Wireshark without its window, as far as it is there: every packet is what it says, with sums that are right.
+#[test]
+fn wireshark_reads_the_captures() {
+    const TSHARK: &str = "/usr/bin/tshark";
+    if !Path::new(TSHARK).exists() {
+        assert!(std::env::var_os("CI").is_none(), "install tshark with `cargo xtask install`");
+        return eprintln!("SKIPPED: tshark is not there");
+    }
+    let scratch = Scratch::new("wireshark");
+    let folder = scratch.text("pcap");
+    let run = Program::json(&["lab", "run", &scenario("http-proxy"), "--pcap", &folder]);
+    assert_eq!(run.end().0, 0);
+    let shown = |name: &str, filter: &str| {
+        let file = format!("{folder}/{name}.pcapng");
+        let checks = ["ip", "udp", "tcp"].map(|layer| format!("-o{layer}.check_checksum:TRUE"));
+        let output =
+            Command::new(TSHARK).args(["-r", &file]).args(checks).args(["-Y", filter]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    };
+    for name in ["alice", "office", "relay", "bank", "bob"] {
+        assert!(shown(name, "stun || tls || http || tcp") > 20, "{name}");
+        let wrong = "_ws.malformed || ip.checksum.status == 0 || udp.checksum.status == 0 || tcp.checksum.status == 0";
+        assert_eq!(shown(name, wrong), 0, "{name}");
     }
 }
 
