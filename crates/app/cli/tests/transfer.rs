@@ -84,10 +84,11 @@ fn a_wrong_code_fails_once_and_the_code_dies() {
 #[test]
 fn a_receiver_that_was_killed_goes_on_where_it_was() {
     let (server, scratch) = (Server::start(), Scratch::new("resume"));
-    let file = scratch.noise("big", 80_000_000);
+    let file = scratch.noise("big", 200_000_000);
     let sender = send(&server, &file, &[]);
     let (code, _) = sender.code();
     let receiver = receive(&server, &code, &scratch.text("out"), &[]);
+    // The first one may come before anything has arrived.
     receiver.event("progress");
     receiver.event("progress");
     receiver.signal("-KILL");

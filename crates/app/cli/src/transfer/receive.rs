@@ -122,6 +122,23 @@ impl<W: Wire> Receiving<'_, W> {
         let (orders, mut outcomes) = plan.write_behind();
         self.say(Control::Accept { id: self.offer.id.clone(), resume }).await?;
         meter.start(self.offer.bytes, resumed);
+        let result = self.take(&orders, &mut outcomes, resumed, meter).await;
+        if result.is_err() {
+            // What has arrived is kept, so that the next attempt goes on from there.
+            drop(orders);
+            while outcomes.recv().await.is_some() {}
+        }
+        result
+    }
+
+    /// Takes what comes, until all of it is stored.
+    async fn take(
+        &self,
+        orders: &mpsc::Sender<Order>,
+        outcomes: &mut mpsc::UnboundedReceiver<Outcome>,
+        resumed: u64,
+        meter: &mut Meter,
+    ) -> Result<Summary, Failure> {
         let mut here = resumed;
         let mut digests = vec![None; self.offer.files.len()];
         let mut again = BTreeSet::new();
@@ -132,13 +149,13 @@ impl<W: Wire> Receiving<'_, W> {
                 heard = hear(self.wire) => match heard? {
                     Heard::Data(bytes) => {
                         here += bytes.len() as u64;
-                        order(&orders, Order::Data(bytes), &mut outcomes).await?;
+                        order(orders, Order::Data(bytes), outcomes).await?;
                     }
                     Heard::Control(Control::File { id, file, offset }) if id == self.offer.id => {
-                        order(&orders, Order::Begin { file, offset }, &mut outcomes).await?;
+                        order(orders, Order::Begin { file, offset }, outcomes).await?;
                     }
                     Heard::Control(Control::End { id, sha256, .. }) if id == self.offer.id => {
-                        order(&orders, Order::End { sha256 }, &mut outcomes).await?;
+                        order(orders, Order::End { sha256 }, outcomes).await?;
                     }
                     Heard::Control(Control::Done { id, sha256 }) if id == self.offer.id => {
                         claimed = Some(sha256.unwrap_or_default());
