@@ -235,6 +235,7 @@ function meet(member) {
   }
   const connection = new Connection(room, member, devices.tracks, {
     relayOnly: options.get("relay") === "only",
+    noRelay: options.get("relay") === "no",
     trickle: options.get("trickle") !== "no",
   });
   const peer = new Peer(connection);

@@ -14,6 +14,7 @@ import { describeVerdicts, examine } from "./verdict.js";
 /**
  * @typedef {object} Options
  * @property {boolean} relayOnly use the relay even if there is a better path
+ * @property {boolean} noRelay no relay of ours; the other side may have one
  * @property {boolean} trickle send candidates as they are found, not all at once
  */
 
@@ -91,7 +92,7 @@ export class Connection {
     this.#polite = !member.offers;
     if (!this.#media && member.wayBack) this.#seek(new Reunion(room, member.offers));
     this.#pc = new RTCPeerConnection({
-      iceServers: room.iceServers,
+      iceServers: this.#servers(room.iceServers),
       iceTransportPolicy: options.relayOnly ? "relay" : "all",
       bundlePolicy: "max-bundle",
     });
@@ -125,7 +126,7 @@ export class Connection {
     this.signalled = true;
     clearTimeout(this.#end);
     const pc = this.#pc;
-    pc.setConfiguration({ ...pc.getConfiguration(), iceServers: room.iceServers });
+    pc.setConfiguration({ ...pc.getConfiguration(), iceServers: this.#servers(room.iceServers) });
     this.#queue = this.#queue.then(() => this.#resume()).catch((error) => this.#complain(error));
     this.onchange();
   }
@@ -342,10 +343,16 @@ export class Connection {
     this.#lost();
     if (this.#polite || this.#restarts >= 3 || this.#room.state !== "connected") return;
     this.#restarts++;
-    const iceServers = await this.#room.refreshIceServers();
+    const iceServers = this.#servers(await this.#room.refreshIceServers());
     if (this.closed) return;
     this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
     this.#pc.restartIce();
+  }
+
+  /** Those of the room's servers that are to be used. @param {RTCIceServer[]} known */
+  #servers(known) {
+    if (!this.#options.noRelay) return known;
+    return known.filter(({ urls }) => [urls].flat().every((url) => url.startsWith("stun")));
   }
 
   /** Says what is in the way, as soon as that is sure. @param {any[]} stats @param {boolean} failed */

@@ -10,7 +10,7 @@ await run(async () => {
   const a = await page(one);
   const b = await page(one);
   await enter(a, `${SERVER}/?relay=only#by the relay`);
-  await enter(b, `${SERVER}/#by the relay`);
+  await enter(b, `${SERVER}/?relay=no#by the relay`);
   await connected(a, b);
   for (const there of [a, b]) await moves(there);
   assert.match(

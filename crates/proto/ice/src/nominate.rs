@@ -57,21 +57,22 @@ impl Session {
     /// Until when the controlling agent waits for something better than `best`. Data flows meanwhile.
     fn wait_until(&self, ctx: &Context<'_>, best: &Pair, valid: &Valid) -> Time {
         let timings = &ctx.config.timings;
-        let mut better =
-            self.list.iter().take_while(|pair| pair.priority > best.priority).filter(|p| p.is_open());
+        let better = || {
+            self.list.iter().take_while(|pair| pair.priority > best.priority).filter(|pair| pair.is_open())
+        };
         if best.relayed {
             if let Some(until) = ctx.punching {
                 return until;
             }
             // Anything direct is worth a wait, and candidates that are yet to come may be direct.
             let more_to_come = !(ctx.gathered && self.remote_complete);
-            if more_to_come || better.any(|pair| !pair.relayed) {
+            if more_to_come || better().any(|pair| !pair.relayed) {
                 return self.first_valid().unwrap_or(valid.since) + timings.better_than_relayed;
             }
-            return valid.since;
         }
-        match better.next() {
-            // A better path is mostly a shorter one: it would have shown itself in much the same time.
+        match better().next() {
+            // A better path is mostly a shorter one: it would have shown itself in much the same time. So it is with a
+            // relay over UDP after the same one over TCP, which is as far away.
             Some(_) => {
                 let rtt = best.evidence.rtt.unwrap_or(timings.better_direct);
                 valid.since + (rtt * 2).clamp(MIN_WAIT.min(timings.better_direct), timings.better_direct)

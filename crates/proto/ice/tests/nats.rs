@@ -4,8 +4,8 @@ mod world;
 
 use std::time::Duration;
 
-use netsim::NatBehaviour;
-use sterna_ice::{CandidateKind, State};
+use netsim::{Link, NatBehaviour};
+use sterna_ice::{CandidateKind, State, TransportPolicy};
 use world::{A, B, Plan, World};
 
 fn behaviours() -> [(&'static str, NatBehaviour); 4] {
@@ -123,6 +123,24 @@ fn where_udp_is_dropped_the_relay_is_reached_by_tcp_or_tls() {
             assert_eq!(pair.local.kind, CandidateKind::Relay);
             assert_eq!(pair.local.relay_protocol, Some(protocol));
             assert_eq!(pair.local.url, Some(url.parse::<sterna_ice::ServerUrl>().unwrap().to_string()));
+        }
+    }
+}
+
+/// The relay over TCP may answer first. What is chosen is the one over UDP, which is as far away.
+#[test]
+fn of_two_ways_to_the_relay_udp_is_chosen_even_if_tcp_was_faster() {
+    for seed in 0..40 {
+        let mut world = World::new(Plan {
+            servers: vec!["turn:server.example", "turn:server.example?transport=tcp"],
+            config: |_, config| config.policy = TransportPolicy::Relay,
+            uplink: Link { reorder: 0.3, ..Link::delay_ms(10) },
+            ..Plan::nats(seed, [NatBehaviour::none(); 2])
+        });
+        world.connect(10.0);
+        for side in [A, B] {
+            let local = world.agent(side).selected().unwrap().local;
+            assert_eq!(local.relay_protocol, Some(sansio::Transport::Udp), "{}", world.explain());
         }
     }
 }
