@@ -106,7 +106,11 @@ impl Aide {
                 // What came before this order was told to nobody.
                 self.carrier.sockets.has_something(number);
             }
-            Order::Lend { number, socket, role } => self.carrier.sockets.add(number, socket, role),
+            Order::Lend { number, socket, role } => {
+                if self.carrier.sockets.exit(socket.local()).is_none() {
+                    self.carrier.sockets.add(number, socket, role);
+                }
+            }
             Order::Close(local) => self.carrier.sockets.remove(local),
             Order::Learn(known) if known.1.until > now => self.carrier.learn(&known.0, known.1),
             Order::Learn(_) => {}
@@ -162,5 +166,74 @@ impl Authority for Desk {
 
     fn flush(&mut self, _: &mut Sockets) {
         self.rouse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::mpsc;
+
+    use sansio::{Path, Seed};
+    use turn::{ChannelNumber, Framing};
+    use udp::Config;
+
+    use super::*;
+    use crate::crew::{Contact, Crew};
+
+    fn bind(ip: [u8; 4]) -> BareSocket {
+        BareSocket::bind((ip, 0).into(), &Config::default()).unwrap()
+    }
+
+    /// So it is after a client has moved, and if somebody else was asked who a user is.
+    #[test]
+    fn what_leaves_by_a_socket_of_another_shard_is_carried_as_well() {
+        let mut rng = Rng::new(Seed::from(1));
+        let clock = Clock::start();
+        let [chief, pulse] = [(), ()].map(|()| Pulse::new(clock, Duration::ZERO).unwrap());
+        let ((letters, unread), (orders, obeyed)) = (mpsc::sync_channel(9), mpsc::channel());
+        let (listener, relay) = (bind([127, 0, 0, 3]), bind([127, 0, 0, 2]));
+        let [client, peer] = [(), ()].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.connect(listener.local()).unwrap();
+        let passage = Passage::Channel {
+            client: Path::udp(listener.local(), client.local_addr().unwrap()),
+            number: ChannelNumber::new(0x4000).unwrap(),
+        };
+        let flow = Flow {
+            source: Some(AllocationId(1)),
+            target: None,
+            to: Path::udp(relay.local(), peer.local_addr().unwrap()),
+            framing: Framing::Plain,
+            until: Time::from_start(Duration::from_secs(1000)),
+            allowance: None,
+        };
+        let contact = Contact {
+            registry: pulse.registry().try_clone().unwrap(),
+            orders,
+            waker: pulse.waker(),
+            waits: false,
+        };
+        let mut crew = Crew::new(chief.registry().try_clone().unwrap(), vec![contact]);
+        let mut sockets = Sockets::new(&mut rng);
+        crew.employ(0, 7, relay, Role::Relay, &mut sockets).unwrap();
+        crew.teach(1, passage, flow, &sockets);
+        let waker = pulse.waker();
+        let aide = Aide::new(1, pulse, vec![listener], letters, chief.waker(), obeyed, &mut rng).unwrap();
+
+        let stop = Arc::new(AtomicBool::new(false));
+        let running = std::thread::spawn({
+            let stop = stop.clone();
+            move || aide.run(&stop)
+        });
+        client.send(&[0x40, 0, 0, 3, b'a', b'b', b'c']).unwrap();
+        let mut arrived = [0; 9];
+        let (length, from) = peer.recv_from(&mut arrived).expect("it is carried");
+        assert_eq!((&arrived[..length], from), (&b"abc"[..], flow.to.local));
+        stop.store(true, Ordering::Release);
+        waker.wake().unwrap();
+        running.join().unwrap();
+        let asked = unread.try_iter().filter(|letter| matches!(letter, Letter::Received { .. })).count();
+        assert_eq!(asked, 0);
     }
 }

@@ -141,7 +141,7 @@ impl Chief {
             Letter::Received { of, path, mut payload, passage } => {
                 let flow = self.decide(now, Datagram { from: path, payload: &mut payload }, passage);
                 if let (Some(flow), Some(passage)) = (flow, passage) {
-                    self.crew.teach(of, passage, flow);
+                    self.crew.teach(of, passage, flow, sockets);
                 }
                 self.settle(now, of, sockets);
             }

@@ -23,7 +23,7 @@ pub(crate) enum Letter {
 pub(crate) enum Order {
     /// Receive from this socket, too. It is registered already.
     Adopt { number: usize, socket: Arc<BareSocket>, role: Role },
-    /// Send by this socket, which another shard receives from.
+    /// Send by this socket, which another shard receives from. Who has it already is lent nothing.
     Lend { number: usize, socket: Arc<BareSocket>, role: Role },
     /// Let a socket go.
     Close(SocketAddr),
@@ -80,11 +80,14 @@ impl Crew {
         }
     }
 
-    /// Tells an aide what becomes of what takes `passage`.
-    pub(crate) fn teach(&mut self, of: usize, passage: Passage, flow: Flow) {
-        if let Some(aide) = of.checked_sub(1).and_then(|at| self.aides.get_mut(at)) {
-            aide.order(Order::Learn(Box::new((passage, flow))));
+    /// Tells an aide what becomes of what takes `passage`, and lends it the socket that this leaves by: that belongs to
+    /// another shard if the client has moved, or if it was somebody else who told who the user is.
+    pub(crate) fn teach(&mut self, of: usize, passage: Passage, flow: Flow, sockets: &Sockets) {
+        let Some(aide) = of.checked_sub(1).and_then(|at| self.aides.get_mut(at)) else { return };
+        if let Some((number, socket)) = sockets.relay_socket(flow.to.local) {
+            aide.order(Order::Lend { number, socket, role: Role::Relay });
         }
+        aide.order(Order::Learn(Box::new((passage, flow))));
     }
 
     /// Lets all aides forget the flows of an allocation.

@@ -163,6 +163,13 @@ impl Sockets {
         Some((number, self.entries.get(&number)?.socket.is_wildcard()))
     }
 
+    /// The socket that peers send to at `local`, with its number.
+    pub(crate) fn relay_socket(&self, local: SocketAddr) -> Option<(usize, Arc<BareSocket>)> {
+        let number = self.find(local)?;
+        let entry = self.entries.get(&number).filter(|entry| entry.role == Role::Relay)?;
+        Some((number, entry.socket.clone()))
+    }
+
     fn find(&self, local: SocketAddr) -> Option<usize> {
         self.by_local.get(&local).copied().or_else(|| {
             let everywhere = match local {
