@@ -80,7 +80,13 @@ impl Group {
 
 impl Egress {
     pub(crate) fn new() -> Self {
-        Self { groups: Vec::new(), live: 0, headers: Vec::new(), round: 1, pieces: Vec::with_capacity(MAX_PIECES) }
+        Self {
+            groups: Vec::new(),
+            live: 0,
+            headers: Vec::new(),
+            round: 1,
+            pieces: Vec::with_capacity(MAX_PIECES),
+        }
     }
 
     /// Which round it is; no group of an earlier one is left.
