@@ -39,8 +39,8 @@ struct Options {
 impl Options {
     fn read(arguments: &[String]) -> Result<Self, String> {
         let mut options = Self {
-            runs: 5,
-            time: Duration::from_millis(1000),
+            runs: 15,
+            time: Duration::from_millis(500),
             clients: 16,
             allocations: 10_000,
             sizes: false,
@@ -52,7 +52,7 @@ impl Options {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
             let number = |text: &String| text.parse().map_err(|_| format!("{text} is no number"));
             match argument.as_str() {
-                "--quick" => (options.runs, options.time) = (2, Duration::from_millis(500)),
+                "--quick" => (options.runs, options.time) = (3, Duration::from_millis(300)),
                 "--json" => options.json = true,
                 "--sizes" => options.sizes = true,
                 "--runs" => options.runs = number(value()?)?,
@@ -120,6 +120,8 @@ fn throughput(options: &Options, servers: &[Contestant]) -> io::Result<()> {
         vec![Binding, Up(1200), Down(1200), Both(160), Indications(1200), Bundled(1200), Meeting(1200)];
     if options.sizes {
         scenarios.extend([64, 160, 500, 1000].map(Up));
+        scenarios.extend([64, 160, 500, 1000].map(Down));
+        scenarios.extend([64, 160, 500].map(Indications));
         scenarios.extend([64, 160, 500].map(Bundled));
     }
     scenarios.retain(|scenario| options.wants(&scenario.name()));
@@ -244,48 +246,63 @@ fn heading(options: &Options, title: &str, kinds: impl Iterator<Item = Kind>) {
     if options.json {
         return;
     }
-    println!("\n{title}; median of {} (least to most), ratio to coturn\n", options.runs);
+    println!(
+        "\n{title}; median of {} (least to most), then the median of the ratios to coturn and to the bare forwarder run by run\n",
+        options.runs
+    );
     let names: Vec<&str> = kinds.map(Kind::name).collect();
     println!("| | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(names.len()));
 }
 
 fn show(options: &Options, name: &str, unit: &str, digits: usize, results: Vec<(Kind, Summary, Value)>) {
-    let base = results.iter().find(|(kind, ..)| kind.is_coturn()).map(|(_, summary, _)| summary.median());
+    let find = |wanted: fn(Kind) -> bool| results.iter().find(|(kind, ..)| wanted(*kind));
+    let coturn = find(Kind::is_coturn).map(|(_, summary, _)| summary);
+    let bare = find(|kind| kind == Kind::Bundles).map(|(_, summary, _)| summary);
     let mut cells = Vec::new();
     for (kind, summary, more) in &results {
         let (median, least, most) = (summary.median(), summary.least(), summary.most());
-        let ratio = base.map(|base| median / base);
+        let to = |base: Option<&Summary>| base.map(|base| summary.ratio_to(base));
+        let to_coturn = to(coturn.filter(|_| !kind.is_coturn()));
+        let to_bare = to(bare.filter(|_| *kind == Kind::Sterna)).filter(|ratio| !ratio.median().is_nan());
         if options.json {
+            let ratio = |ratio: &Option<Summary>| {
+                ratio
+                    .as_ref()
+                    .map(|it| json!({ "median": it.median(), "least": it.least(), "most": it.most() }))
+            };
             println!(
                 "{}",
                 json!({ "what": name, "server": kind.name(), "unit": unit, "median": median, "least": least,
-                        "most": most, "ratio_to_coturn": ratio, "more": more })
+                        "most": most, "ratio_to_coturn": ratio(&to_coturn), "ratio_to_bare": ratio(&to_bare),
+                        "more": more })
             );
         } else if median.is_nan() {
             cells.push("–".to_owned());
         } else {
-            let ratio = ratio.filter(|_| !kind.is_coturn()).map(|ratio| format!(" **{ratio:.2}**"));
-            let note = match (&more["lost"], &more["cpu_s_of_threads"]) {
-                (Value::Number(lost), _) if lost.as_f64() > Some(0.001) => {
-                    format!(", {:.1} % lost", lost.as_f64().unwrap_or(0.0) * 100.0)
-                }
-                (_, Value::Array(threads)) => {
-                    let times = threads.iter().filter_map(|thread| thread[1].as_f64());
-                    format!(
-                        ", CPU-s {}",
-                        times.map(|time| format!("{time:.1}")).collect::<Vec<_>>().join(" + ")
-                    )
-                }
-                _ => String::new(),
-            };
+            let coturn = to_coturn.map(|ratio| format!(" **{:.2}**", ratio.median())).unwrap_or_default();
+            let bare = to_bare.map(|ratio| format!(", {:.2} of bare", ratio.median())).unwrap_or_default();
             cells.push(format!(
-                "{median:.digits$} ({least:.digits$} to {most:.digits$}){}{note}",
-                ratio.unwrap_or_default()
+                "{median:.digits$} ({least:.digits$} to {most:.digits$}){coturn}{bare}{}",
+                note(more)
             ));
         }
     }
     if !options.json {
         println!("| {name} | {} |", cells.join(" | "));
+    }
+}
+
+/// What a reader of the table has to know besides.
+fn note(more: &Value) -> String {
+    match (&more["lost"], &more["cpu_s_of_threads"]) {
+        (Value::Number(lost), _) if lost.as_f64() > Some(0.001) => {
+            format!(", {:.1} % lost", lost.as_f64().unwrap_or(0.0) * 100.0)
+        }
+        (_, Value::Array(threads)) => {
+            let times = threads.iter().filter_map(|thread| thread[1].as_f64());
+            format!(", CPU-s {}", times.map(|time| format!("{time:.1}")).collect::<Vec<_>>().join(" + "))
+        }
+        _ => String::new(),
     }
 }
