@@ -49,6 +49,7 @@ mod rng;
 mod socket;
 mod time;
 mod timers;
+mod wheel;
 
 pub use batches::{Batch, Batches, MAX_BATCH_BYTES, MAX_BATCH_SEGMENTS};
 pub use hash::{KeyedHash, KeyedHasher};
@@ -59,3 +60,4 @@ pub use rng::{Rng, Seed};
 pub use socket::{SocketError, SocketOp, SocketReply, Ticket};
 pub use time::Time;
 pub use timers::Timers;
+pub use wheel::Wheel;

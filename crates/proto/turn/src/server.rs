@@ -29,7 +29,9 @@ mod wish;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Ticket, Time, Timers, Transport};
+use sansio::{
+    Datagram, KeyedHash, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Ticket, Time, Transport, Wheel,
+};
 use stun::credential::{Authenticator, AuthenticatorConfig};
 use stun::server::{AMPLIFICATION, Partner, Throttle};
 use stun::{Class, Message, Method, Packet};
@@ -74,9 +76,9 @@ const SMALLEST_ALLOCATE: usize = 20 + 8;
 struct Full;
 
 /// What a timer is set for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Due {
-    /// A relayed address of this allocation ends.
+    /// A relayed address, a permission or a channel of this allocation ends.
     Allocation(AllocationId),
     /// A reserved port that nobody came for is free again.
     Reservation(Token),
@@ -118,7 +120,7 @@ pub struct Server {
     tickets: Tickets,
     streams: Streams,
     sharing: Sharing,
-    timers: Timers<Due>,
+    timers: Wheel<Due>,
     sockets: VecDeque<SocketOp>,
     replies: VecDeque<Reply>,
     events: VecDeque<ServerEvent>,
@@ -151,19 +153,20 @@ impl Server {
         meters.configure(&config.quotas);
         let mut lookups = Lookups::default();
         lookups.configure(config.auth.lookup.clone());
+        let secret = config.alternate.zip(config.partner.clone());
+        let partner = secret.map(|(alternate, secret)| Partner::new(alternate, secret, rng.fork()));
+        let throttle = Throttle::new(config.quotas.unauthenticated_per_second, &mut rng);
+        let hash = KeyedHash::new(&mut rng);
         Ok(Self {
             authenticator,
             accounts: Accounts::new(&config.realm, config.auth.clone()),
             lookups,
-            partner: config
-                .alternate
-                .zip(config.partner.clone())
-                .map(|(alternate, secret)| Partner::new(alternate, secret, rng.fork())),
-            throttle: Throttle::new(config.quotas.unauthenticated_per_second, &mut rng),
+            partner,
+            throttle,
             usage: Usage::default(),
             meters,
             ports: config.relay_addresses.iter().map(|_| Ports::new(config.ports.clone())).collect(),
-            allocations: Allocations::new(&mut rng),
+            allocations: Allocations::new(&hash),
             pending: BTreeMap::new(),
             pending_by_client: BTreeMap::new(),
             next_ticket: 0,
@@ -171,7 +174,7 @@ impl Server {
             tickets: Tickets::new(&mut rng),
             streams: Streams::default(),
             sharing: Sharing::new(config.shared_port),
-            timers: Timers::default(),
+            timers: Wheel::new(hash),
             sockets: VecDeque::new(),
             replies: VecDeque::new(),
             events: VecDeque::new(),
@@ -287,10 +290,9 @@ impl Server {
         self.arm(id);
     }
 
-    /// Sets the timer of an allocation to the first of its relayed addresses that is due.
+    /// Sets the timer of an allocation to the first that is due of what it has.
     fn arm(&mut self, id: AllocationId) {
-        if let Some(expiry) = self.allocations.by_id(id).and_then(|allocation| allocation.seats.next_expiry())
-        {
+        if let Some(expiry) = self.allocations.by_id(id).and_then(|allocation| allocation.next_expiry()) {
             self.timers.set(Due::Allocation(id), expiry);
         }
     }
@@ -300,15 +302,18 @@ impl Server {
         self.config.quotas.session.map(|session| created + session)
     }
 
-    /// The relayed addresses of an allocation that are due end.
+    /// What an allocation has that is due ends.
     fn expire(&mut self, now: Time, id: AllocationId) {
         let Some(allocation) = self.allocations.by_id(id) else { return };
+        allocation.permissions.expire(now);
+        allocation.channels.expire(now);
         let created = allocation.created;
         let due = allocation.seats.iter().filter(|seat| seat.expiry <= now);
         let due: Vec<Family> = due.map(|seat| Family::of(seat.relayed.ip())).collect();
         let over = self.session_end(created).is_some_and(|end| end <= now);
         let reason = if over { EndReason::TimeIsUp } else { EndReason::Expired };
         due.into_iter().for_each(|family| self.end_seat(now, id, family, reason));
+        self.arm(id);
     }
 
     fn tell(&mut self, event: ServerEvent) {

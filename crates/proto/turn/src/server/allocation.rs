@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use sansio::{KeyedHash, Path, Rng, Time, Transport};
+use sansio::{KeyedHash, Path, Time, Transport};
 use stun::TransactionId;
 
 use super::channels::Channels;
@@ -109,6 +109,14 @@ pub(super) struct Allocation {
     pub(super) in_flows: bool,
 }
 
+impl Allocation {
+    /// When the first of its relayed addresses, permissions and channels is due.
+    pub(super) fn next_expiry(&self) -> Option<Time> {
+        let all = [self.seats.next_expiry(), self.permissions.next_expiry(), self.channels.next_expiry()];
+        all.into_iter().flatten().min()
+    }
+}
+
 /// All allocations, and the ways to find them.
 #[derive(Debug)]
 pub(super) struct Allocations {
@@ -122,15 +130,14 @@ pub(super) struct Allocations {
 }
 
 impl Allocations {
-    pub(super) fn new(rng: &mut Rng) -> Self {
-        let hash = KeyedHash::new(rng);
+    pub(super) fn new(hash: &KeyedHash) -> Self {
         Self {
             by_id: HashMap::with_hasher(hash.clone()),
             by_client: HashMap::with_hasher(hash.clone()),
             by_local: HashMap::with_hasher(hash.clone()),
             by_relayed: HashMap::with_hasher(hash.clone()),
             streams: HashMap::with_hasher(hash.clone()),
-            streams_by_relayed: HashMap::with_hasher(hash),
+            streams_by_relayed: HashMap::with_hasher(hash.clone()),
             next: 0,
         }
     }

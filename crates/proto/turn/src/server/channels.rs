@@ -53,7 +53,7 @@ impl Channels {
             _ => {}
         }
         if self.bindings.len() >= self.limit {
-            self.bindings.retain(|binding| binding.expiry > now);
+            self.expire(now);
         }
         if self.bindings.len() >= self.limit { Err(BindError::Full) } else { Ok(()) }
     }
@@ -71,6 +71,17 @@ impl Channels {
         self.bindings.reserve_exact(1);
         self.bindings.push(Binding { number, peer, expiry: now + CHANNEL_LIFETIME });
         Ok(())
+    }
+
+    /// Forgets those that are over, and gives their memory back.
+    pub(crate) fn expire(&mut self, now: Time) {
+        self.bindings.retain(|binding| binding.expiry > now);
+        self.bindings.shrink_to_fit();
+    }
+
+    /// When the first of them is due.
+    pub(crate) fn next_expiry(&self) -> Option<Time> {
+        self.bindings.iter().map(|binding| binding.expiry).min()
     }
 
     /// Forgets those to peers of `family`.

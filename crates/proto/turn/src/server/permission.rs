@@ -30,7 +30,7 @@ impl Permissions {
         new.sort_unstable();
         new.dedup();
         if self.expiry.len() + new.len() > self.limit {
-            self.expiry.retain(|(_, expiry)| *expiry > now);
+            self.expire(now);
         }
         if self.expiry.len() + new.len() > self.limit {
             return Err(Full);
@@ -47,6 +47,17 @@ impl Permissions {
             }
         }
         Ok(())
+    }
+
+    /// Forgets those that are over, and gives their memory back.
+    pub(crate) fn expire(&mut self, now: Time) {
+        self.expiry.retain(|(_, until)| *until > now);
+        self.expiry.shrink_to_fit();
+    }
+
+    /// When the first of them is due.
+    pub(crate) fn next_expiry(&self) -> Option<Time> {
+        self.expiry.iter().map(|(_, until)| *until).min()
     }
 
     /// Forgets those for addresses of `family`.

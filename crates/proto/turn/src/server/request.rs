@@ -11,8 +11,9 @@ use super::answer::Asker;
 use super::channels::BindError;
 use super::mobility::write_ticket;
 use super::operation::Intake;
+use super::permission::PERMISSION_LIFETIME;
 use super::policy::Denial;
-use super::{Drop, EndReason, Server, ServerEvent};
+use super::{Drop, Due, EndReason, Server, ServerEvent};
 use crate::attribute::{Family, plain};
 use crate::channel::ChannelNumber;
 
@@ -202,7 +203,9 @@ impl Server {
             self.forbid(id, *address, denial)?;
         }
         let allocation = self.allocations.by_id(id).ok_or(437u16)?;
-        allocation.permissions.install(now, &addresses).map_err(|_| 508)
+        allocation.permissions.install(now, &addresses).map_err(|_| 508u16)?;
+        self.timers.set_earlier(Due::Allocation(id), now + PERMISSION_LIFETIME);
+        Ok(())
     }
 
     /// RFC 8656 §12.2.
@@ -231,6 +234,8 @@ impl Server {
         allocation.permissions.install(now, &[peer.ip()]).map_err(|_| 508u16)?;
         let is_new = allocation.channels.binding(now, number).is_none();
         allocation.channels.bind(now, number, peer).map_err(refusal)?;
+        // The permission, of the two, is over first.
+        self.timers.set_earlier(Due::Allocation(id), now + PERMISSION_LIFETIME);
         if is_new {
             // What came from this peer in Data indications comes by the channel from now on.
             self.unsettle(id);
