@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crypto::Certificate;
 use dtls::{ConfigError, Hello, Server, Verdict};
 use sansio::{KeyedHash, Path, Rng, Seed};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
@@ -12,11 +12,8 @@ use tracing::debug;
 use crate::acceptor::{FAREWELL, Reception, stopped};
 use crate::clock::Clock;
 use crate::exits::Exits;
-use crate::gate::{Arrivals, Parcel};
+use crate::gate::{Arrivals, Parcel, Way};
 use crate::session::Session;
-
-/// Datagrams that may wait for one session.
-const INBOX: usize = 256;
 
 /// The certificate that DTLS clients are shown, which may change meanwhile.
 #[derive(Clone, Debug)]
@@ -54,7 +51,7 @@ struct Place {
     /// What tells the client's attempt from another.
     attempt: [u8; 32],
     /// `None`: it is to end.
-    inbox: Option<mpsc::Sender<Vec<u8>>>,
+    inbox: Option<Way>,
 }
 
 impl Lobby {
@@ -82,38 +79,36 @@ impl Lobby {
     }
 
     /// Hands a datagram to its session.
-    fn pass_on(&self, Parcel { path, bytes }: Parcel) {
-        if let Some(Place { inbox: Some(inbox), .. }) = self.sessions.get(&path) {
-            // What there is no room for is lost, as on a network.
-            let _ = inbox.try_send(bytes);
+    fn pass_on(&self, parcel: Parcel) {
+        if let Some(Place { inbox: Some(inbox), .. }) = self.sessions.get(&parcel.path) {
+            let _ = inbox.pass_on(parcel);
         }
     }
 
     fn greet(&mut self, parcel: Parcel, reception: &Reception, tasks: &mut JoinSet<Path>) {
-        let Parcel { path, bytes } = parcel;
-        let server = self.desk.server();
-        match server.examine(self.clock.now(), path.to_string().as_bytes(), &bytes) {
+        let (path, server) = (parcel.path, self.desk.server());
+        match server.examine(self.clock.now(), path.to_string().as_bytes(), &parcel.bytes) {
             Verdict::Ignored => {}
             Verdict::Challenge(answer) => self.exits.send(path, answer.len(), &answer),
-            Verdict::Proven(hello) => self.welcome(path, hello, bytes, server, reception, tasks),
+            Verdict::Proven(hello) => self.welcome(parcel, hello, server, reception, tasks),
         }
     }
 
     /// A client is where it says.
     fn welcome(
         &mut self,
-        path: Path,
+        parcel: Parcel,
         hello: Hello,
-        bytes: Vec<u8>,
         server: Arc<Server>,
         reception: &Reception,
         tasks: &mut JoinSet<Path>,
     ) {
+        let path = parcel.path;
         if let Some(place) = self.sessions.get_mut(&path) {
             // The same again: its answer was lost. Another one: the client has begun anew (RFC 6347 §4.2.8), and will
             // ask once more when the old session is gone.
             if place.attempt == hello.attempt() {
-                return self.pass_on(Parcel { path, bytes });
+                return self.pass_on(parcel);
             }
             place.inbox = None;
             return;
@@ -126,7 +121,7 @@ impl Lobby {
             Ok(admitted) => admitted,
             Err(refused) => return debug!(%path, ?refused, "DTLS client refused: too many"),
         };
-        let (inbox, received) = mpsc::channel(INBOX);
+        let (inbox, received) = Way::inbox();
         self.sessions.insert(path, Place { attempt: hello.attempt(), inbox: Some(inbox) });
         let session = Session {
             path,

@@ -13,6 +13,7 @@ use crate::admission::Admitted;
 use crate::clock::Clock;
 use crate::connection::{Client, End, Frames, StreamEvent};
 use crate::exits::Exits;
+use crate::gate::Parcel;
 use crate::handshakes::Handshakes;
 use crate::outgoing::Outgoing;
 use crate::post::Post;
@@ -26,7 +27,7 @@ const OUT_BYTES: usize = 1 << 20;
 pub(crate) struct Session {
     pub(crate) path: Path,
     /// What the client has sent.
-    pub(crate) inbox: mpsc::Receiver<Vec<u8>>,
+    pub(crate) inbox: mpsc::Receiver<Parcel>,
     pub(crate) exits: Exits,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
@@ -130,12 +131,12 @@ impl Session {
     }
 
     /// Takes in the client's datagrams, as many as are here, and returns the messages in them.
-    fn open(&mut self, endpoint: &mut Endpoint, mut bytes: Vec<u8>) -> Frames {
+    fn open(&mut self, endpoint: &mut Endpoint, mut parcel: Parcel) -> Frames {
         let (now, mut frames) = (self.clock.now(), Frames::default());
         for _ in 0..AT_ONCE {
-            endpoint.open(now, &mut bytes, &mut |message| frames.push(message));
+            endpoint.open(now, &mut parcel.bytes, &mut |message| frames.push(message));
             match self.inbox.try_recv() {
-                Ok(next) => bytes = next,
+                Ok(next) => parcel = next,
                 Err(_) => break,
             }
         }
