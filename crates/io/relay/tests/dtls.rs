@@ -29,23 +29,12 @@ async fn until(server: &Server, condition: impl Fn(&Status) -> bool) {
     timeout(PATIENCE, wait).await.expect("it comes about");
 }
 
-fn free_port() -> SocketAddr {
-    // Free for UDP and TCP at this moment, and on an address of this test alone.
-    let address = "127.0.0.5:0";
-    loop {
-        let tcp = std::net::TcpListener::bind(address).unwrap();
-        let chosen = tcp.local_addr().unwrap();
-        if std::net::UdpSocket::bind(chosen).is_ok() {
-            return chosen;
-        }
-    }
-}
-
 /// RFC 7983: what it is, its first byte tells.
 #[tokio::test]
 async fn one_port_serves_all_four_transports() {
     let (certificate, tls) = tls_config();
-    let port = free_port();
+    // An address of this test alone.
+    let port = free_port("127.0.0.5");
     let config = RelayConfig {
         udp: vec![port],
         tcp: vec![port],
@@ -180,18 +169,11 @@ async fn sessions_count_as_connections_and_end_when_they_say_nothing() {
     until(&server, |status| status.connections == 0).await;
 }
 
-/// What has no seal is another client's, even from the same address.
-#[tokio::test]
-async fn plain_messages_from_the_same_address_have_no_part_in_the_session() {
-    let server = Server::start(true);
+/// A session, and another socket at the client's address, by which anybody could write who forges it.
+async fn with_twin(server: &Server) -> (Tunnel, UdpSocket) {
     let socket = std::net::UdpSocket::bind(loopback()).unwrap();
-    let twin = UdpSocket::from_std({
-        let twin = socket.try_clone().unwrap();
-        twin.set_nonblocking(true).unwrap();
-        twin
-    })
-    .unwrap();
     socket.set_nonblocking(true).unwrap();
+    let twin = UdpSocket::from_std(socket.try_clone().unwrap()).unwrap();
     let at = server.address(Transport::Dtls);
     let mut tunnel = Tunnel::start(UdpSocket::from_std(socket).unwrap(), at).await;
     timeout(PATIENCE, async {
@@ -201,16 +183,71 @@ async fn plain_messages_from_the_same_address_have_no_part_in_the_session() {
     })
     .await
     .unwrap();
+    (tunnel, twin)
+}
 
-    let mut request = [0; 100];
-    let id = TransactionId([7; 12]);
-    let length = MessageWriter::new(&mut request, Class::Request, Method::BINDING, id).finish().unwrap();
-    tunnel.send(&request[..length]);
+/// Asks the server through the tunnel where it sees us, and returns the question.
+async fn asks(tunnel: &mut Tunnel, number: u8) -> Vec<u8> {
+    let mut request = vec![0; 20];
+    let id = TransactionId([number; 12]);
+    MessageWriter::new(&mut request, Class::Request, Method::BINDING, id).finish().unwrap();
+    tunnel.send(&request);
     let mut answer = [0; 2000];
     let answered = timeout(PATIENCE, tunnel.recv(&mut answer)).await.unwrap().unwrap();
     assert_eq!(Message::parse(&answer[..answered]).unwrap().transaction_id(), id);
+    request
+}
+
+/// Asterisk, FreeSWITCH, rtpengine: a hello or an alert from somebody else ended what two had begun.
+#[tokio::test]
+async fn cve_2023_49786_a_forged_hello_or_alert_does_not_end_a_session() {
+    let server = Server::start(true);
+    let listening = UdpSocket::bind(loopback()).await.unwrap();
+    let mut other =
+        Tunnel::start(UdpSocket::bind(loopback()).await.unwrap(), listening.local_addr().unwrap()).await;
+    assert!(timeout(Duration::from_millis(50), other.turn()).await.is_err());
+    let mut hello = [0; 2000];
+    let length = listening.recv(&mut hello).await.unwrap();
+
+    let (mut tunnel, twin) = with_twin(&server).await;
+    let alert = |level, description| [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, level, description];
+    for number in 0..20 {
+        // Without a cookie, from an address that has a session; fatal alerts, and a goodbye; a change of ciphers.
+        twin.send(&hello[..length]).await.unwrap();
+        twin.send(&alert(2, 40)).await.unwrap();
+        twin.send(&alert(1, 0)).await.unwrap();
+        twin.send(&[20, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 1]).await.unwrap();
+        asks(&mut tunnel, number).await;
+    }
+    assert_eq!((status(&server).await.connections, &tunnel.ended), (1, &None));
+}
+
+/// FreeSWITCH: a hundred bad packets hung up the call.
+#[tokio::test]
+async fn cve_2021_41105_bad_records_by_the_hundred_end_no_session() {
+    let server = Server::start(true);
+    let (mut tunnel, twin) = with_twin(&server).await;
+    for number in 0..10 {
+        for at in 0..50u8 {
+            // Records that pretend to be sealed: of this epoch and of others, of any kind and length.
+            let mut record = vec![20 + at % 8, 0xfe, 0xfd, 0, at % 3, 0, 0, 0, 0, number, at, 0, at];
+            record.extend(vec![at; at.into()]);
+            twin.send(&record).await.unwrap();
+        }
+        asks(&mut tunnel, number).await;
+    }
+    assert_eq!((status(&server).await.connections, &tunnel.ended), (1, &None));
+}
+
+/// What has no seal is another client's, even from the same address.
+#[tokio::test]
+async fn plain_messages_from_the_same_address_have_no_part_in_the_session() {
+    let server = Server::start(true);
+    let (mut tunnel, twin) = with_twin(&server).await;
+    let request = asks(&mut tunnel, 7).await;
+    let (mut answer, id) = ([0; 2000], TransactionId([7; 12]));
     // The same without DTLS is answered without DTLS.
-    twin.send(&request[..length]).await.unwrap();
+    twin.send(&request).await.unwrap();
     let answered = timeout(PATIENCE, twin.recv(&mut answer)).await.unwrap().unwrap();
     assert_eq!(Message::parse(&answer[..answered]).unwrap().transaction_id(), id);
 }

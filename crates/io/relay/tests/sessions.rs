@@ -81,12 +81,7 @@ async fn two_clients_meet_on_the_relay_whatever_carries_them() {
     for (one, other) in pairs {
         let (mut one, mut other) = (server.client(one).await, server.client(other).await);
         let (at_one, at_other) = (one.allocated().await, other.allocated().await);
-        one.permit(at_other).await.unwrap();
-        other.permit(at_one).await.unwrap();
-        one.send(at_other, b"hello").await;
-        assert_eq!(other.recv().await, (at_one, b"hello".to_vec()));
-        other.send(at_one, b"hello yourself").await;
-        assert_eq!(one.recv().await, (at_other, b"hello yourself".to_vec()));
+        meet((&mut one, at_one), (&mut other, at_other)).await;
     }
 }
 

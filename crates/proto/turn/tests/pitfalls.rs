@@ -1,42 +1,13 @@
 //! What went wrong for other relays, line by line, each line with a test of its own name.
-//!
-//! | what went wrong | the test |
-//! |---|---|
-//! | CVE-2020-26262: `0.0.0.0`, `::`, `::1` reached loopback | `cve_2020_26262_the_unspecified_address_is_not_loopback` |
-//! | CVE-2026-27624: IPv4-mapped addresses passed the deny list | `cve_2026_27624_an_ipv4_mapped_peer_is_not_reached` |
-//! | coturn #1945: IPv4-compatible, 6to4, NAT64 did too; RFC 8215 and Teredo with them | `coturn_1945_no_other_spelling_of_an_inner_address_is_reached` |
-//! | coturn #1947: link-local (metadata), unique local, site-local | `coturn_1947_link_local_and_metadata_are_not_reached` |
-//! | 0.0.0.0/8, carrier NAT, broadcast, multicast | `the_rest_of_the_inside_is_not_reached` |
-//! | coturn #1946: the server's own ports and what listens beside it | `coturn_1946_the_servers_own_services_are_not_reached` |
-//! | Slack 2018, Ghost Calls: internal services, covert channels | `slack_2018_refusals_and_sessions_leave_a_line_each` |
-//! | "allow all peers" as a library's default | `a_policy_that_nobody_wrote_denies_the_inside` |
-//! | coturn #1872: a malformed rule opened everything | `coturn_1872_a_malformed_rule_is_an_error` |
-//! | coturn #2016: of two XOR-PEER-ADDRESS one was checked, the other used | `coturn_2016_of_two_peers_the_first_is_checked_and_used` |
-//! | CVE-2025-69217: nonces and ports could be guessed | `cve_2025_69217_ports_and_nonces_cannot_be_guessed` |
-//! | coturn #1969: mobility took the wrong owner's credentials | `coturn_1969_a_ticket_moves_nothing_for_another_user`; `tests/mobility.rs` |
-//! | coturn #1869: MACs compared byte by byte | `coturn_1869_a_mac_that_is_wrong_anywhere_or_short_is_refused`; `crypto::equal` compares, in constant time: time itself is not tested |
-//! | coturn #1871: origin pinned before the MAC was checked | `coturn_1871_nothing_is_pinned_before_the_signature_is_checked` |
-//! | livekit #4526: the username's end killed live sessions | `livekit_4526_the_end_of_a_username_does_not_end_its_session` |
-//! | eturnal, Pion: nonces short, or not bound to their source | `a_nonce_is_good_for_its_source_alone_and_for_its_time` |
-//! | SHA-256 bid down to MD5 by taking the cookie from the nonce | `a_nonce_without_its_cookie_is_no_nonce`; `stun`: `tests/long_term.rs` |
-//! | stale-nonce loops | `stun`: `tests/long_term.rs` `a_server_that_calls_every_nonce_stale_is_left_alone` |
-//! | coturn #2006: channel numbers outside 0x4000 to 0x4FFF | `coturn_2006_channel_numbers_outside_their_range_are_refused` |
-//! | REST credentials keyed with a public value | `a_shared_secret_from_a_manual_is_refused` |
-//! | CVE-2026-43994: the length of an OAuth token overflowed | `cve_2026_43994_a_token_of_any_length_before_authentication_is_harmless` |
-//! | CVE-2026-40613: a misaligned packet killed ARM64 | `cve_2026_40613_a_packet_may_lie_at_any_address` |
-//! | coturn #1844, #1964: lengths that wrap at 16 bits | `coturn_1844_lengths_do_not_wrap` |
-//! | coturn #1999: an Allocate from a spoofed source cost 18 KB and a socket | `coturn_1999_a_spoofed_source_costs_nothing` |
-//! | unsigned attributes acted upon | `attributes_behind_the_signature_do_not_count` |
-//! | 401 larger than its request, Binding reflectors | `tests/amplification.rs` `no_answer_to_a_stranger_is_more_than_four_times_its_question`; `stun`: `tests/alternate.rs` |
-//! | answers to indications and to malformed packets | `tests/amplification.rs` `indications_responses_and_noise_are_never_answered` |
-//! | no limit on 401s | `tests/amplification.rs` `challenges_and_bindings_are_limited_per_source_over_udp` |
-//! | overheads: 36, 48 and 4 bytes, and padding | `the_overheads_are_36_48_and_4_bytes` |
-//! | coturn #2012, #2013: half-open DTLS | `coturn_2012_hellos_without_a_cookie_leave_nothing_behind`, `coturn_2013_handshakes_are_bounded_per_source_and_given_up` in `crates/io/relay/tests/dtls.rs`; TLS: `strangers.rs` there |
+//! The table is `docs/pitfalls.md`, and a test here holds it to what there is.
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use sansio::{Path, Transport};
 use sterna_turn::{Auth, Cidr, Denial, Drop, EndReason, PeerPolicy, ServerEvent};
 use stun::credential::{Features, SharedSecret};
 use stun::{Message, MessageWriter, Method, TransactionId, kind};
@@ -157,6 +128,35 @@ fn slack_2018_refusals_and_sessions_leave_a_line_each() {
 }
 
 #[test]
+fn ghost_calls_2025_a_covert_channel_is_narrow_short_and_on_record() {
+    let mut config = world::server_config();
+    config.quotas.per_user = 1;
+    config.quotas.bandwidth_per_user = Some(10_000);
+    config.quotas.session = Some(Duration::from_secs(1800));
+    let mut world = World::with(config);
+    let at = world.connected("mallory", 1000, address(PEER));
+    (0..200).for_each(|_| assert!(world.send(at, address(PEER), &[7; 1000])));
+    let passed = world.sent_to_peers.len();
+    assert!((64..80).contains(&passed), "{passed}");
+    assert_eq!(world.server.counters().dropped(Drop::Bandwidth), 200 - passed as u64);
+    let mut second = Raw::challenged(&mut world, client_path(1001), credentials("mallory"));
+    assert_eq!(second.ask(&mut world, Method::ALLOCATE, &allocate), Err(486));
+    world.advance_secs(1800);
+    let ended = world.server_events.iter().find_map(|event| match event {
+        ServerEvent::AllocationEnded { username, peers, bytes_to_peers, reason, .. } => {
+            Some((username.clone(), *peers, *bytes_to_peers, *reason))
+        }
+        _ => None,
+    });
+    let on_record = (credentials("mallory").username, 1, passed as u64 * 1000, EndReason::TimeIsUp);
+    assert_eq!(ended, Some(on_record));
+    // The password is good for its hour, and not for a minute more.
+    world.advance_secs(1801);
+    let mut late = Raw::challenged(&mut world, client_path(1002), credentials("mallory"));
+    assert_eq!(late.ask(&mut world, Method::ALLOCATE, &allocate), Err(401));
+}
+
+#[test]
 fn a_policy_that_nobody_wrote_denies_the_inside() {
     let config = world::server_config();
     assert_eq!(config.policy, PeerPolicy::default());
@@ -213,12 +213,47 @@ fn cve_2025_69217_ports_and_nonces_cannot_be_guessed() {
     let (one, other) = (draw(1), draw(2));
     assert_eq!(one, draw(1), "all of it comes from the seed");
     assert!(one.iter().zip(&other).all(|((_, a), (_, b))| a != b));
-    let steps: std::collections::BTreeSet<_> = one.windows(2).map(|w| w[1].0.wrapping_sub(w[0].0)).collect();
+    let steps: BTreeSet<_> = one.windows(2).map(|w| w[1].0.wrapping_sub(w[0].0)).collect();
     assert!(steps.len() > 25, "{steps:?}");
     // 56 bits of each nonce are a MAC: two sources never share them.
-    let macs: std::collections::BTreeSet<_> =
-        one.iter().map(|(_, nonce)| nonce[Features::COOKIE_BYTES..].to_vec()).collect();
+    let macs: BTreeSet<_> = one.iter().map(|(_, nonce)| nonce[Features::COOKIE_BYTES..].to_vec()).collect();
     assert_eq!(macs.len(), one.len());
+}
+
+#[test]
+fn cve_2025_69217_transaction_ids_and_tokens_cannot_be_guessed() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    raw.permit(&mut world, address(PEER)).unwrap();
+    let relayed = *world.sockets.iter().find(|socket| socket.is_ipv4()).unwrap();
+    world.answers.clear();
+    (0..100).for_each(|_| world.peer_sends(address(PEER), relayed, b"x"));
+    let of_indications =
+        world.answers.iter().map(|(_, data)| Message::parse(data).unwrap().transaction_id().0);
+    let ids: Vec<[u8; 12]> = of_indications.collect();
+    let even = |w: &mut MessageWriter<'_>| allocate_and(w, kind::EVEN_PORT, &[0x80]);
+    let tokens: Vec<[u8; 8]> = (2000..2050)
+        .map(|port| {
+            let mut raw =
+                Raw::challenged(&mut world, client_path(port), credentials(&format!("user {port}")));
+            let request = raw.write(Method::ALLOCATE, &even);
+            let answer = world.ask(raw.path, &request).unwrap();
+            Message::parse(&answer).unwrap().raw(kind::RESERVATION_TOKEN).unwrap().try_into().unwrap()
+        })
+        .collect();
+    // Neither counted nor made of a few bits: each byte takes many values, and no two steps are alike.
+    fn is_random<const N: usize>(all: &[[u8; N]]) {
+        for at in 0..N {
+            let values: BTreeSet<u8> = all.iter().map(|one| one[at]).collect();
+            assert!(values.len() > all.len() / 2, "byte {at}: {values:?}");
+        }
+        let first = |one: &[u8; N]| u64::from_be_bytes(*one.first_chunk().unwrap());
+        let steps: BTreeSet<u64> =
+            all.windows(2).map(|two| first(&two[1]).wrapping_sub(first(&two[0]))).collect();
+        assert_eq!(steps.len(), all.len() - 1);
+    }
+    is_random(&ids);
+    is_random(&tokens);
 }
 
 #[test]
@@ -289,7 +324,7 @@ fn livekit_4526_the_end_of_a_username_does_not_end_its_session() {
 #[test]
 fn a_nonce_is_good_for_its_source_alone_and_for_its_time() {
     let mut config = world::server_config();
-    config.nonce_lifetime = std::time::Duration::from_secs(640);
+    config.nonce_lifetime = Duration::from_secs(640);
     let mut world = World::with(config);
     let mut raw = Raw::challenged(&mut world, client_path(1000), credentials("alice"));
     let elsewhere = client_path(1001);
@@ -428,6 +463,53 @@ fn attributes_behind_the_signature_do_not_count() {
 }
 
 #[test]
+fn cve_2025_53399_what_is_not_signed_redirects_nothing() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    raw.bind(&mut world, 0x4000, address(PEER)).unwrap();
+    let relayed = *world.sockets.iter().find(|socket| socket.is_ipv4()).unwrap();
+    let send = send_indication(&|writer| {
+        writer.xor_address(kind::XOR_PEER_ADDRESS, address(PEER)).raw(kind::DATA, b"from elsewhere");
+    });
+    let refresh = Raw::new(client_path(2000), credentials("mallory")).write(Method::REFRESH, &|_| {});
+    for elsewhere in [client_path(2000), Path { transport: Transport::Tcp, ..raw.path }] {
+        for said in [&b"\x40\x00\x00\x04evil"[..], &send, &refresh] {
+            world.ask(elsewhere, said);
+        }
+        assert!(world.sent_to_peers.is_empty(), "nothing is sent in her name");
+        world.answers.clear();
+        world.peer_sends(address(PEER), relayed, b"for alice");
+        let [(to, _)] = world.answers.make_contiguous() else { panic!("{:?}", world.answers) };
+        assert_eq!(*to, raw.path.reversed(), "and nothing of hers goes elsewhere");
+    }
+}
+
+#[test]
+fn cve_2021_41105_bad_packets_by_the_hundred_end_no_session() {
+    let mut world = World::new();
+    let mut raw = dual(&mut world);
+    raw.bind(&mut world, 0x4000, address(PEER)).unwrap();
+    let relayed = *world.sockets.iter().find(|socket| socket.is_ipv4()).unwrap();
+    let delete = |writer: &mut MessageWriter<'_>| _ = writer.u32(kind::LIFETIME, 0);
+    let good = raw.write(Method::REFRESH, &delete);
+    for round in 0..300usize {
+        // From her own address, as somebody on the way could: a signature that is wrong, messages cut short, noise.
+        let mut forged = good.clone();
+        let at = 20 + round % (good.len() - 20);
+        forged[at] ^= 0x80;
+        world.ask(raw.path, &forged);
+        world.ask(raw.path, &good[..round % good.len()]);
+        world.ask(raw.path, &[round as u8; 40]);
+        world.peer_sends(address(PEER), relayed, &[round as u8; 3]);
+    }
+    assert_eq!(world.server.allocations(), 1);
+    world.answers.clear();
+    world.peer_sends(address(PEER), relayed, b"still here?");
+    assert_eq!(world.answers[0].1, b"\x40\x00\x00\x0bstill here?");
+    assert_eq!(raw.ask(&mut world, Method::REFRESH, &|_| {}), Ok(()));
+}
+
+#[test]
 fn the_overheads_are_36_48_and_4_bytes() {
     let mut world = World::new();
     let mut raw = dual(&mut world);
@@ -448,4 +530,25 @@ fn the_overheads_are_36_48_and_4_bytes() {
             assert_eq!(world.answers[0].1.len(), data + 4);
         }
     }
+}
+
+/// Each test that the table names stands in the file that it names beside it.
+#[test]
+fn the_table_of_pitfalls_names_tests_that_there_are() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+    let table = std::fs::read_to_string(root.join("docs/pitfalls.md")).expect("the table");
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && line.contains('`')).collect();
+    let (mut names, mut file) = (0, String::new());
+    for row in &rows {
+        let (_, tests) = row[2..].split_once(" | ").expect("two columns");
+        for word in tests.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") {
+                file = std::fs::read_to_string(root.join("crates").join(word)).expect(word);
+            } else {
+                assert!(file.contains(&format!("fn {word}(")), "{word} is not where {row} says");
+                names += 1;
+            }
+        }
+    }
+    assert!(rows.len() > 30 && names > 40, "{} rows, {names} tests", rows.len());
 }

@@ -52,6 +52,22 @@ pub fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
+/// Any port of the loopback from which `address` is reached.
+pub fn loopback_of(address: SocketAddr) -> SocketAddr {
+    if address.is_ipv4() { loopback() } else { "[::1]:0".parse().unwrap() }
+}
+
+/// A port of `address` that is free for UDP and TCP at this moment.
+pub fn free_port(address: &str) -> SocketAddr {
+    loop {
+        let tcp = std::net::TcpListener::bind((address, 0)).unwrap();
+        let chosen = tcp.local_addr().unwrap();
+        if std::net::UdpSocket::bind(chosen).is_ok() {
+            return chosen;
+        }
+    }
+}
+
 impl Server {
     /// Listens on one port of each kind.
     pub fn start(peers_on_loopback: bool) -> Self {
@@ -97,7 +113,11 @@ impl Server {
 
     /// A connection that speaks nothing yet; TLS with its handshake done.
     pub async fn connect(&self, transport: Transport) -> (Path, Box<dyn Stream>) {
-        let remote = self.address(transport);
+        self.connect_to(self.address(transport), transport).await
+    }
+
+    /// The same, to this one of its addresses.
+    pub async fn connect_to(&self, remote: SocketAddr, transport: Transport) -> (Path, Box<dyn Stream>) {
         let tcp = TcpStream::connect(remote).await.unwrap();
         let path = Path::new(transport, tcp.local_addr().unwrap(), remote);
         if transport == Transport::Tcp {
@@ -131,23 +151,37 @@ impl Server {
         password: &str,
         change: impl FnOnce(&mut ClientConfig),
     ) -> TestClient {
+        let credentials = Credentials { username: username.into(), password: password.into() };
+        let change = |config: &mut ClientConfig| {
+            config.credentials = credentials;
+            change(config);
+        };
+        self.client_at(self.address(transport), transport, change).await
+    }
+
+    /// A client of this one of its addresses.
+    pub async fn client_at(
+        &self,
+        remote: SocketAddr,
+        transport: Transport,
+        change: impl FnOnce(&mut ClientConfig),
+    ) -> TestClient {
         let (path, link) = match transport {
             Transport::Udp => {
-                let socket = UdpSocket::bind(loopback()).await.unwrap();
-                let remote = self.address(transport);
+                let socket = UdpSocket::bind(loopback_of(remote)).await.unwrap();
                 socket.connect(remote).await.unwrap();
                 (Path::udp(socket.local_addr().unwrap(), remote), Link::Udp(socket))
             }
             Transport::Dtls => {
-                let tunnel = Tunnel::open(self.address(transport)).await;
+                let tunnel = Tunnel::open(remote).await;
                 (tunnel.path(), Link::Dtls(Box::new(tunnel)))
             }
             Transport::Tcp | Transport::Tls => {
-                let (path, stream) = self.connect(transport).await;
+                let (path, stream) = self.connect_to(remote, transport).await;
                 (path, Link::Stream(Box::into_pin(stream), Deframer::new()))
             }
         };
-        let credentials = Credentials { username: username.into(), password: password.into() };
+        let credentials = Credentials { username: USER.into(), password: PASSWORD.into() };
         let mut config = ClientConfig::new(path, credentials, Seed(crypto::seed()));
         change(&mut config);
         TestClient {
@@ -206,8 +240,13 @@ pub struct TestClient {
 impl TestClient {
     /// A client whose allocation is there.
     pub async fn allocated(&mut self) -> SocketAddr {
+        self.allocated_both().await.0
+    }
+
+    /// The same, with the address of the other family, if there is one.
+    pub async fn allocated_both(&mut self) -> (SocketAddr, Option<SocketAddr>) {
         match self.event().await {
-            ClientEvent::Allocated { relayed, .. } => relayed,
+            ClientEvent::Allocated { relayed, additional, .. } => (relayed, additional),
             other => panic!("no allocation: {other:?}"),
         }
     }
@@ -392,6 +431,19 @@ impl TestClient {
     }
 }
 
+/// Two clients speak to each other, each at his relayed address.
+pub async fn meet(
+    (one, at_one): (&mut TestClient, SocketAddr),
+    (other, at_other): (&mut TestClient, SocketAddr),
+) {
+    one.permit(at_other).await.unwrap();
+    other.permit(at_one).await.unwrap();
+    one.send(at_other, b"hello").await;
+    assert_eq!(other.recv().await, (at_one, b"hello".to_vec()));
+    other.send(at_one, b"hello yourself").await;
+    assert_eq!(one.recv().await, (at_other, b"hello yourself".to_vec()));
+}
+
 /// A certificate for `localhost`, and a server that shows it.
 pub fn tls_config() -> (rustls_pki_types::CertificateDer<'static>, Arc<rustls::ServerConfig>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -413,6 +465,11 @@ fn duplicate(socket: &UdpSocket) -> std::net::UdpSocket {
 /// A peer: a plain socket that nobody told about TURN.
 pub async fn peer() -> UdpSocket {
     UdpSocket::bind(loopback()).await.unwrap()
+}
+
+/// The same on IPv6.
+pub async fn peer_v6() -> UdpSocket {
+    UdpSocket::bind("[::1]:0").await.unwrap()
 }
 
 /// What a peer receives next.

@@ -9,7 +9,7 @@ use sansio::{Outbox, Path, Seed, Time, Transport};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::{PATIENCE, loopback};
+use super::{PATIENCE, loopback_of};
 
 /// A client's end of DTLS.
 pub struct Tunnel {
@@ -44,7 +44,7 @@ impl Outbox<()> for Wire<'_> {
 impl Tunnel {
     /// One whose handshake is over.
     pub async fn open(server: SocketAddr) -> Self {
-        let mut tunnel = Self::start(UdpSocket::bind(loopback()).await.unwrap(), server).await;
+        let mut tunnel = Self::start(UdpSocket::bind(loopback_of(server)).await.unwrap(), server).await;
         timeout(PATIENCE, async {
             while !tunnel.endpoint.is_connected() {
                 tunnel.turn().await.unwrap()
