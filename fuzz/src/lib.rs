@@ -20,6 +20,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("discovery", machines::discovery),
     ("dtls", machines::dtls),
     ("dtls-client", machines::dtls_client),
+    ("dtls-door", machines::dtls_door),
     ("dtls-records", machines::dtls_records),
     ("framing", parsers::framing),
     ("relay-session", relay_session::relay_session),

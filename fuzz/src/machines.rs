@@ -109,6 +109,57 @@ pub(crate) fn dtls_client(data: &[u8]) {
     dtls_stranger(dtls::Role::Client, data);
 }
 
+/// The door of a relay that speaks DTLS: nobody leaves anything behind, or gets more than he sent, before he has brought
+/// back the cookie that he was sent. Who has begins a handshake, and then says anything.
+pub(crate) fn dtls_door(data: &[u8]) {
+    let server = dtls::Server::new(dtls::ServerConfig::new(CERTIFICATE.clone(), Seed::from(1)));
+    let server = server.expect("the settings are sound");
+    let mut now = Time::ZERO;
+    let mut session: Option<dtls::Endpoint> = None;
+    for mut datagram in datagrams(data) {
+        let verdict = match server.examine(now, b"192.0.2.1:9", &datagram) {
+            dtls::Verdict::Challenge(challenge) => {
+                assert!(challenge.len() <= datagram.len(), "{} bytes for {}", challenge.len(), datagram.len());
+                let cookie = &challenge[dtls::CHALLENGE_BYTES - 32..];
+                let Some(hello) = with_cookie(&datagram, cookie) else { continue };
+                assert!(
+                    !matches!(server.examine(now, b"192.0.2.2:9", &hello), dtls::Verdict::Proven(_)),
+                    "a cookie is good for one source alone"
+                );
+                server.examine(now, b"192.0.2.1:9", &hello)
+            }
+            other => other,
+        };
+        if let dtls::Verdict::Proven(hello) = verdict {
+            session = server.welcome(now, &hello, Seed::from(2)).or(session);
+        } else if let Some(endpoint) = &mut session {
+            endpoint.open(now, &mut datagram, &mut |_| panic!("nobody has shaken hands"));
+        }
+        now += Duration::from_millis(100);
+        let Some(endpoint) = &mut session else { continue };
+        let mut out = Lane(Batches::new(1 << 20));
+        endpoint.poll_transmit(now, &mut out);
+        assert!(out.0.used() <= 16 << 10, "{} bytes at once", out.0.used());
+        while endpoint.poll_event().is_some() {}
+        endpoint.handle_timeout(now);
+        assert!(endpoint.poll_timeout().is_none_or(|at| at > now));
+        assert!(!endpoint.is_connected());
+    }
+}
+
+/// The hello in `datagram` with this cookie: what stands behind the session's name.
+fn with_cookie(datagram: &[u8], cookie: &[u8]) -> Option<Vec<u8>> {
+    let at = 60 + usize::from(*datagram.get(59)?);
+    let rest = at + 1 + usize::from(*datagram.get(at)?);
+    let mut hello = [datagram.get(..at)?, &[cookie.len() as u8], cookie, datagram.get(rest..)?].concat();
+    let length = (hello.len() - 25) as u32;
+    hello[11..13].copy_from_slice(&(length as u16 + 12).to_be_bytes());
+    for at in [14, 22] {
+        hello[at..at + 3].copy_from_slice(&length.to_be_bytes()[1..]);
+    }
+    Some(hello)
+}
+
 /// A DTLS association that is up, and then hears anything between what the peer says: it delivers just that. The first byte
 /// tells the version and who hears.
 pub(crate) fn dtls_records(data: &[u8]) {

@@ -9,6 +9,7 @@ use sansio::{
 };
 use stun::credential::LongTerm;
 use stun::{AttributeKind, Class, Message, MessageWriter, Method, TransactionId, kind};
+use turn::{StreamNews, StreamOp};
 
 const SECRET: &str = "b7c1e0b1b7a94bd29ab1";
 const START: u64 = 1_700_000_000;
@@ -18,7 +19,8 @@ const FOREVER: Duration = Duration::from_secs(4 * 3600);
 /// Steps of one run; more tell nothing new.
 const MAX_STEPS: usize = 400;
 
-const METHODS: [Method; 7] = [
+/// From the eighth on, of TCP allocations.
+const METHODS: [Method; 16] = [
     Method::ALLOCATE,
     Method::REFRESH,
     Method::CREATE_PERMISSION,
@@ -26,9 +28,18 @@ const METHODS: [Method; 7] = [
     Method::BINDING,
     Method::SEND,
     Method::DATA,
+    Method::ALLOCATE,
+    Method::ALLOCATE,
+    Method::REFRESH,
+    Method::CREATE_PERMISSION,
+    Method::CONNECT,
+    Method::CONNECT,
+    Method::CONNECTION_BIND,
+    Method::CONNECTION_BIND,
+    Method::ALLOCATE,
 ];
 
-const KINDS: [AttributeKind; 20] = [
+const KINDS: [AttributeKind; 21] = [
     kind::REQUESTED_TRANSPORT,
     kind::LIFETIME,
     kind::XOR_PEER_ADDRESS,
@@ -49,6 +60,7 @@ const KINDS: [AttributeKind; 20] = [
     kind::MESSAGE_INTEGRITY,
     kind::XOR_RELAYED_ADDRESS,
     kind::SOFTWARE,
+    kind::CONNECTION_ID,
 ];
 
 /// Addresses that users name, the first two of which they may reach.
@@ -100,6 +112,7 @@ struct Seat {
 struct Given {
     ticket: Vec<u8>,
     token: Vec<u8>,
+    connection: Vec<u8>,
 }
 
 struct Stage {
@@ -107,6 +120,11 @@ struct Stage {
     now: Time,
     seats: Vec<Seat>,
     sockets: BTreeSet<SocketAddr>,
+    /// Those of them where peers connect.
+    listening: BTreeSet<SocketAddr>,
+    /// Connections with peers, and those that are not there yet.
+    streams: BTreeSet<Path>,
+    dialing: Vec<Path>,
     /// Binds that wait for an answer, if they are to wait.
     binds: Vec<(Ticket, SocketAddr)>,
     slow: bool,
@@ -121,12 +139,13 @@ impl Stage {
         let mut config = turn::ServerConfig::new("fuzz", listen.ip(), auth, Seed::from(1));
         config.relay_addresses.push("2a05::5".parse::<std::net::IpAddr>().expect("it is an address").into());
         config.listening = vec![listen];
+        config.tcp_relay = true;
         config.unix_time_at_start = Duration::from_secs(START);
         // Few ports, so that they run out.
         config.ports = 50_000..=50_005;
         let server = turn::Server::new(config).expect("the settings are sound");
         let seat = |number: u8| {
-            let transport = if number % 3 == 2 { Transport::Tcp } else { Transport::Udp };
+            let transport = if matches!(number, 2 | 5..) { Transport::Tcp } else { Transport::Udp };
             let remote = SocketAddr::from(([5, 5, 9, number % 2], 4000 + u16::from(number)));
             let name = ["alice", "bob"][usize::from(number % 2)];
             // One of them is over after a while.
@@ -139,8 +158,11 @@ impl Stage {
         Self {
             server,
             now: Time::ZERO,
-            seats: (0..6).map(seat).collect(),
+            seats: (0..8).map(seat).collect(),
             sockets: BTreeSet::new(),
+            listening: BTreeSet::new(),
+            streams: BTreeSet::new(),
+            dialing: Vec::new(),
             binds: Vec::new(),
             slow: false,
             given: Given::default(),
@@ -170,10 +192,13 @@ impl Stage {
                     other => panic!("{other:?}"),
                 }
             }
-            if self.slow || self.binds.is_empty() {
+            while let Some(op) = self.server.poll_stream() {
+                self.serve_streams(op);
+            }
+            if self.slow || self.binds.is_empty() && self.dialing.is_empty() {
                 break;
             }
-            self.answer_binds(true);
+            self.answer(true);
         }
         self.server.poll_transmit(self.now, &mut out);
         while self.server.poll_event().is_some() {}
@@ -192,16 +217,82 @@ impl Stage {
         }
     }
 
-    fn answer_binds(&mut self, good: bool) {
-        for (ticket, local) in std::mem::take(&mut self.binds) {
-            let reply = if good {
-                SocketReply::Bound { ticket, local }
-            } else {
-                self.sockets.remove(&local);
-                SocketReply::Failed { ticket, error: SocketError::InUse }
-            };
-            self.server.handle_socket(self.now, reply);
+    /// Connections are made from where somebody listens, to who may be reached, and joined with a client's.
+    fn serve_streams(&mut self, op: StreamOp) {
+        match op {
+            StreamOp::Listen { ticket, local } => {
+                assert!(self.sockets.insert(local), "{local} is bound twice");
+                self.listening.insert(local);
+                self.binds.push((ticket, local));
+            }
+            StreamOp::Unlisten { local } => {
+                assert!(self.sockets.remove(&local) && self.listening.remove(&local), "{local} does not listen");
+            }
+            StreamOp::Connect { path } => {
+                let allowed = turn::PeerPolicy::default().check(path.remote.ip()).is_ok();
+                assert!(allowed || self.listening.contains(&path.remote), "{path} is reached");
+                assert!(self.listening.contains(&path.local) && path.remote != LISTEN.into(), "{path}");
+                assert!(self.streams.insert(path), "{path} is connected twice");
+                self.dialing.push(path);
+            }
+            StreamOp::Splice { peer, client, .. } => {
+                assert!(self.streams.contains(&peer) && !self.dialing.contains(&peer), "{peer} is not connected");
+                assert!(client.transport == Transport::Tcp && self.seats.iter().any(|seat| seat.path == client));
+            }
+            StreamOp::Close { path } => {
+                self.streams.remove(&path);
+                self.dialing.retain(|dialed| *dialed != path);
+            }
         }
+    }
+
+    /// What the server waits for comes about, or not.
+    fn answer(&mut self, good: bool) {
+        for (ticket, local) in std::mem::take(&mut self.binds) {
+            if !good {
+                self.sockets.remove(&local);
+            }
+            match (self.listening.contains(&local), good) {
+                (false, true) => self.server.handle_socket(self.now, SocketReply::Bound { ticket, local }),
+                (false, false) => {
+                    let error = SocketError::InUse;
+                    self.server.handle_socket(self.now, SocketReply::Failed { ticket, error });
+                }
+                (true, true) => self.server.handle_stream(self.now, StreamNews::Listening { ticket, local }),
+                (true, false) => {
+                    self.listening.remove(&local);
+                    self.server.handle_stream(self.now, StreamNews::NotListening { ticket });
+                }
+            }
+        }
+        for path in std::mem::take(&mut self.dialing) {
+            if good {
+                self.server.handle_stream(self.now, StreamNews::Connected { path });
+            } else {
+                self.ended(path);
+            }
+        }
+    }
+
+    fn ended(&mut self, path: Path) {
+        self.streams.remove(&path);
+        self.server.handle_stream(self.now, StreamNews::Ended { path });
+    }
+
+    /// A peer connects to a relayed address; and if he has already, he hangs up.
+    fn peer_connects(&mut self, local: SocketAddr, from: SocketAddr) {
+        let path = Path::new(Transport::Tcp, local, from);
+        if self.dialing.contains(&path) {
+            return;
+        }
+        if self.streams.insert(path) {
+            self.server.handle_stream(self.now, StreamNews::Accepted { path });
+        } else {
+            let (to_peer, to_client) = (1000, 2000);
+            self.server.handle_stream(self.now, StreamNews::Carried { path, to_peer, to_client });
+            self.ended(path);
+        }
+        self.judge(Batches::new(1 << 20));
     }
 
     fn wait(&mut self, duration: Duration) {
@@ -214,7 +305,8 @@ impl Stage {
     /// A message with any attributes, signed or not.
     fn say(&mut self, script: &mut Script<'_>, at: usize) {
         let head = script.byte();
-        let method = METHODS[usize::from(head & 7) % METHODS.len()];
+        let method = METHODS[usize::from(head & 7 | head >> 7 << 3)];
+        let transport = if head & 128 == 0 { 17 } else { 6 };
         let class = if matches!(method, Method::SEND | Method::DATA) { Class::Indication } else { Class::Request };
         self.next_id += u32::from(head & 8 == 0);
         let mut id = [0; 12];
@@ -222,7 +314,11 @@ impl Stage {
         let mut attributes = Vec::new();
         // Without them most requests end at once.
         match method {
-            Method::ALLOCATE if head & 16 == 0 => attributes.push((kind::REQUESTED_TRANSPORT, vec![17, 0, 0, 0])),
+            Method::ALLOCATE if head & 16 == 0 => attributes.push((kind::REQUESTED_TRANSPORT, vec![transport, 0, 0, 0])),
+            Method::CONNECT if head & 16 == 0 => attributes.push((kind::XOR_PEER_ADDRESS, vec![script.byte()])),
+            Method::CONNECTION_BIND if head & 16 == 0 => {
+                attributes.push((kind::CONNECTION_ID, self.given.connection.clone()));
+            }
             _ => {}
         }
         for _ in 0..script.byte() % 6 {
@@ -271,7 +367,7 @@ impl Stage {
     }
 }
 
-/// Takes what an answer gives: the next nonce, a ticket, a token.
+/// Takes what an answer gives: the next nonce, a ticket, a token, a connection's number.
 fn learn(seat: &mut Seat, answer: &[u8], given: &mut Given) {
     let Ok(message) = Message::parse(answer) else { return };
     if let Some(ticket) = message.raw(kind::MOBILITY_TICKET) {
@@ -279,6 +375,9 @@ fn learn(seat: &mut Seat, answer: &[u8], given: &mut Given) {
     }
     if let Some(token) = message.raw(kind::RESERVATION_TOKEN) {
         given.token = token.to_vec();
+    }
+    if let Some(connection) = message.raw(kind::CONNECTION_ID) {
+        given.connection = connection.to_vec();
     }
     if message.class() == Class::Error {
         // As if it were the answer to a request without a signature: any challenge is taken.
@@ -314,8 +413,10 @@ pub(crate) fn relay_session(data: &[u8]) {
             8 | 9 => {
                 let local = stage.sockets.iter().nth(at).copied();
                 let (from, bytes) = (peer(script.byte() % 3), script.bytes());
-                if let Some(local) = local.filter(|local| local.is_ipv4() == from.is_ipv4()) {
-                    stage.hear(Path::udp(local, from), bytes);
+                match local.filter(|local| local.is_ipv4() == from.is_ipv4()) {
+                    Some(local) if stage.listening.contains(&local) => stage.peer_connects(local, from),
+                    Some(local) => stage.hear(Path::udp(local, from), bytes),
+                    None => {}
                 }
             }
             10 => {
@@ -332,7 +433,7 @@ pub(crate) fn relay_session(data: &[u8]) {
             }
             12 => stage.slow = !stage.slow,
             13 => {
-                stage.answer_binds(script.byte() % 2 == 0);
+                stage.answer(script.byte() % 2 == 0);
                 stage.judge(Batches::new(1 << 20));
             }
             14 => {
@@ -357,11 +458,12 @@ pub(crate) fn relay_session(data: &[u8]) {
         }
     }
     stage.slow = false;
-    stage.answer_binds(true);
+    stage.answer(true);
     stage.judge(Batches::new(1 << 20));
     for _ in 0..3 {
         stage.wait(FOREVER);
     }
     assert!(stage.server.is_idle() && stage.server.allocations() == 0, "{:?}", stage.server);
     assert!(stage.sockets.is_empty(), "{:?} are open for ever", stage.sockets);
+    assert!(stage.streams.is_empty(), "{:?} are connected for ever", stage.streams);
 }
