@@ -7,6 +7,7 @@ mod datagrams;
 mod machines;
 mod parsers;
 mod relay;
+mod relay_rules;
 mod relay_session;
 mod scenario;
 

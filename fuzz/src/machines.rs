@@ -48,7 +48,8 @@ pub(crate) fn discovery(data: &[u8]) {
 
 /// An SCTP association that is set up, and then hears anything.
 pub(crate) fn sctp(data: &[u8]) {
-    let mut association = sctp::Association::new(Time::ZERO, sctp::Config::new(sctp::Role::Server, Seed::from(1)));
+    let mut association =
+        sctp::Association::new(Time::ZERO, sctp::Config::new(sctp::Role::Server, Seed::from(1)));
     let mut now = Time::ZERO;
     for packet in datagrams(data) {
         association.handle_packet(now, &packet);
@@ -119,7 +120,12 @@ pub(crate) fn dtls_door(data: &[u8]) {
     for mut datagram in datagrams(data) {
         let verdict = match server.examine(now, b"192.0.2.1:9", &datagram) {
             dtls::Verdict::Challenge(challenge) => {
-                assert!(challenge.len() <= datagram.len(), "{} bytes for {}", challenge.len(), datagram.len());
+                assert!(
+                    challenge.len() <= datagram.len(),
+                    "{} bytes for {}",
+                    challenge.len(),
+                    datagram.len()
+                );
                 let cookie = &challenge[dtls::CHALLENGE_BYTES - 32..];
                 let Some(hello) = with_cookie(&datagram, cookie) else { continue };
                 assert!(
@@ -204,7 +210,8 @@ pub(crate) fn dtls_records(data: &[u8]) {
 /// Whatever description the other side sends, the answer to it can be read.
 pub(crate) fn description(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let mut connection = peer::Connection::new(Time::ZERO, peer::Configuration::new(Seed::from(1), CERTIFICATE.clone()));
+    let mut connection =
+        peer::Connection::new(Time::ZERO, peer::Configuration::new(Seed::from(1), CERTIFICATE.clone()));
     let offer = peer::SessionDescription::offer(text);
     if connection.set_remote_description(Time::ZERO, offer).is_err() {
         return;

@@ -4,16 +4,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sansio::{
-    Batches, Datagram, Machine, Path, Seed, SocketError, SocketOp, SocketReply, Ticket, Time, Transport,
-};
+use sansio::{Batches, Datagram, Machine, Path, SocketError, SocketOp, SocketReply, Ticket, Time, Transport};
 use stun::credential::LongTerm;
 use stun::{AttributeKind, Class, Message, MessageWriter, Method, TransactionId, kind};
-use turn::{StreamNews, StreamOp};
+use turn::{IcmpError, LookupId, PeerPolicy, ServerEvent, StreamNews, StreamOp};
 
-const SECRET: &str = "b7c1e0b1b7a94bd29ab1";
-const START: u64 = 1_700_000_000;
-const LISTEN: ([u8; 4], u16) = ([5, 5, 5, 5], 3478);
+use crate::relay_rules::{LISTEN, OTHER, Rules, SHARED_PORT, verdict};
+
 /// Longer than anything that nobody keeps up.
 const FOREVER: Duration = Duration::from_secs(4 * 3600);
 /// Steps of one run; more tell nothing new.
@@ -39,7 +36,7 @@ const METHODS: [Method; 16] = [
     Method::ALLOCATE,
 ];
 
-const KINDS: [AttributeKind; 21] = [
+const KINDS: [AttributeKind; 26] = [
     kind::REQUESTED_TRANSPORT,
     kind::LIFETIME,
     kind::XOR_PEER_ADDRESS,
@@ -61,6 +58,11 @@ const KINDS: [AttributeKind; 21] = [
     kind::XOR_RELAYED_ADDRESS,
     kind::SOFTWARE,
     kind::CONNECTION_ID,
+    kind::ACCESS_TOKEN,
+    kind::CHANGE_REQUEST,
+    kind::RESPONSE_PORT,
+    kind::PADDING,
+    kind::FINGERPRINT,
 ];
 
 /// Addresses that users name, the first two of which they may reach.
@@ -117,6 +119,10 @@ struct Given {
 
 struct Stage {
     server: turn::Server,
+    rules: Rules,
+    policy: PeerPolicy,
+    /// Users whom somebody else is asked about.
+    asked: Vec<(LookupId, String)>,
     now: Time,
     seats: Vec<Seat>,
     sockets: BTreeSet<SocketAddr>,
@@ -133,30 +139,18 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Self {
-        let listen: SocketAddr = LISTEN.into();
-        let auth = turn::Auth::shared_secret(SECRET).expect("the secret is long enough");
-        let mut config = turn::ServerConfig::new("fuzz", listen.ip(), auth, Seed::from(1));
-        config.relay_addresses.push("2a05::5".parse::<std::net::IpAddr>().expect("it is an address").into());
-        config.listening = vec![listen];
-        config.tcp_relay = true;
-        config.unix_time_at_start = Duration::from_secs(START);
-        // Few ports, so that they run out.
-        config.ports = 50_000..=50_005;
-        let server = turn::Server::new(config).expect("the settings are sound");
+    fn new(rules: Rules) -> Self {
+        let server = turn::Server::new(rules.config()).expect("the settings are sound");
         let seat = |number: u8| {
             let transport = if matches!(number, 2 | 5..) { Transport::Tcp } else { Transport::Udp };
             let remote = SocketAddr::from(([5, 5, 9, number % 2], 4000 + u16::from(number)));
-            let name = ["alice", "bob"][usize::from(number % 2)];
-            // One of them is over after a while.
-            let expires = START + [600, 100_000][usize::from(number % 2)];
-            let (username, password) =
-                stun::credential::rest_credentials(SECRET, name, expires).expect("the secret is long enough");
-            let long_term = LongTerm::new(username, password);
-            Seat { path: Path::new(transport, listen, remote), long_term }
+            Seat { path: Path::new(transport, LISTEN.into(), remote), long_term: rules.long_term(number) }
         };
         Self {
             server,
+            rules,
+            policy: rules.policy(),
+            asked: Vec::new(),
             now: Time::ZERO,
             seats: (0..8).map(seat).collect(),
             sockets: BTreeSet::new(),
@@ -187,7 +181,9 @@ impl Stage {
                         self.sockets.insert(local);
                         self.binds.push((ticket, local));
                     }
-                    SocketOp::Unbind { local } => assert!(self.sockets.remove(&local), "{local} is not bound"),
+                    SocketOp::Unbind { local } => {
+                        assert!(self.sockets.remove(&local), "{local} is not bound")
+                    }
                     SocketOp::Disconnect { path } => assert_ne!(path.transport, Transport::Udp),
                     other => panic!("{other:?}"),
                 }
@@ -195,24 +191,38 @@ impl Stage {
             while let Some(op) = self.server.poll_stream() {
                 self.serve_streams(op);
             }
-            if self.slow || self.binds.is_empty() && self.dialing.is_empty() {
+            while let Some(event) = self.server.poll_event() {
+                if let ServerEvent::UserAsked { id, username, .. } = event {
+                    self.asked.push((id, username));
+                }
+            }
+            if self.slow || self.binds.is_empty() && self.dialing.is_empty() && self.asked.is_empty() {
                 break;
             }
-            self.answer(true);
+            self.answer(true, &mut out);
         }
         self.server.poll_transmit(self.now, &mut out);
-        while self.server.poll_event().is_some() {}
         while self.server.poll_stale().is_some() {}
-        let policy = turn::PeerPolicy::default();
+        let listening = self.rules.listening();
         while let Some(batch) = out.pop() {
             let Path { local, remote, .. } = batch.path;
             if let Some(seat) = self.seats.iter_mut().find(|seat| seat.path == batch.path) {
                 for answer in batch.datagrams() {
                     learn(seat, answer, &mut self.given);
                 }
-            } else if local != LISTEN.into() {
+            } else if listening.contains(&local) {
+                // The answer of another of our addresses, or to another port of who asked; or a word to the partner.
+                let asked = self.seats.iter().any(|seat| seat.path.remote.ip() == remote.ip());
+                assert!(
+                    asked || remote == OTHER.into() || remote.ip() == SocketAddr::from(OTHER).ip(),
+                    "{remote}"
+                );
+            } else {
                 assert!(self.sockets.contains(&local), "{local} is no relay socket");
-                assert!(policy.check(remote.ip()).is_ok() && remote != LISTEN.into(), "{remote} is reached");
+                assert!(
+                    self.policy.check(remote.ip()).is_ok() && !listening.contains(&remote),
+                    "{remote} is reached"
+                );
             }
         }
     }
@@ -226,18 +236,26 @@ impl Stage {
                 self.binds.push((ticket, local));
             }
             StreamOp::Unlisten { local } => {
-                assert!(self.sockets.remove(&local) && self.listening.remove(&local), "{local} does not listen");
+                assert!(
+                    self.sockets.remove(&local) && self.listening.remove(&local),
+                    "{local} does not listen"
+                );
             }
             StreamOp::Connect { path } => {
-                let allowed = turn::PeerPolicy::default().check(path.remote.ip()).is_ok();
+                let allowed = self.policy.check(path.remote.ip()).is_ok();
                 assert!(allowed || self.listening.contains(&path.remote), "{path} is reached");
                 assert!(self.listening.contains(&path.local) && path.remote != LISTEN.into(), "{path}");
                 assert!(self.streams.insert(path), "{path} is connected twice");
                 self.dialing.push(path);
             }
             StreamOp::Splice { peer, client, .. } => {
-                assert!(self.streams.contains(&peer) && !self.dialing.contains(&peer), "{peer} is not connected");
-                assert!(client.transport == Transport::Tcp && self.seats.iter().any(|seat| seat.path == client));
+                assert!(
+                    self.streams.contains(&peer) && !self.dialing.contains(&peer),
+                    "{peer} is not connected"
+                );
+                assert!(
+                    client.transport == Transport::Tcp && self.seats.iter().any(|seat| seat.path == client)
+                );
             }
             StreamOp::Close { path } => {
                 self.streams.remove(&path);
@@ -247,7 +265,10 @@ impl Stage {
     }
 
     /// What the server waits for comes about, or not.
-    fn answer(&mut self, good: bool) {
+    fn answer(&mut self, good: bool, out: &mut Batches) {
+        for (id, username) in std::mem::take(&mut self.asked) {
+            self.server.answer(self.now, id, verdict(&username, good), out);
+        }
         for (ticket, local) in std::mem::take(&mut self.binds) {
             if !good {
                 self.sockets.remove(&local);
@@ -295,6 +316,16 @@ impl Stage {
         self.judge(Batches::new(1 << 20));
     }
 
+    /// The operator changes who may use it, whom they may reach, and how much they may take.
+    fn reconfigure(&mut self, rules: Rules) {
+        let (auth, policy, quotas) = (rules.auth(), rules.policy(), rules.quotas());
+        // The name for access tokens is for life.
+        if self.server.reconfigure(auth, policy.clone(), quotas).is_ok() {
+            self.policy = policy;
+        }
+        self.judge(Batches::new(1 << 20));
+    }
+
     fn wait(&mut self, duration: Duration) {
         self.now += duration;
         self.server.handle_timeout(self.now);
@@ -307,15 +338,20 @@ impl Stage {
         let head = script.byte();
         let method = METHODS[usize::from(head & 7 | head >> 7 << 3)];
         let transport = if head & 128 == 0 { 17 } else { 6 };
-        let class = if matches!(method, Method::SEND | Method::DATA) { Class::Indication } else { Class::Request };
+        let class =
+            if matches!(method, Method::SEND | Method::DATA) { Class::Indication } else { Class::Request };
         self.next_id += u32::from(head & 8 == 0);
         let mut id = [0; 12];
         id[..4].copy_from_slice(&self.next_id.to_be_bytes());
         let mut attributes = Vec::new();
         // Without them most requests end at once.
         match method {
-            Method::ALLOCATE if head & 16 == 0 => attributes.push((kind::REQUESTED_TRANSPORT, vec![transport, 0, 0, 0])),
-            Method::CONNECT if head & 16 == 0 => attributes.push((kind::XOR_PEER_ADDRESS, vec![script.byte()])),
+            Method::ALLOCATE if head & 16 == 0 => {
+                attributes.push((kind::REQUESTED_TRANSPORT, vec![transport, 0, 0, 0]))
+            }
+            Method::CONNECT if head & 16 == 0 => {
+                attributes.push((kind::XOR_PEER_ADDRESS, vec![script.byte()]))
+            }
             Method::CONNECTION_BIND if head & 16 == 0 => {
                 attributes.push((kind::CONNECTION_ID, self.given.connection.clone()));
             }
@@ -353,7 +389,11 @@ impl Stage {
                 }
             }
             if class == Class::Request && head & 64 == 0 {
-                seat.long_term.sign(&mut writer);
+                match method {
+                    // With the access token, if he has one.
+                    Method::ALLOCATE | Method::REFRESH => seat.long_term.present(&mut writer),
+                    _ => seat.long_term.sign(&mut writer),
+                }
             }
             let Ok(length) = writer.finish() else { return };
             buffer.truncate(length);
@@ -383,7 +423,9 @@ fn learn(seat: &mut Seat, answer: &[u8], given: &mut Given) {
         // As if it were the answer to a request without a signature: any challenge is taken.
         let mut buffer = [0; 20];
         let id = message.transaction_id();
-        let Ok(_) = MessageWriter::new(&mut buffer, Class::Request, message.method(), id).finish() else { return };
+        let Ok(_) = MessageWriter::new(&mut buffer, Class::Request, message.method(), id).finish() else {
+            return;
+        };
         let request = Message::parse(&buffer).expect("what we wrote parses");
         let _ = seat.long_term.handle_error(&request, &message);
     }
@@ -391,7 +433,8 @@ fn learn(seat: &mut Seat, answer: &[u8], given: &mut Given) {
 
 /// Whatever users do, the server stays within its rules, and in the end nothing of them is left.
 pub(crate) fn relay_session(data: &[u8]) {
-    let (mut stage, mut script) = (Stage::new(), Script(data));
+    let mut script = Script(data);
+    let mut stage = Stage::new(Rules(script.byte()));
     for _ in 0..MAX_STEPS {
         if script.0.is_empty() {
             break;
@@ -411,8 +454,16 @@ pub(crate) fn relay_session(data: &[u8]) {
                 stage.hear(stage.seats[at].path, bytes);
             }
             8 | 9 => {
-                let local = stage.sockets.iter().nth(at).copied();
+                let local = stage.sockets.iter().nth(at % 6).copied();
                 let (from, bytes) = (peer(script.byte() % 3), script.bytes());
+                // The network says that something did not arrive.
+                if let (9, Some(local), &[icmp_type, icmp_code]) = (step & 15, local, &bytes[..]) {
+                    let error = IcmpError { local, peer: from, icmp_type, icmp_code, mtu: 1280 };
+                    let mut out = Batches::new(1 << 20);
+                    stage.server.handle_icmp(stage.now, error, &mut out);
+                    stage.judge(out);
+                    continue;
+                }
                 match local.filter(|local| local.is_ipv4() == from.is_ipv4()) {
                     Some(local) if stage.listening.contains(&local) => stage.peer_connects(local, from),
                     Some(local) => stage.hear(Path::udp(local, from), bytes),
@@ -431,10 +482,15 @@ pub(crate) fn relay_session(data: &[u8]) {
                     stage.judge(Batches::new(1 << 20));
                 }
             }
-            12 => stage.slow = !stage.slow,
+            12 => match script.byte() {
+                0..128 => stage.slow = !stage.slow,
+                255 => stage.server.drain(Some(OTHER.into())),
+                other => stage.reconfigure(Rules(other << 1)),
+            },
             13 => {
-                stage.answer(script.byte() % 2 == 0);
-                stage.judge(Batches::new(1 << 20));
+                let mut out = Batches::new(1 << 20);
+                stage.answer(script.byte() % 2 == 0, &mut out);
+                stage.judge(out);
             }
             14 => {
                 // The fast path asks, and may be told of nothing but what is allowed.
@@ -443,13 +499,17 @@ pub(crate) fn relay_session(data: &[u8]) {
                 let passages = [
                     number.map(|number| turn::Passage::Channel { client, number }),
                     Some(turn::Passage::Send { client, peer: peer(script.byte()) }),
-                    stage.sockets.iter().next().map(|local| turn::Passage::Peer { local: *local, peer: peer(0) }),
+                    stage
+                        .sockets
+                        .iter()
+                        .next()
+                        .map(|local| turn::Passage::Peer { local: *local, peer: peer(0) }),
                 ];
                 for passage in passages.into_iter().flatten() {
                     let Some(flow) = stage.server.flow(stage.now, passage) else { continue };
                     assert!(flow.until >= stage.now, "a flow that is over");
                     let ours = stage.seats.iter().any(|seat| seat.path == flow.to);
-                    let allowed = turn::PeerPolicy::default().check(flow.to.remote.ip()).is_ok();
+                    let allowed = stage.policy.check(flow.to.remote.ip()).is_ok();
                     assert!(ours || stage.sockets.contains(&flow.to.local) && allowed, "{flow:?}");
                     stage.server.carried(&flow, 1, 10);
                 }
@@ -458,12 +518,15 @@ pub(crate) fn relay_session(data: &[u8]) {
         }
     }
     stage.slow = false;
-    stage.answer(true);
-    stage.judge(Batches::new(1 << 20));
+    let mut out = Batches::new(1 << 20);
+    stage.answer(true, &mut out);
+    stage.judge(out);
     for _ in 0..3 {
         stage.wait(FOREVER);
     }
     assert!(stage.server.is_idle() && stage.server.allocations() == 0, "{:?}", stage.server);
+    // The one that all share stays.
+    stage.sockets.retain(|socket| !(stage.rules.shares_a_port() && socket.port() == SHARED_PORT));
     assert!(stage.sockets.is_empty(), "{:?} are open for ever", stage.sockets);
     assert!(stage.streams.is_empty(), "{:?} are connected for ever", stage.streams);
 }
