@@ -320,6 +320,16 @@ impl TestClient {
         self.write(out).await;
     }
 
+    /// Sends what is not to be fragmented on its way to the peer.
+    pub async fn send_whole(&mut self, peer: SocketAddr, bytes: &[u8]) {
+        let mut out = Batches::new(1 << 17);
+        {
+            let mut lane = self.client.whole_lane(peer, &mut out).expect("the peer is permitted");
+            assert!(lane.send_bytes((), bytes));
+        }
+        self.write(out).await;
+    }
+
     /// Sends datagrams of one size by one system call. Over UDP only.
     pub async fn send_bundle(&mut self, peer: SocketAddr, datagrams: &[Vec<u8>]) {
         let mut out = Batches::new(1 << 17);
