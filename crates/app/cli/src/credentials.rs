@@ -9,7 +9,7 @@ use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::relay::args::Options;
 use crate::relay::settings::PublicIp;
-use crate::relay::{Addresses, IceServers, Ports, Settings, read_secrets, unix_time};
+use crate::relay::{self, Addresses, IceServers, Ports, Settings, read_secrets, unix_time};
 
 /// The longest password.
 const LONGEST: u64 = 4096;
@@ -22,7 +22,7 @@ pub(crate) struct Credentials {
 
     /// Whom the credentials are for: quotas go by this name
     #[arg(long, value_name = "NAME", default_value = "anonymous")]
-    user: String,
+    pub(crate) user: String,
 
     /// How long they are good for, seconds [default: --credential-lifetime]
     #[arg(long, value_name = "SECONDS")]
@@ -124,9 +124,9 @@ fn password(output: Output) -> Result<String, Failure> {
     };
     read.map_err(|error| Failure::new(Kind::File, format!("cannot read the password: {error}")))?;
     let password = text.trim_end_matches(['\r', '\n']);
-    if password.len() < 8 || password.contains(['\r', '\n']) {
-        let message = "a password is one line of at least 8 characters; it is read from standard input";
-        return Err(Failure::new(Kind::Usage, message));
+    if password.contains(['\r', '\n']) {
+        return Err(Failure::new(Kind::Usage, "a password is one line; it is read from standard input"));
     }
+    relay::check_password(password).map_err(|why| Failure::new(Kind::Usage, why))?;
     Ok(password.to_owned())
 }

@@ -93,6 +93,65 @@ fn a_reload_and_a_renewed_certificate_cost_no_datagram() {
     assert!(log.matches("settings read again").count() >= 2, "{log}");
 }
 
+/// A core is spent, and nothing else is different.
+#[test]
+fn a_relay_that_keeps_looking_carries_a_session() {
+    for more in ["", "relay-threads = 2\n"] {
+        let relay = Relay::start("operation-busy-poll", &format!("busy-poll = true\n{more}"));
+        let mut wire = Wire::new(relay.server, relay.credentials());
+        wire.allocated();
+        let (sent, heard) = wire.count(|number| number < 200);
+        assert_eq!(heard, (0..sent).collect::<Vec<_>>(), "each once, of {sent}");
+        wire.close();
+        relay.until("/metrics", |(_, page)| metric(page, "sterna_relay_allocations") == 0.0);
+    }
+}
+
+/// What has changed in vain is told by its key, each time; what can change has changed.
+#[test]
+fn a_reload_names_what_needs_a_restart() {
+    let relay = Relay::start("operation-vain", "drain = 3600\nauth-url = \"http://127.0.0.1:9/\"\n");
+    write(&relay.scratch, "partner", "a secret that two servers share");
+    let config = std::fs::read_to_string(relay.scratch.path("relay.toml")).unwrap();
+    let mut vain = vec!["busy-poll", "log-format", "max-lifetime", "probe-server", "realm", "user"];
+    let changed = format!(
+        "{}busy-poll = true\nlog-format = \"json\"\nmax-lifetime = 900\nuser = \"nobody\"\n\
+         probe-server = \"stun.example.net\"\n",
+        config.replace("host = \"localhost\"", "host = \"example.org\"").replace("3600", "1")
+    );
+    let mut wire = Wire::new(relay.server, relay.credentials());
+    wire.allocated();
+    let reload = |settings: &str, host: &str| {
+        write(&relay.scratch, "relay.toml", settings);
+        relay.program.signal("-HUP");
+        let started = std::time::Instant::now();
+        while !relay.get("/ice-servers", &relay.token()).1.contains(&format!("turn:{host}:")) {
+            assert!(started.elapsed().as_secs() < 20, "the host has not changed");
+        }
+    };
+    reload(&changed, "example.org");
+    wire.echo("still there");
+    // A server that stands alone has a partner now, and with it a port that both know.
+    vain.extend(["stun", "stun-partner", "stun-partner-secret-file"]);
+    let partner = format!(
+        "stun-partner = \"127.0.0.9\"\nstun-partner-secret-file = {:?}\n",
+        relay.scratch.text("partner")
+    );
+    let changed = changed.replace("stun = 0", "stun = 3478").replace("example.org", "example.com");
+    reload(&(changed + &partner), "example.com");
+    wire.echo("and now");
+    relay.program.signal("-TERM");
+    let (code, log) = relay.program.end();
+    assert_eq!(code, 0);
+    let told = |key: &str| {
+        log.lines().any(|line| line.contains("needs a restart") && line.contains(&format!("\"{key}\"")))
+    };
+    for key in vain {
+        assert!(told(key), "{key} in {log}");
+    }
+    assert!(!told("host") && !told("drain"), "{log}");
+}
+
 /// `serve` relays as well: what programs read has it all, and a newcomer's terminal is left in peace.
 #[test]
 fn serve_logs_sessions_and_refused_logins_for_programs() {

@@ -348,6 +348,29 @@ fn a_user_of_the_file_is_let_in() {
 }
 
 #[test]
+fn a_password_that_can_be_guessed_is_not_hashed() {
+    let mut hash = Program::json(&["credentials", "hash", "carol"]);
+    // Seven characters, although more bytes.
+    hash.say("zwölfze\n");
+    hash.input.take();
+    let (failed, exit) = hash.failure();
+    let message = failed["message"].as_str().unwrap();
+    assert_eq!((failed["code"].as_str(), exit), (Some("usage"), 2), "{message}");
+    // As the server says it of a users file.
+    let words = "the password is shorter than 8 characters, and could be guessed: choose a longer one";
+    assert!(message.contains(words) && !message.contains("zw"), "{message}");
+    let scratch = Scratch::new("relay-weak-user");
+    write(&scratch, "users", "carol:zwölfze\n");
+    let users = scratch.text("users");
+    let (failed, _) = Program::json(&["relay", "--stun", "0", "--users-file", &users]).failure();
+    assert!(failed["message"].as_str().unwrap().contains(words), "{failed}");
+    let mut hash = Program::json(&["credentials", "hash", "carol"]);
+    hash.say("zwölfzei\n");
+    hash.input.take();
+    assert!(hash.event("user")["line"].as_str().unwrap().starts_with("carol "));
+}
+
+#[test]
 fn a_server_is_tested_over_every_transport_and_each_step_explained() {
     let scratch = Scratch::new("relay-test");
     new_certificate(&scratch);
@@ -371,6 +394,29 @@ fn a_server_is_tested_over_every_transport_and_each_step_explained() {
         assert_eq!(steps, ["connect", "allocate", "permit", "relay"], "{trial}");
         assert_eq!(trial["returned"], 5, "{trial}");
     }
+    let inside = urls.iter().find_map(|url| url.as_str().filter(|url| url.starts_with("turns:"))).unwrap();
+    let dtls = inside.replace("transport=tcp", "transport=udp");
+    let (trial, code) = test(&dtls, &["--secret-file", &secret]);
+    assert_eq!((&trial["works"], &trial["returned"], code), (&json!(true), &json!(5), 0), "{trial}");
+    assert_eq!(trial["transport"], "dtls");
+    assert_eq!(trial["dtls"], json!({ "version": "DTLS 1.2", "certificate": "trusted" }), "{trial}");
+    // Who does not know the authority is told so; who asks for another name is warned.
+    let stranger = ["--json", "relay", "test", &dtls, "--packets", "1", "--secret-file", &secret];
+    let trial = Program::run(&stranger, &[]).event("trial");
+    assert_eq!(
+        (&trial["works"], &trial["dtls"]["certificate"]),
+        (&json!(true), &json!("unverified")),
+        "{trial}"
+    );
+    let (trial, code) = test(&dtls.replace("localhost", "127.0.0.1"), &["--secret-file", &secret]);
+    let reason = trial["failed"]["reason"].as_str().unwrap_or_default();
+    assert!(code == 5 && trial["failed"]["step"] == "connect" && reason.contains("127.0.0.1"), "{trial}");
+    // Every transport is tried, unless one is named.
+    let bare = inside.split('?').next().unwrap();
+    let both =
+        Program::json(&["relay", "test", bare, "--ca", &ca, "--packets", "1", "--secret-file", &secret]);
+    let tried = ["tls", "dtls"].map(|_| both.event("trial")["transport"].as_str().unwrap().to_owned());
+    assert_eq!((tried, &both.event("done")["working"]), (["tls", "dtls"].map(str::to_owned), &json!(2)));
     let udp = urls[0].as_str().unwrap();
     // A wrong password, and nobody at all.
     let wrong = [("STERNA_TURN_PASSWORD", "wrong horse")];

@@ -58,4 +58,5 @@ pub use peer_connection::PeerConnection;
 pub use portmap::{PortMappers, port_mappers};
 pub use proxy::configured as proxy;
 pub use rustls_pki_types::CertificateDer;
+pub use tls::system_authorities;
 pub use turn::discovery::{Found, Relay};

@@ -36,11 +36,16 @@ pub(crate) async fn client_config(authorities: &[CertificateDer<'static>]) -> Ar
 }
 
 fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(system_authorities());
+    roots
+}
+
+/// The certificates of the authorities that the system trusts, read from its files.
+pub fn system_authorities() -> Vec<CertificateDer<'static>> {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::debug!(%error, "some of the system's certificates cannot be read");
     }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    roots
+    found.certs
 }

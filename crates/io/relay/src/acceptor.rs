@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sansio::{Path, Transport};
-use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,10 +16,8 @@ use crate::admission::{Admission, Admitted};
 use crate::connection;
 use crate::handshakes::Handshakes;
 use crate::post::Post;
-use crate::{Error, Limits};
+use crate::{Error, Limits, Port};
 
-/// Connections that the system keeps until they are accepted.
-const BACKLOG: i32 = 1024;
 /// How long to wait before accepting again when the system has no more to give (file descriptors, memory).
 const BREATHER: Duration = Duration::from_millis(100);
 /// How long connections may take to end when the server does.
@@ -28,7 +26,17 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 /// What a TLS connection begins with: a record of the handshake. No STUN message and no ChannelData does (RFC 7983 §7).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// Accepts the connections of one address: plain ones, those inside TLS, or both, told apart by their first byte.
+/// What a certificate authority speaks that wants to see whose a name is (RFC 8737): the handshake is all of it.
+pub const ACME_TLS: &[u8] = b"acme-tls/1";
+
+/// A port where connections are going to be accepted: plain ones, those inside TLS, or both.
+pub(crate) struct Gateway {
+    port: Port,
+    plain: bool,
+    tls: Option<TlsAcceptor>,
+}
+
+/// Accepts the connections of one address; what they are, their first byte tells.
 pub(crate) struct Acceptor {
     listener: TcpListener,
     local: SocketAddr,
@@ -47,30 +55,40 @@ pub(crate) struct Reception {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
-impl Acceptor {
-    pub(crate) fn bind(
+impl Gateway {
+    /// Takes the port.
+    pub(crate) fn take(
         address: SocketAddr,
         plain: bool,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Result<Self, Error> {
+        let tls = tls.map(TlsAcceptor::from);
         let transport = if plain { Transport::Tcp } else { Transport::Tls };
-        let failed = |source| Error::Bind { transport, address, source };
-        let listener = listen_tcp(address).map_err(failed)?;
-        let local = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, local, plain, tls: tls.map(TlsAcceptor::from) })
+        let port = Port::take(address).map_err(|source| Error::Bind { transport, address, source })?;
+        Ok(Self { port, plain, tls })
     }
 
     /// The address, with its real port.
     pub(crate) fn local(&self) -> SocketAddr {
-        self.local
+        self.port.local()
     }
 
-    /// What it accepts.
+    /// What it is going to accept.
     pub(crate) fn transports(&self) -> impl Iterator<Item = Transport> {
         let (plain, tls) = (self.plain, self.tls.is_some());
         [(Transport::Tcp, plain), (Transport::Tls, tls)].into_iter().filter_map(|(one, is)| is.then_some(one))
     }
 
+    /// Opens the port.
+    pub(crate) fn open(self) -> Result<Acceptor, Error> {
+        let Self { port, plain, tls } = self;
+        let (transport, local) = (if plain { Transport::Tcp } else { Transport::Tls }, port.local());
+        let listener = port.open().map_err(|source| Error::Bind { transport, address: local, source })?;
+        Ok(Acceptor { listener, local, plain, tls })
+    }
+}
+
+impl Acceptor {
     /// Accepts until the server ends, and then gives the connections a moment to end, too.
     pub(crate) async fn run(self, reception: Reception) {
         let mut stop = reception.stop.clone();
@@ -148,6 +166,9 @@ impl Caller {
             Ok(Ok(stream)) => {
                 self.admitted.has_shaken_hands();
                 handshakes.succeeded(began.elapsed());
+                if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) {
+                    return debug!(%path, "a certificate authority has looked whose the name is");
+                }
                 connection::serve(stream, path, limits, events).await;
             }
             Ok(Err(error)) => {
@@ -171,28 +192,6 @@ async fn first_byte(stream: &TcpStream) -> Option<u8> {
 /// Ready when the server ends, or is gone.
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// A TCP listener as a server wants it: IPv6 leaves IPv4 to others, a restart does not wait for the connections of
-/// the run before, and many may knock at once.
-///
-/// # Errors
-/// Those of the system: the address is not ours, or in use.
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    // (On Windows it means to share the port with whoever has it.)
-    #[cfg(not(windows))]
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {

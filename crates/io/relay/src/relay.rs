@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use turn::Server;
 use udp::{BareSocket, Config};
 
-use crate::acceptor::{Acceptor, Reception};
+use crate::acceptor::{Acceptor, Gateway, Reception};
 use crate::admission::Admission;
 use crate::aide::Aide;
 use crate::clock::Clock;
@@ -51,8 +51,26 @@ pub struct Relay {
     handle: Handle,
 }
 
+/// A relay that has all its ports, and lets nobody in yet: the moment to take other ports, and to give up privileges.
+pub struct Reserved {
+    relay: Relay,
+    gateways: Vec<Gateway>,
+}
+
+impl Reserved {
+    /// Opens the ports. Nothing is answered before [`Relay::run`].
+    ///
+    /// # Errors
+    /// If another program has opened one of them meanwhile.
+    pub fn listen(self) -> Result<Relay, Error> {
+        let Self { mut relay, gateways } = self;
+        relay.acceptors = gateways.into_iter().map(Gateway::open).collect::<Result<_, _>>()?;
+        Ok(relay)
+    }
+}
+
 impl Relay {
-    /// Opens the sockets. Nothing is answered before [`Relay::run`].
+    /// Opens the sockets, if all of them can be had. Nothing is answered before [`Relay::run`].
     ///
     /// # Errors
     /// If an address cannot be listened on, there is none, or the machine cannot be made of its
@@ -61,6 +79,17 @@ impl Relay {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: RelayConfig) -> Result<Self, Error> {
+        Self::reserve(config)?.listen()
+    }
+
+    /// Takes all ports, and opens none.
+    ///
+    /// # Errors
+    /// As [`Relay::bind`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn reserve(config: RelayConfig) -> Result<Reserved, Error> {
         let RelayConfig { udp, tcp, tls, dtls, shared, mut server, limits, shards, busy_poll, questions } =
             config;
         // One list for each shard, in the order of the addresses.
@@ -72,12 +101,12 @@ impl Relay {
                 source,
             })?;
         }
-        let acceptors = accept(tcp, tls)?;
+        let gateways = gateways(tcp, tls)?;
         let addresses: Vec<_> = listeners[0]
             .iter()
             .map(|socket| (Transport::Udp, socket.local()))
-            .chain(each(&acceptors, Transport::Tcp))
-            .chain(each(&acceptors, Transport::Tls))
+            .chain(each(&gateways, Transport::Tcp))
+            .chain(each(&gateways, Transport::Tls))
             .collect();
         if addresses.is_empty() {
             return Err(Error::Nowhere);
@@ -129,7 +158,10 @@ impl Relay {
         let handle = Handle::new(wishes, post.waker.clone(), admission.clone(), handshakes.clone(), dtls);
         let (stop, stopped) = watch::channel(false);
         let reception = Reception { limits, admission, events: post.clone(), handshakes, stop: stopped };
-        Ok(Self { shard, aides, post, streams, acceptors, lobby, addresses, reception, stop, handle })
+        let acceptors = Vec::new();
+        let relay =
+            Self { shard, aides, post, streams, acceptors, lobby, addresses, reception, stop, handle };
+        Ok(Reserved { relay, gateways })
     }
 
     /// Where it listens, with real ports: UDP first, then TCP, then TLS, each in the configuration's order. (DTLS is where
@@ -181,26 +213,26 @@ impl Relay {
     }
 }
 
-/// Opens a listener for each address. One that stands in both lists accepts either kind.
-fn accept(
+/// Takes a port for each address. One that stands in both lists accepts either kind.
+fn gateways(
     tcp: Vec<SocketAddr>,
     tls: Vec<(SocketAddr, Arc<rustls::ServerConfig>)>,
-) -> Result<Vec<Acceptor>, Error> {
-    let mut acceptors = Vec::new();
+) -> Result<Vec<Gateway>, Error> {
+    let mut gateways = Vec::new();
     let of = |address: &SocketAddr| tls.iter().find(|(one, _)| one == address && one.port() != 0);
     for address in &tcp {
-        acceptors.push(Acceptor::bind(*address, true, of(address).map(|(_, config)| config.clone()))?);
+        gateways.push(Gateway::take(*address, true, of(address).map(|(_, config)| config.clone()))?);
     }
     for (address, config) in tls.iter().filter(|(address, _)| address.port() == 0 || !tcp.contains(address)) {
-        acceptors.push(Acceptor::bind(*address, false, Some(config.clone()))?);
+        gateways.push(Gateway::take(*address, false, Some(config.clone()))?);
     }
-    Ok(acceptors)
+    Ok(gateways)
 }
 
 /// The addresses where one kind is accepted.
-fn each(acceptors: &[Acceptor], wanted: Transport) -> impl Iterator<Item = (Transport, SocketAddr)> {
-    let accepts = move |acceptor: &&Acceptor| acceptor.transports().any(|one| one == wanted);
-    acceptors.iter().filter(accepts).map(move |acceptor| (wanted, acceptor.local()))
+fn each(gateways: &[Gateway], wanted: Transport) -> impl Iterator<Item = (Transport, SocketAddr)> {
+    let accepts = move |gateway: &&Gateway| gateway.transports().any(|one| one == wanted);
+    gateways.iter().filter(accepts).map(move |gateway| (wanted, gateway.local()))
 }
 
 /// Opens one socket on `address` for each of `listeners`. If there are several, the system spreads the senders.
@@ -218,6 +250,12 @@ fn listen(address: SocketAddr, listeners: &mut [Vec<BareSocket>]) -> io::Result<
         list.push(socket);
     }
     Ok(())
+}
+
+impl std::fmt::Debug for Reserved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reserved").field("addresses", &self.relay.addresses).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Relay {

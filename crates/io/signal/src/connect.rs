@@ -239,7 +239,7 @@ async fn reach(target: &Target, options: &ConnectOptions) -> Result<(Socket, Gre
     }
 }
 
-pub(crate) async fn tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+async fn tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let address = join(host, port);
     let addresses: Vec<_> = match tokio::net::lookup_host((host, port)).await {
         Ok(addresses) => addresses.collect(),
@@ -263,7 +263,7 @@ pub(crate) async fn tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError
 }
 
 /// HTTP CONNECT, RFC 9110 §9.3.6.
-pub(crate) async fn through_proxy(proxy: &Target, address: &str) -> Result<TcpStream, ConnectError> {
+async fn through_proxy(proxy: &Target, address: &str) -> Result<TcpStream, ConnectError> {
     let failed =
         |detail: String| ConnectError::Proxy { proxy: proxy.address(), address: address.to_string(), detail };
     let mut stream = tcp(&proxy.host, proxy.port).await.map_err(|e| failed(e.to_string()))?;
@@ -289,7 +289,24 @@ pub(crate) async fn through_proxy(proxy: &Target, address: &str) -> Result<TcpSt
     }
 }
 
-pub(crate) async fn tls(
+/// A connection to a web server, perhaps through a proxy, with TLS if its address says so.
+pub(crate) async fn stream(
+    target: &Target,
+    proxy: Option<&Target>,
+    connector: &TlsConnector,
+) -> Result<Box<dyn Stream>, ConnectError> {
+    let tcp = match proxy {
+        Some(proxy) => through_proxy(proxy, &target.address()).await?,
+        None => tcp(&target.host, target.port).await?,
+    };
+    let _ = tcp.set_nodelay(true);
+    Ok(match target.tls {
+        true => Box::new(tls(tcp, target, connector).await?),
+        false => Box::new(tcp),
+    })
+}
+
+async fn tls(
     tcp: TcpStream,
     target: &Target,
     connector: &TlsConnector,

@@ -56,6 +56,7 @@ pub mod seal;
 mod server;
 mod service;
 mod session;
+mod web;
 
 pub use client::{Client, Event, Gone, Joined, Peer, SignalError};
 pub use code::{Code, ParseCodeError, WORDS, words};
@@ -68,6 +69,7 @@ pub use payload::{Hello, Payload};
 pub use server::{ClientInfo, SignalConfig, Source, router};
 pub use service::{Answer, WebService};
 pub use session::{Door, Host, MeetError, Session, SessionError};
+pub use web::WebClient;
 
 /// The WebSocket subprotocol that names this protocol and its version; a server that does not answer with
 /// it is not one of ours.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
-use crate::connect::{ConnectError, ConnectOptions, Stream, Target, tcp, through_proxy, tls, tls_config};
+use crate::connect::{ConnectError, ConnectOptions, Target, stream, tls_config};
 
 /// The longest answer that is read, with its head.
 const LONGEST: u64 = 32 * 1024;
@@ -60,15 +60,7 @@ impl WebService {
 
     async fn ask(&self, header: Option<(&str, &str)>, json: &str) -> Result<Answer, ConnectError> {
         let address = self.target.address();
-        let tcp = match &self.proxy {
-            Some(proxy) => through_proxy(proxy, &address).await?,
-            None => tcp(&self.target.host, self.target.port).await?,
-        };
-        let _ = tcp.set_nodelay(true);
-        let mut stream: Box<dyn Stream> = match self.target.tls {
-            true => Box::new(tls(tcp, &self.target, &self.connector).await?),
-            false => Box::new(tcp),
-        };
+        let mut stream = stream(&self.target, self.proxy.as_ref(), &self.connector).await?;
         // HTTP/1.0, in which an answer is one piece and ends with the connection.
         let header = header.map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
         let request = format!(

@@ -27,6 +27,7 @@ mod kdf;
 mod mac;
 pub mod pake;
 mod signature;
+mod x509;
 
 pub use certificate::{Certificate, CertificateError};
 pub use crc32::crc32;
@@ -35,6 +36,7 @@ pub use hash::{Sha256, md5, sha1, sha256, sha384, sha512};
 pub use kdf::{Hash, Secret};
 pub use mac::{HmacSha1Key, HmacSha256Key, hkdf_sha256, hmac_sha1, hmac_sha256};
 pub use signature::{SignatureError, SignatureScheme, SigningKey};
+pub use x509::validity;
 
 /// Whether two byte strings are equal, in a time that depends on their lengths only.
 ///

@@ -4,6 +4,8 @@ use std::fmt;
 
 use aws_lc_rs::signature::{self, VerificationAlgorithm};
 
+use crate::x509::public_key;
+
 /// How a signature is made, by TLS's number (RFC 8446 §4.2.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SignatureScheme(pub u16);
@@ -113,47 +115,6 @@ impl fmt::Debug for SigningKey {
 #[error("the signature does not belong to this key, or the key cannot be used")]
 pub struct SignatureError;
 
-/// The SubjectPublicKeyInfo of an X.509 certificate (RFC 5280 §4.1): the seventh field of what is signed, or the sixth
-/// where the version is left out.
-fn public_key(certificate: &[u8]) -> Option<&[u8]> {
-    const SEQUENCE: u8 = 0x30;
-    const VERSION: u8 = 0xa0;
-    let signed = Element::parse(certificate, SEQUENCE)?.contents;
-    let mut fields = Element::parse(signed, SEQUENCE)?.contents;
-    if fields.first() == Some(&VERSION) {
-        fields = Element::parse(fields, VERSION)?.rest;
-    }
-    // Serial number, algorithm, issuer, validity, subject.
-    for kind in [0x02, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
-        fields = Element::parse(fields, kind)?.rest;
-    }
-    Some(Element::parse(fields, SEQUENCE)?.whole)
-}
-
-/// An element of DER.
-struct Element<'a> {
-    whole: &'a [u8],
-    contents: &'a [u8],
-    /// What comes after it.
-    rest: &'a [u8],
-}
-
-impl<'a> Element<'a> {
-    fn parse(bytes: &'a [u8], kind: u8) -> Option<Self> {
-        let (&[found, first], after) = bytes.split_first_chunk::<2>()?;
-        let (length, header) = match first {
-            0..=0x7f => (usize::from(first), 2),
-            0x81..=0x83 => {
-                let digits = after.get(..usize::from(first & 0x7f))?;
-                (digits.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte)), 2 + digits.len())
-            }
-            _ => return None,
-        };
-        let (whole, rest) = bytes.split_at_checked(header + length)?;
-        (found == kind).then_some(Self { whole, contents: &whole[header..], rest })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,16 +155,5 @@ mod tests {
         let signed = rcgen::SigningKey::sign(&key, b"m").unwrap();
         assert_eq!(scheme.verify(&certificate, b"m", &signed), Ok(()));
         assert_eq!(SignatureScheme::RSA_PSS_SHA256.verify(&certificate, b"m", &signed), Err(SignatureError));
-    }
-
-    #[test]
-    fn what_is_no_certificate_has_no_key() {
-        let certificate = Certificate::generate().unwrap().der.clone();
-        assert!(public_key(&certificate).is_some());
-        for length in 0..certificate.len() {
-            let cut = &certificate[..length];
-            assert!(public_key(cut).is_none(), "{length} bytes");
-        }
-        assert!(public_key(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]).is_none());
     }
 }

@@ -1,6 +1,5 @@
 //! The operator's own listener: metrics, health, and credentials for back ends.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,55 +9,12 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpSocket};
 
 use super::metrics;
 use super::station::Desk;
-use crate::failure::{Failure, Kind};
 
 /// The longest name of a user that credentials are made for.
 const LONGEST_USER: usize = 128;
-
-/// How many connections may wait to be accepted.
-const BACKLOG: u32 = 128;
-
-/// The operator's port, taken, and nobody let in yet: if it cannot be had, that is known before anything listens.
-pub(crate) struct Door(Option<(SocketAddr, TcpSocket)>);
-
-impl Door {
-    /// Takes the port, if there is to be one.
-    pub(crate) fn bind(address: Option<SocketAddr>) -> Result<Self, Failure> {
-        let Some(address) = address else { return Ok(Self(None)) };
-        let bind = || {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            // A restart does not wait for old connections.
-            socket.set_reuseaddr(cfg!(unix))?;
-            socket.bind(address)?;
-            Ok((socket.local_addr()?, socket))
-        };
-        bind().map(|taken| Self(Some(taken))).map_err(|error| unusable(address, &error))
-    }
-
-    /// Where it is.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.0.as_ref().map(|(address, _)| *address)
-    }
-
-    /// Opens it.
-    pub(crate) fn open(self) -> Result<Option<TcpListener>, Failure> {
-        let Some((address, socket)) = self.0 else { return Ok(None) };
-        socket.listen(BACKLOG).map(Some).map_err(|error| unusable(address, &error))
-    }
-}
-
-fn unusable(address: SocketAddr, error: &std::io::Error) -> Failure {
-    let why = match error.kind() {
-        std::io::ErrorKind::AddrInUse => "is in use; choose another port with --admin".to_owned(),
-        std::io::ErrorKind::AddrNotAvailable => "is not an address of this machine; check --admin".to_owned(),
-        _ => format!("cannot be used: {error}"),
-    };
-    Failure::new(Kind::Server, format!("cannot listen: {address} {why}"))
-}
 
 /// What the operator's listener serves.
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
@@ -78,7 +34,7 @@ pub(crate) fn credentials(desk: Arc<Desk>) -> Router {
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
     match desk.handle.status().await {
         Some(status) => {
-            let text = metrics::text(&status, desk.is_ready(), desk.started.elapsed(), desk.inquiries());
+            let text = metrics::text(&status, &desk.beside());
             ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
         }
         None => (StatusCode::SERVICE_UNAVAILABLE, "the relay has ended\n").into_response(),

@@ -25,6 +25,11 @@ pub(crate) struct Relay {
     #[command(flatten)]
     pub(crate) options: Options,
 
+    /// Become this user when the ports are taken and keys and secrets read. For those who start it as root; systemd's
+    /// User= does the same
+    #[arg(long, value_name = "NAME[:GROUP]", env = "STERNA_USER")]
+    pub(crate) user: Option<String>,
+
     /// Check addresses, ports, keys and reachability, say what clients will be told, and end
     #[arg(long)]
     pub(crate) check: bool,
@@ -92,6 +97,42 @@ pub(crate) struct Options {
     /// Use TLS: a certificate chain and its key in PEM files, or `self-signed`
     #[arg(long, value_name = "CERT,KEY|self-signed", env = "STERNA_TLS")]
     pub(crate) tls: Option<Tls>,
+
+    /// Have a certificate made for this name by a certificate authority (ACME), and made anew in time. The authority
+    /// connects to port 443 of the name, by TLS, and has to arrive at this server's TLS
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "STERNA_ACME_DOMAIN",
+        value_delimiter = ',',
+        conflicts_with = "tls"
+    )]
+    pub(crate) acme_domain: Vec<String>,
+
+    /// The authority's terms of service are accepted; without this nobody is asked for a certificate
+    #[arg(long, env = "STERNA_ACME_ACCEPT_TERMS", requires = "acme_domain")]
+    pub(crate) acme_accept_terms: bool,
+
+    /// The folder for the certificate and the keys, which the server makes and only it can read
+    #[arg(long, value_name = "DIR", env = "STERNA_ACME_STATE", requires = "acme_domain")]
+    pub(crate) acme_state: Option<PathBuf>,
+
+    /// Where the authority may write to, should there be trouble
+    #[arg(long, value_name = "ADDRESS", env = "STERNA_ACME_EMAIL", requires = "acme_domain")]
+    pub(crate) acme_email: Option<String>,
+
+    /// The authority, by its directory
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "STERNA_ACME_DIRECTORY",
+        default_value = "https://acme-v02.api.letsencrypt.org/directory"
+    )]
+    pub(crate) acme_directory: String,
+
+    /// Trust this certificate authority (PEM) as well when talking to the directory: for one of your own
+    #[arg(long, value_name = "FILE", env = "STERNA_ACME_CA", requires = "acme_domain")]
+    pub(crate) acme_ca: Option<PathBuf>,
 
     /// Do not speak DTLS (TURN over DTLS over UDP), for which the certificate's key has to be ECDSA
     #[arg(long, env = "STERNA_NO_DTLS")]
@@ -245,4 +286,25 @@ pub(crate) struct Options {
     /// The secrets that stand in the settings file.
     #[arg(skip)]
     pub(crate) secrets: Vec<String>,
+}
+
+impl Options {
+    /// The files that a reload reads.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let certificate = match &self.tls {
+            Some(Tls::Files { certificate, key }) => vec![certificate, key],
+            _ => Vec::new(),
+        };
+        let named = [
+            &self.config,
+            &self.secret_file,
+            &self.users_file,
+            &self.access_token_keys_file,
+            &self.token_file,
+            &self.auth_token_file,
+            &self.stun_partner_secret_file,
+        ];
+        let named = named.into_iter().flatten().filter(|path| path.as_os_str() != "-");
+        named.chain(certificate).cloned().collect()
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::args::Options;
+use super::door::Door;
 use super::plan::Plan;
 use super::settings::Settings;
 use crate::failure::Failure;
@@ -11,13 +12,21 @@ use crate::output::Output;
 /// How long the credentials are good for that are shown, seconds: long enough to try them.
 const LIFETIME: u64 = 600;
 
-/// Looks at everything, opens the sockets, says what was found, and closes them again.
-pub(crate) async fn check(options: &Options, output: Output) -> Result<(), Failure> {
-    let plan = Plan::make(options, None).await?;
+/// Looks at everything, opens the sockets, says what was found, and closes them again. `page`: the port of the page, if there
+/// is to be one.
+pub(crate) async fn check(
+    options: &Options,
+    user: Option<&str>,
+    page: Option<u16>,
+    output: Output,
+) -> Result<(), Failure> {
+    let plan = Plan::make(options, user, None).await?;
     let (secrets, users) = (plan.secrets.auth.shared_secrets.len(), plan.secrets.auth.users.len());
-    let admin = super::admin::Door::bind(plan.settings.admin)?;
-    let station = plan.open(&[], admin.address())?;
-    drop(admin);
+    let admin = plan.settings.admin.map(Door::admin).transpose()?;
+    let pages = page.map(|port| Door::pages(&plan.settings.listen, port)).transpose()?.unwrap_or_default();
+    let doors: Vec<_> = pages.iter().map(Door::address).collect();
+    let station = plan.open(&doors, admin.as_ref().map(Door::address))?;
+    drop((admin, pages));
     let now = super::station::unix_time();
     let ice_servers = station.ice_servers().make("check", None, Some(LIFETIME), now);
     let public: Vec<Value> = station
@@ -90,6 +99,7 @@ fn in_force(settings: &Settings) -> Value {
         "max-bandwidth-per-user": quotas.bandwidth_per_user, "max-lifetime": settings.max_lifetime.as_secs(),
         "max-session": quotas.session.map(|session| session.as_secs()), "drain": settings.drain.as_secs(),
         "credential-lifetime": settings.credential_lifetime,
+        "acme-domain": settings.acme.as_ref().map(|acme| &acme.domains),
         "stun-alternate": settings.stun_alternate.map(|second| second.advertised),
         "stun-partner": settings.stun_partner.as_ref().map(|partner| partner.address),
         "alternate-server": (!settings.alternate_servers.is_empty()).then_some(&settings.alternate_servers),

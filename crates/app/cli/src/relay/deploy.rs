@@ -1,7 +1,6 @@
 //! What `deploy/` and the docs promise is what the program takes.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::Settings;
 use crate::command_line::tests::options;
@@ -31,25 +30,55 @@ fn the_example_of_few_lines_is_a_set_up() {
     assert!(lines <= 10, "{lines} lines");
     assert_eq!(settings("example", &example).realm, "turn.example.org");
     let page = text("docs/deploy.md");
-    let block = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    assert_eq!(settings("docs", block).stun, 3478);
+    let blocks: Vec<&str> =
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(settings("docs", blocks[0]).stun, 3478);
+    let acme = settings("docs-acme", blocks[1]);
+    assert_eq!((acme.stun_tls, acme.host.as_deref()), (443, Some("turn.example.org")));
+    assert!(acme.acme.is_some());
 }
 
-#[test]
-fn the_charts_settings_are_settings() {
-    let values = text("deploy/helm/sterna-relay/values.yaml");
-    let block = values.split("\nsettings:\n").nth(1).unwrap();
-    let mut toml = String::new();
-    for line in block.lines().take_while(|line| line.starts_with("  ")).map(str::trim) {
-        if line.starts_with('#') {
-            continue;
-        }
-        let (key, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line}"));
-        // As `toJson` writes it: numbers and lists as they are, all else in quotes.
-        let plain = value.starts_with('[') || value.parse::<u64>().is_ok();
-        toml += &if plain { format!("{key} = {value}\n") } else { format!("{key} = {value:?}\n") };
+/// A program that `cargo xtask install` installs.
+fn installed(program: &str) -> Option<std::process::Command> {
+    let program = root("target/python/bin").join(program);
+    if !program.exists() {
+        let message = format!("{} is missing; `cargo xtask install` installs it", program.display());
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "{message}");
+        eprintln!("SKIPPED: {message}");
+        return None;
     }
-    assert_eq!(settings("chart", &toml).drain, Duration::from_secs(300));
+    let mut command = std::process::Command::new(program);
+    command.current_dir(root(""));
+    Some(command)
+}
+
+fn said(mut command: std::process::Command, arguments: &[&str]) -> String {
+    let output = command.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Rendered by Helm itself, as it is and with everything that may be added.
+#[test]
+fn the_chart_is_rendered_and_its_settings_are_settings() {
+    let chart = "deploy/helm/sterna-relay";
+    for (more, tls) in [(&[][..], false), (&["--set", "tlsSecretName=t,settings.drain=30"], true)] {
+        let (Some(lint), Some(template)) = (installed("helm"), installed("helm")) else { return };
+        said(lint, &[&["lint", "--strict", chart], more].concat());
+        let rendered = said(template, &[&["template", "relay", chart], more].concat());
+        let block = rendered.split("relay.toml: |\n").nth(1).unwrap();
+        let lines = block.lines().map_while(|line| line.strip_prefix("    "));
+        let toml: String = lines.flat_map(|line| [line, "\n"]).collect();
+        let settings = settings("chart", &toml);
+        let (drain, grace) = if tls { (30, 45) } else { (300, 315) };
+        assert_eq!((settings.drain.as_secs(), settings.tls.is_some()), (drain, tls), "{toml}");
+        assert!(rendered.contains(&format!("terminationGracePeriodSeconds: {grace}\n")), "{rendered}");
+        // What is mounted is there, and what is read is mounted.
+        for one in ["mountPath: /etc/sterna/tls,", "secretName: t,"] {
+            assert_eq!(rendered.contains(one), tls, "{one} in {rendered}");
+        }
+        assert!(rendered.contains("mountPath: /etc/sterna/secret,"), "{rendered}");
+    }
 }
 
 #[test]
@@ -57,12 +86,13 @@ fn the_dashboard_shows_what_is_counted() {
     let dashboard = text("deploy/grafana.json");
     let parsed: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
     assert!(parsed["panels"].as_array().unwrap().len() >= 8);
-    let counted = super::metrics::text(
-        &relay::Status::default(),
-        true,
-        Duration::ZERO,
-        super::inquiry::Outcomes::default().so_far(),
-    );
+    let beside = super::metrics::Beside {
+        inquiries: super::inquiry::Outcomes::default().so_far().into(),
+        renewals: super::acme::Renewals::default().so_far().into(),
+        certificate_until: Some(0),
+        ..super::metrics::Beside::default()
+    };
+    let counted = super::metrics::text(&relay::Status::default(), &beside);
     let word = |c: char| c.is_ascii_lowercase() || c == '_';
     let names = dashboard.match_indices("sterna_").map(|(at, _)| {
         let rest = &dashboard[at..];
@@ -111,15 +141,7 @@ fn compose_file_and_dockerfile_are_what_docker_takes() {
         ("check-jsonschema", &["--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml"][..]),
         ("hadolint", &["deploy/Dockerfile"]),
     ] {
-        let program = root("target/python/bin").join(program);
-        if !program.exists() {
-            let message = format!("{} is missing; `cargo xtask install` installs it", program.display());
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "{message}");
-            eprintln!("SKIPPED: {message}");
-            continue;
-        }
-        let said =
-            std::process::Command::new(program).args(arguments).current_dir(root("")).output().unwrap();
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&[said.stdout, said.stderr].concat()));
+        let Some(program) = installed(program) else { continue };
+        said(program, arguments);
     }
 }

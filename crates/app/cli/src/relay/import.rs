@@ -52,6 +52,8 @@ pub(super) struct Translation {
     metrics: (Option<String>, Option<String>),
     prometheus: bool,
     users: Vec<String>,
+    /// Whom the process becomes, and that one's group.
+    process: (Option<String>, Option<String>),
     /// What a person has to decide or to know.
     notes: Vec<String>,
 }
@@ -82,6 +84,8 @@ impl Translation {
             "prometheus-address" => self.metrics.0 = Some(value.to_owned()),
             "prometheus-port" => self.metrics.1 = Some(value.to_owned()),
             "user" => self.users.push(value.to_owned()),
+            "proc-user" => self.process.0 = Some(value.to_owned()),
+            "proc-group" => self.process.1 = Some(value.to_owned()),
             // `public/private`: what is bound is found out here.
             "external-ip" => self.put("public-ip", value.split('/').next().unwrap_or(value)),
             "allow-loopback-peers" => {
@@ -155,6 +159,12 @@ impl Translation {
             let (address, port) = std::mem::take(&mut self.metrics);
             let address = address.unwrap_or_else(|| "127.0.0.1".to_owned());
             self.put("admin", &format!("{address}:{}", port.as_deref().unwrap_or("9641")));
+        }
+        match std::mem::take(&mut self.process) {
+            (Some(user), None) => self.put("user", &user),
+            (Some(user), Some(group)) => self.put("user", &format!("{user}:{group}")),
+            (None, Some(_)) => self.notes.push("proc-group needs proc-user beside it here".to_owned()),
+            (None, None) => {}
         }
         if !self.users.is_empty() {
             self.put("users-file", "/etc/sterna/users");
@@ -247,6 +257,8 @@ mod tests {
         user=alice:wonderland\n\
         max-bps=64000\n\
         bps-capacity=0\n\
+        proc-user=turnserver\n\
+        proc-group=turn\n\
         flux-capacitor=on\n";
 
     #[test]
@@ -260,6 +272,7 @@ mod tests {
         assert_eq!((settings.quotas.total, settings.quotas.per_user), (500, 12));
         assert_eq!(options.secrets.len(), 2);
         assert!(!settings.dtls);
+        assert!(translation.toml().contains("user = \"turnserver:turn\""), "{}", translation.toml());
         assert_eq!(settings.realm, "turn.example.org");
         let denied = |ip: &str| settings.policy.check(ip.parse().unwrap()).is_err();
         assert!(denied("192.0.2.5") && denied("192.0.2.8") && !denied("192.0.2.9") && denied("10.1.1.1"));

@@ -35,6 +35,13 @@ pub(crate) struct Ports {
     pub(crate) page: Option<u16>,
 }
 
+impl Ports {
+    /// Whether TLS is spoken where `https` is.
+    pub(crate) fn have_https(&self) -> bool {
+        self.tls.is_some() && [Some(self.stun), self.tls, self.page].contains(&Some(443))
+    }
+}
+
 impl Listening {
     /// `dtls`: whether there is a certificate that is good for it. `page`: where the page listens, which lets TURN in.
     pub(crate) fn choose(

@@ -9,15 +9,22 @@ use relay::Status;
 /// The text format of Prometheus.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What is counted beside the relay itself.
+#[derive(Default)]
+pub(crate) struct Beside {
+    pub(crate) ready: bool,
+    pub(crate) running: Duration,
+    pub(crate) inquiries: Vec<(&'static str, u64)>,
+    pub(crate) renewals: Vec<(&'static str, u64)>,
+    /// Unix time.
+    pub(crate) certificate_until: Option<u64>,
+}
+
 /// All of it.
-pub(crate) fn text(
-    status: &Status,
-    ready: bool,
-    running: Duration,
-    inquiries: [(&'static str, u64); 3],
-) -> String {
+pub(crate) fn text(status: &Status, beside: &Beside) -> String {
+    let Beside { ready, running, inquiries, renewals, certificate_until } = beside;
     let mut page = Page::default();
-    page.gauge("sterna_ready", "Whether new clients are welcome.", f64::from(u8::from(ready)));
+    page.gauge("sterna_ready", "Whether new clients are welcome.", f64::from(u8::from(*ready)));
     page.gauge("sterna_uptime_seconds", "Since the start.", running.as_secs_f64());
     page.family("sterna_build_info", "gauge", "The version.");
     page.sample("sterna_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -75,7 +82,16 @@ pub(crate) fn text(
     let name = "sterna_relay_inquiries_total";
     page.family(name, "counter", "Users that the web service of auth-url was asked for, by what came of it.");
     for (outcome, count) in inquiries {
-        page.sample(name, &[("outcome", outcome)], count as f64);
+        page.sample(name, &[("outcome", outcome)], *count as f64);
+    }
+    let name = "sterna_certificate_renewals_total";
+    page.family(name, "counter", "Attempts to have a certificate made by ACME, by what came of it.");
+    for (outcome, count) in renewals {
+        page.sample(name, &[("outcome", outcome)], *count as f64);
+    }
+    if let Some(until) = certificate_until {
+        let help = "Until when the certificate is good, Unix time.";
+        page.gauge("sterna_certificate_expiry_timestamp_seconds", help, *until as f64);
     }
     handshakes(&mut page, &status.handshakes);
     page.text
@@ -129,11 +145,19 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::acme::Renewals;
     use crate::relay::inquiry::Outcomes;
 
     #[test]
     fn every_line_is_one_that_prometheus_reads() {
-        let text = text(&Status::default(), true, Duration::from_millis(1500), Outcomes::default().so_far());
+        let beside = Beside {
+            ready: true,
+            running: Duration::from_millis(1500),
+            inquiries: Outcomes::default().so_far().into(),
+            renewals: Renewals::default().so_far().into(),
+            certificate_until: Some(1_800_000_000),
+        };
+        let text = text(&Status::default(), &beside);
         let mut families = Vec::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {

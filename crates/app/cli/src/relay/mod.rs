@@ -1,11 +1,13 @@
 //! `sterna relay`: the STUN and TURN server. `sterna serve` is this, and the page and signalling beside it.
 
+mod acme;
 mod addresses;
 pub(crate) mod admin;
 pub(crate) mod args;
 mod check;
 #[cfg(test)]
 mod deploy;
+mod door;
 #[cfg(test)]
 mod garbled;
 pub(crate) mod ice_servers;
@@ -15,7 +17,9 @@ mod listening;
 mod metrics;
 mod open_files;
 mod plan;
+mod privileges;
 mod probe;
+mod reload;
 mod secrets;
 pub(crate) mod settings;
 mod signals;
@@ -29,14 +33,18 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use self::args::Options;
+use crate::args::Command;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
 pub(crate) use self::addresses::Addresses;
 pub(crate) use self::check::check;
+pub(crate) use self::door::Door;
 pub(crate) use self::ice_servers::IceServers;
 pub(crate) use self::listening::Ports;
 pub(crate) use self::plan::{Plan, read_secrets};
+pub(crate) use self::reload::needs_restart;
+pub(crate) use self::secrets::check_password;
 pub(crate) use self::settings::{Settings, Tls};
 pub(crate) use self::station::{Station, unix_time};
 
@@ -47,14 +55,14 @@ pub(crate) async fn run(args: args::Relay, output: Output) -> Result<(), Failure
     if let Some(path) = &args.import {
         return import::run(path, output);
     }
-    let options = args.options;
+    let (options, user) = (args.options, args.user.as_deref());
     if args.check {
-        return check(&options, output).await;
+        return check(&options, user, None, output).await;
     }
-    let plan = Plan::make(&options, None).await?;
-    let door = admin::Door::bind(plan.settings.admin)?;
-    let station = open(plan, &[], door.address(), output)?;
-    let admin = operator(&station, door, output)?;
+    let plan = Plan::make(&options, user, None).await?;
+    let admin = plan.settings.admin.map(Door::admin).transpose()?;
+    let station = open(plan, &[], admin.as_ref().map(Door::address), output)?;
+    let admin = operator(&station, admin, output)?;
     let ice_servers = station.ice_servers();
     let mut event = json!({ "stun": ice_servers.stun(), "turn": ice_servers.turn() });
     event["dtls"] = ice_servers.turn_over_dtls().into();
@@ -65,7 +73,7 @@ pub(crate) async fn run(args: args::Relay, output: Output) -> Result<(), Failure
     lines.extend(admin.address.map(|at| format!("  metrics  http://{at}/metrics")));
     lines.push("\nCredentials for clients: sterna credentials. Ctrl-C ends it.".to_owned());
     output.note(&lines.join("\n"));
-    station.run(None, again, admin.serve, output).await
+    station.run(None, || options_again(user), admin.serve, output).await
 }
 
 /// Opens the sockets of the STUN and TURN server, which is reached through the `page`'s listeners as well, and says what a
@@ -86,14 +94,24 @@ pub(crate) fn open(
     Ok(station)
 }
 
-/// The options of this process's command line, read again with the file that it names.
-pub(crate) fn again() -> Result<Options, Failure> {
+/// This process's command line, read again with the settings file that it names.
+pub(crate) fn again() -> Result<Command, Failure> {
     use crate::command_line::{Unread, parse};
     match parse(std::env::args_os().collect()) {
-        Ok(mut cli) => Ok(cli.command.options_mut().expect("this is a server").clone()),
+        Ok(cli) => Ok(cli.command),
         Err(Unread::File(failure)) => Err(failure),
         Err(Unread::Usage(error)) => Err(Failure::new(Kind::Usage, error.to_string())),
     }
+}
+
+/// The options, read again. What they do not have needs a restart.
+fn options_again(in_force: Option<&str>) -> Result<Options, Failure> {
+    let Command::Relay(relay) = again()? else { unreachable!("the command line is the same") };
+    let args::Relay { task: _, options, user, check: _, import: _ } = *relay;
+    if user.as_deref() != in_force {
+        needs_restart("user");
+    }
+    Ok(options)
 }
 
 /// The operator's listener.
@@ -106,11 +124,11 @@ pub(crate) struct Operator<F> {
 /// Opens the operator's listener, if there is to be one.
 pub(crate) fn operator(
     station: &Station,
-    door: admin::Door,
+    door: Option<Door>,
     output: Output,
 ) -> Result<Operator<impl Future<Output = Failure> + use<>>, Failure> {
-    let address = door.address();
-    let listener = door.open()?;
+    let address = door.as_ref().map(Door::address);
+    let listener = door.map(Door::open).transpose()?;
     if address.is_some_and(|address| !address.ip().is_loopback()) {
         output.note("warning: --admin is not on loopback: who reaches it can read the metrics");
     }

@@ -8,11 +8,13 @@ use relay::{Relay, RelayConfig, Rules};
 use stun::credential::SharedSecret;
 use turn::{OtherServer, PeerPolicy};
 
+use super::acme::{Keeper, Store};
 use super::addresses::{self, Addresses};
 use super::args::Options;
 use super::ice_servers::IceServers;
 use super::inquiry::Inquiry;
 use super::listening::Listening;
+use super::privileges::Person;
 use super::probe::{self, Public};
 use super::secrets::Secrets;
 use super::settings::Settings;
@@ -30,6 +32,9 @@ const BUILT: Duration = Duration::from_secs(1_767_225_600);
 const FAR: Duration = Duration::from_secs(4_102_444_800);
 
 pub(crate) struct Plan {
+    pub(crate) options: Options,
+    /// Whom the process becomes.
+    pub(crate) user: Option<Person>,
     pub(crate) settings: Settings,
     pub(crate) secrets: Secrets,
     pub(crate) public: Vec<Public>,
@@ -39,15 +44,25 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// `own`: a secret for a server that makes the credentials of its clients itself.
-    pub(crate) async fn make(options: &Options, own: Option<&SharedSecret>) -> Result<Self, Failure> {
+    /// `user`: whom the process is to become. `own`: a secret for a server that makes the credentials of its clients
+    /// itself.
+    pub(crate) async fn make(
+        options: &Options,
+        user: Option<&str>,
+        own: Option<&SharedSecret>,
+    ) -> Result<Self, Failure> {
         let settings = Settings::gather(options)?;
+        let user = user.map(Person::find).transpose()?;
         let secrets = read_secrets(options, own)?;
         check_clock(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())?;
         let public = probe::public(&settings).await?;
         let ips: Vec<IpAddr> = public.iter().map(|public| public.ip).collect();
         let addresses = Addresses::find(&settings, &ips)?;
-        let identity = settings.tls.as_ref().map(|tls| Identity::load(tls, &addresses.names)).transpose()?;
+        let load = |tls| Identity::load(tls, &addresses.names, settings.acme.is_some());
+        let identity = settings.tls.as_ref().map(load).transpose()?;
+        if let Some(acme) = &settings.acme {
+            Store::new(acme).prepare(user.as_ref())?;
+        }
         let inquiry = settings
             .inquire
             .as_ref()
@@ -55,14 +70,17 @@ impl Plan {
                 Inquiry::new(inquire, secrets.auth_token.as_deref(), &settings.realm).map(Arc::new)
             })
             .transpose()?;
-        Ok(Self { settings, secrets, public, addresses, identity, inquiry })
+        let options = options.clone();
+        Ok(Self { options, user, settings, secrets, public, addresses, identity, inquiry })
     }
 
-    /// Opens the sockets. `page`: the listeners that the page has, through which TURN is reached as well. `admin`: the
-    /// operator's.
+    /// Takes the ports, gives root up if that is wanted, and opens them. `page`: the ports that the page has taken, through
+    /// which TURN is reached as well. `admin`: the operator's.
     pub(crate) fn open(self, page: &[SocketAddr], admin: Option<SocketAddr>) -> Result<Station, Failure> {
         let dtls =
             self.identity.as_ref().and_then(|identity| identity.dtls.clone()).filter(|_| self.settings.dtls);
+        let keeper = self.identity.as_ref().and_then(Identity::challenges).zip(self.settings.acme.as_ref());
+        let keeper = keeper.map(|(challenges, acme)| Keeper::new(acme, challenges)).transpose()?;
         let listening = Listening::choose(&self.settings, &self.addresses, dtls.is_some(), page)?;
         let server = self.machine(&listening, admin);
         let tls = self.identity.as_ref().map(|identity| identity.speaking(&PROTOCOLS));
@@ -78,13 +96,19 @@ impl Plan {
             busy_poll: if self.settings.busy_poll { BUSY_POLL } else { Duration::ZERO },
             ..RelayConfig::new(server)
         };
-        let relay = Relay::bind(config).map_err(|error| {
+        let failed = |error: relay::Error| {
             let kind = if matches!(error, relay::Error::Config(_)) { Kind::Usage } else { Kind::Server };
             Failure::new(kind, error.to_string())
-        })?;
+        };
+        let reserved = Relay::reserve(config).map_err(failed)?;
+        self.user.as_ref().map_or(Ok(()), Person::take_over)?;
+        if let Some(acme) = &self.settings.acme {
+            Store::new(acme).try_out()?;
+        }
+        let relay = reserved.listen().map_err(failed)?;
         let maker = self.secrets.maker.clone();
         let ice_servers = IceServers::new(&self.settings, &self.addresses, listening.ports, maker);
-        Ok(Station::new(self, relay, ice_servers, listening.ports))
+        Ok(Station::new(self, relay, keeper, ice_servers, listening.ports))
     }
 
     /// What the server is told.
@@ -163,6 +187,7 @@ impl Plan {
                     .to_owned(),
             );
         }
+        warnings.extend(self.user.iter().flat_map(|user| user.warnings(&self.options.files())));
         if let (Some(super::settings::Tls::Files { .. }), None) = (&self.settings.tls, &self.settings.host) {
             warnings.push(
                 "clients are told turns: with an address, which few certificates have: give the name of the \
@@ -222,7 +247,7 @@ mod tests {
         ];
         let arguments = ["relay", "--listen", "0.0.0.0", "--secret-file", secret.to_str().unwrap()];
         let options = options(&[&arguments[..], &more].concat()).unwrap();
-        let plan = Plan::make(&options, None).await.unwrap();
+        let plan = Plan::make(&options, None, None).await.unwrap();
         let listening = Listening::choose(&plan.settings, &plan.addresses, false, &[]).unwrap();
         let admin = "127.0.0.1:9641".parse().unwrap();
         let server = plan.machine(&listening, Some(admin));

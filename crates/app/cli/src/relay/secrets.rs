@@ -205,6 +205,14 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
+/// Whether a password is good enough to let anybody in.
+pub(crate) fn check_password(password: &str) -> Result<(), &'static str> {
+    if password.chars().count() < SHORTEST_PASSWORD {
+        return Err("the password is shorter than 8 characters, and could be guessed: choose a longer one");
+    }
+    Ok(())
+}
+
 /// `name:password`, or `name md5:… sha256:…` with hashes of it in the server's realm, one a line.
 fn users(path: &Path) -> Result<Vec<User>, Failure> {
     let text = read(path, "users file")?;
@@ -213,12 +221,15 @@ fn users(path: &Path) -> Result<Vec<User>, Failure> {
             return Ok(user);
         }
         match line.split_once(':').filter(|(name, password)| !name.is_empty() && !password.is_empty()) {
-            None => Err("this is no user; `sterna credentials hash NAME` prints what belongs there"),
-            Some((_, password)) if password.chars().count() < SHORTEST_PASSWORD => Err(
-                "the password is shorter than 8 characters, and could be guessed: choose a longer one, and write what \
-                 `sterna credentials hash NAME --realm REALM` makes of it",
-            ),
-            Some((name, password)) => Ok(User::new(name, password)),
+            None => {
+                Err("this is no user; `sterna credentials hash NAME` prints what belongs there".to_owned())
+            }
+            Some((name, password)) => match check_password(password) {
+                Ok(()) => Ok(User::new(name, password)),
+                Err(why) => Err(format!(
+                    "{why}, and write what `sterna credentials hash NAME --realm REALM` makes of it"
+                )),
+            },
         }
     };
     let mut users = Vec::new();

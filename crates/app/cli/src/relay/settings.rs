@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use turn::{Cidr, LookupRules, PeerPolicy, Quotas};
 
+use super::acme::{Acme, Store};
 use super::args::Options;
 use crate::failure::{Failure, Kind};
 
@@ -29,7 +30,9 @@ pub(crate) struct Settings {
     pub(crate) probe_server: Option<ice::ServerUrl>,
     pub(crate) host: Option<String>,
     pub(crate) realm: String,
+    /// Where an authority makes the certificate: the file that it is going to be in.
     pub(crate) tls: Option<Tls>,
+    pub(crate) acme: Option<Acme>,
     pub(crate) dtls: bool,
     pub(crate) relay_ports: RangeInclusive<u16>,
     /// The one that all sessions share, if they share one.
@@ -138,6 +141,13 @@ impl Settings {
         if listen.iter().any(IpAddr::is_multicast) {
             return Err(usage("--listen takes addresses of this machine, or 0.0.0.0 and :: for all of them"));
         }
+        let acme = Acme::gather(options)?;
+        let host = match (&options.host, &acme) {
+            (Some(name), _) => Some(host(name)?),
+            (None, acme) => acme.as_ref().map(|acme| acme.domains[0].clone()),
+        };
+        let made = acme.as_ref().map(|acme| Store::new(acme).certificate());
+        let made = made.map(|path| Tls::Files { certificate: path.clone(), key: path });
         let settings = Self {
             stun: options.stun,
             stun_tls: options.stun_tls,
@@ -145,9 +155,10 @@ impl Settings {
             stun_partner: StunPartner::gather(options)?,
             public: public(&options.public_ip)?,
             probe_server: options.probe_server.as_deref().map(probe_server).transpose()?,
-            host: options.host.as_deref().map(host).transpose()?,
-            realm: realm(options),
-            tls: options.tls.clone(),
+            realm: options.realm.clone().or_else(|| host.clone()).unwrap_or_else(|| "sterna".to_owned()),
+            host,
+            tls: made.or_else(|| options.tls.clone()),
+            acme,
             dtls: !options.no_dtls,
             relay_ports: options.relay_port.map_or(options.relay_ports.0.clone(), |port| port..=port),
             relay_port: options.relay_port,
@@ -262,7 +273,7 @@ fn probe_server(text: &str) -> Result<ice::ServerUrl, Failure> {
     })
 }
 
-fn host(name: &str) -> Result<String, Failure> {
+pub(super) fn host(name: &str) -> Result<String, Failure> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     if name.is_empty() || name.len() > 253 || !name.chars().all(fine) {
         return Err(usage(format!("--host {name} is no name, such as turn.example.org (without port)")));
@@ -286,10 +297,6 @@ fn relays(options: &Options) -> Result<Vec<String>, Failure> {
         ));
     }
     Ok(options.relays.clone())
-}
-
-fn realm(options: &Options) -> String {
-    options.realm.clone().or_else(|| options.host.clone()).unwrap_or_else(|| "sterna".to_owned())
 }
 
 fn policy(options: &Options) -> Result<PeerPolicy, Failure> {
@@ -449,6 +456,15 @@ mod tests {
             (&["--admin", "metrics"], "127.0.0.1:9641"),
             (&["--alternate-server", "other"], "198.51.100.9"),
             (&["--log-format", "xml"], "text or json"),
+            (&["--acme-domain", "turn.example.org"], "--acme-accept-terms"),
+            (&["--acme-domain", "turn.example.org", "--acme-accept-terms"], "--acme-state"),
+            (&["--acme-domain", "192.0.2.1", "--acme-accept-terms", "--acme-state", "x"], "turn.example.org"),
+            (
+                &["--acme-domain", "*.example.org", "--acme-accept-terms", "--acme-state", "x"],
+                "turn.example.org",
+            ),
+            (&["--acme-email", "a@example.org"], "--acme-domain"),
+            (&["--acme-domain", "a.example", "--tls", "self-signed"], "--tls"),
             (&["--listen", "224.0.0.1"], "addresses of this machine"),
             (&["--credential-lifetime", "1"], "60"),
             (&["--relay-port", "3478"], "peers and clients"),
@@ -507,5 +523,22 @@ mod tests {
         assert_eq!(gather(&[]).unwrap().realm, "sterna");
         assert_eq!(gather(&["--host", "turn.example.org"]).unwrap().realm, "turn.example.org");
         assert_eq!(gather(&["--host", "turn.example.org", "--realm", "r"]).unwrap().realm, "r");
+    }
+
+    #[test]
+    fn a_domain_of_acme_names_the_server_and_its_certificate_has_a_file() {
+        let asked =
+            ["--acme-domain", "Turn.Example.org,b.example", "--acme-state", "/state", "--acme-accept-terms"];
+        let settings = gather(&asked).unwrap();
+        assert_eq!(
+            (settings.host.as_deref(), &*settings.realm),
+            (Some("turn.example.org"), "turn.example.org")
+        );
+        let file = PathBuf::from("/state/turn.example.org.pem");
+        assert_eq!(settings.tls, Some(Tls::Files { certificate: file.clone(), key: file }));
+        assert!(settings.acme.unwrap().directory.starts_with("https://acme-v02.api.letsencrypt.org/"));
+        assert_eq!(gather(&[]).unwrap().acme, None, "nobody is asked unless told");
+        let own = ["--acme-directory", "http://ca.example/"];
+        assert!(gather(&[&asked[..], &own].concat()).unwrap_err().contains("https://"));
     }
 }

@@ -7,15 +7,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use relay::{Handle, Relay};
 use serde_json::{Value, json};
 use stun::credential::SharedSecret;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use super::acme::{Keeper, Renewals};
 use super::addresses::Addresses;
 use super::args::Options;
 use super::ice_servers::IceServers;
 use super::inquiry::Outcomes;
 use super::listening::Ports;
-use super::plan::{Plan, read_secrets};
+use super::metrics::Beside;
+use super::plan::Plan;
 use super::probe::Public;
+use super::reload::{Reload, Start};
 use super::secrets::Token;
 use super::settings::Settings;
 use super::signals::{Signal, Signals};
@@ -35,8 +40,11 @@ pub(crate) struct Station {
     pub(crate) public: Vec<Public>,
     pub(crate) identity: Option<Identity>,
     pub(crate) warnings: Vec<String>,
+    start: Start,
     ports: Ports,
     relay: Relay,
+    /// Has the certificate made.
+    keeper: Option<Keeper>,
     desk: Arc<Desk>,
     /// Heard from the beginning: whoever is told that the server listens may send one.
     signals: Signals,
@@ -49,13 +57,15 @@ pub(crate) struct Desk {
     /// Whether new clients are welcome.
     ready: AtomicBool,
     inquiries: Option<Arc<Outcomes>>,
-    current: RwLock<Current>,
+    renewals: Option<Arc<Renewals>>,
+    identity: Option<Identity>,
+    pub(super) current: RwLock<Current>,
 }
 
 /// What a reload replaces.
-struct Current {
-    ice_servers: IceServers,
-    token: Option<Token>,
+pub(super) struct Current {
+    pub(super) ice_servers: IceServers,
+    pub(super) token: Option<Token>,
 }
 
 impl Desk {
@@ -81,9 +91,15 @@ impl Desk {
         self.read().token.as_ref().is_some_and(|token| token.is(text))
     }
 
-    /// What came of asking `--auth-url`.
-    pub(crate) fn inquiries(&self) -> [(&'static str, u64); 3] {
-        self.inquiries.as_deref().unwrap_or(&Outcomes::default()).so_far()
+    /// What is counted beside the relay itself.
+    pub(crate) fn beside(&self) -> Beside {
+        Beside {
+            ready: self.is_ready(),
+            running: self.started.elapsed(),
+            inquiries: self.inquiries.as_deref().unwrap_or(&Outcomes::default()).so_far().into(),
+            renewals: self.renewals.as_deref().unwrap_or(&Renewals::default()).so_far().into(),
+            certificate_until: self.identity.as_ref().and_then(Identity::until),
+        }
     }
 
     /// Whether new clients are welcome.
@@ -97,17 +113,33 @@ impl Desk {
 }
 
 impl Station {
-    pub(crate) fn new(plan: Plan, relay: Relay, ice_servers: IceServers, ports: Ports) -> Self {
+    pub(crate) fn new(
+        plan: Plan,
+        relay: Relay,
+        keeper: Option<Keeper>,
+        ice_servers: IceServers,
+        ports: Ports,
+    ) -> Self {
         let desk = Desk {
             handle: relay.handle(),
             started: Instant::now(),
             ready: AtomicBool::new(false),
             inquiries: plan.inquiry.as_ref().map(|inquiry| inquiry.outcomes()),
+            renewals: keeper.as_ref().map(Keeper::renewals),
+            identity: plan.identity.clone(),
             current: RwLock::new(Current { ice_servers, token: plan.secrets.token.clone() }),
         };
-        let warnings = plan.warnings();
-        let Plan { settings, addresses, public, identity, .. } = plan;
+        let mut warnings = plan.warnings();
+        if let Some(acme) = plan.settings.acme.as_ref().filter(|_| !ports.have_https()) {
+            warnings.push(format!(
+                "--acme-domain: the authority connects to port 443 of {}, which is none of this server's: have it \
+                 forwarded to one that speaks TLS, or say --stun-tls 443",
+                acme.domains[0]
+            ));
+        }
+        let Plan { options, settings, secrets, addresses, public, identity, .. } = plan;
         Self {
+            start: Start { options, settings: settings.clone(), auth_token: secrets.auth_token },
             settings,
             addresses,
             public,
@@ -115,6 +147,7 @@ impl Station {
             warnings,
             ports,
             relay,
+            keeper,
             desk: Arc::new(desk),
             signals: Signals::new(),
         }
@@ -147,13 +180,18 @@ impl Station {
         beside: impl Future<Output = Failure>,
         output: Output,
     ) -> Result<(), Failure> {
-        let Self { mut settings, addresses, identity, ports, relay, desk, mut signals, .. } = self;
+        let Self {
+            mut settings, addresses, identity, start, ports, relay, keeper, desk, mut signals, ..
+        } = self;
         let mut watch = Watch::new(settings.tls.as_ref());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut relaying = tokio::spawn(relay.run(async {
             let _ = stopped.await;
         }));
         desk.ready.store(true, Ordering::Relaxed);
+        // Dropped, they end.
+        let (again_now, mut tasks) = (Arc::new(Notify::new()), JoinSet::new());
+        keeper.into_iter().for_each(|keeper| _ = tasks.spawn(keeper.run(again_now.clone())));
         let mut beside = std::pin::pin!(beside);
         let mut look = tokio::time::interval(LOOK);
         loop {
@@ -173,9 +211,15 @@ impl Station {
             };
             match signal {
                 Signal::Reload => {
-                    renew(identity.as_ref(), &settings, &desk.handle);
-                    let reload = Reload { desk: &desk, addresses: &addresses, ports, own: own.as_ref() };
-                    match reload.perform(&settings, &again).await {
+                    again_now.notify_waiters();
+                    // What an authority makes may not be there yet.
+                    if settings.acme.is_none() {
+                        renew(identity.as_ref(), &settings, &desk.handle);
+                    }
+                    let (start, desk, own) = (&start, &*desk, own.as_ref());
+                    let reload = Reload { start, desk, addresses: &addresses, ports, own };
+                    let read = async { reload.perform(again()?).await };
+                    match read.await {
                         Ok(new) => settings = new,
                         Err(failure) => error!(%failure, "settings not read again: all stays as it is"),
                     }
@@ -210,78 +254,6 @@ fn renew(identity: Option<&Identity>, settings: &Settings, handle: &Handle) {
             }
         }
         Err(failure) => error!(%failure, "the new certificate is no good: the old one stays"),
-    }
-}
-
-/// What a reload needs besides the settings.
-struct Reload<'a> {
-    desk: &'a Desk,
-    addresses: &'a Addresses,
-    ports: Ports,
-    own: Option<&'a SharedSecret>,
-}
-
-impl Reload<'_> {
-    /// Reads the settings again and goes by those that can change.
-    async fn perform(
-        &self,
-        old: &Settings,
-        again: impl Fn() -> Result<Options, Failure>,
-    ) -> Result<Settings, Failure> {
-        let options = again()?;
-        let new = Settings::gather(&options)?;
-        let mut secrets = read_secrets(&options, self.own)?;
-        if old.inquire.is_none() {
-            // Nobody would answer.
-            secrets.auth.lookup = None;
-        }
-        let rules = Plan::rules(&new, &secrets);
-        self.desk.handle.apply(rules).await.map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
-        for (key, changed) in [
-            ("listen", new.listen != old.listen),
-            ("stun", new.stun != old.stun),
-            ("stun-tls", new.stun_tls != old.stun_tls),
-            ("stun-alternate", new.stun_alternate != old.stun_alternate),
-            ("public-ip", new.public != old.public),
-            ("realm", new.realm != old.realm),
-            ("no-mobility", new.mobility != old.mobility),
-            ("access-token-name", new.access_token_name != old.access_token_name),
-            ("auth-url", new.inquire != old.inquire),
-            ("tls", new.tls != old.tls),
-            ("no-dtls", new.dtls != old.dtls),
-            ("relay-ports", new.relay_ports != old.relay_ports),
-            ("relay-port", new.relay_port != old.relay_port),
-            ("no-tcp-relay", new.tcp_relay != old.tcp_relay),
-            ("max-lifetime", new.max_lifetime != old.max_lifetime),
-            ("relay-threads", new.relay_threads != old.relay_threads),
-            ("busy-poll", new.busy_poll != old.busy_poll),
-            ("admin", new.admin != old.admin),
-        ] {
-            if changed {
-                warn!(key, "has changed, and needs a restart");
-            }
-        }
-        // What needs a restart stays as it is.
-        let settings = Settings {
-            listen: old.listen.clone(),
-            public: old.public.clone(),
-            tls: old.tls.clone(),
-            dtls: old.dtls,
-            relay_ports: old.relay_ports.clone(),
-            relay_port: old.relay_port,
-            realm: old.realm.clone(),
-            inquire: old.inquire.clone(),
-            ..new
-        };
-        let ice_servers = IceServers::new(&settings, self.addresses, self.ports, secrets.maker.clone());
-        *self.desk.current.write().unwrap_or_else(PoisonError::into_inner) =
-            Current { ice_servers, token: secrets.token.clone() };
-        info!(
-            secrets = secrets.auth.shared_secrets.len(),
-            users = secrets.auth.users.len(),
-            "settings read again"
-        );
-        Ok(settings)
     }
 }
 

@@ -109,6 +109,9 @@ impl Ways {
             Err(_) => return tracing::debug!(%from, "the TLS handshake took too long"),
         };
         drop(slot);
+        if stream.get_ref().1.alpn_protocol() == Some(relay::ACME_TLS) {
+            return;
+        }
         let spoken = stream.get_ref().1.alpn_protocol().map(|protocol| protocol == b"http/1.1");
         let (is_http, ahead) = match spoken {
             Some(is_http) => (is_http, None),

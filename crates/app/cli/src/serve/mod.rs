@@ -7,30 +7,31 @@ use std::sync::Arc;
 
 use serde_json::json;
 use stun::credential::SharedSecret;
-use tokio::net::TcpListener;
 
 use self::http::{HttpListener, Remote, mark_source};
-use crate::args::Serve;
+use crate::args::{Command, Serve};
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
-use crate::relay::{self, Station, Tls};
+use crate::relay::args::Options;
+use crate::relay::{self, Door, Station, Tls};
 use crate::transfer::protocol::hex;
 
 pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     if args.check {
-        return relay::check(&args.options, output).await;
+        return relay::check(&args.options, args.user.as_deref(), Some(args.http), output).await;
     }
     // Made anew at each start: nobody outside this process ever needs it.
     let own = SharedSecret::new(&hex(&crypto::seed())).expect("32 random bytes are not weak");
     // All that can be wrong without a socket is found out before there is one.
-    let plan = relay::Plan::make(&args.options, Some(&own)).await?;
-    let door = relay::admin::Door::bind(plan.settings.admin)?;
-    let listeners = bind_http(&plan.settings.listen, args.http).await?;
-    let doors: Result<Vec<SocketAddr>, _> = listeners.iter().map(TcpListener::local_addr).collect();
-    let doors = doors.map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
+    let plan = relay::Plan::make(&args.options, args.user.as_deref(), Some(&own)).await?;
+    // And all ports are had before the first is opened.
+    let admin = plan.settings.admin.map(Door::admin).transpose()?;
+    let pages = Door::pages(&plan.settings.listen, args.http)?;
+    let doors: Vec<SocketAddr> = pages.iter().map(Door::address).collect();
     let http = doors[0];
-    let station = relay::open(plan, &doors, door.address(), output)?;
-    let admin = relay::operator(&station, door, output)?;
+    let station = relay::open(plan, &doors, admin.as_ref().map(Door::address), output)?;
+    let listeners = pages.into_iter().map(Door::open).collect::<Result<Vec<_>, _>>()?;
+    let admin = relay::operator(&station, admin, output)?;
 
     let scheme = if station.identity.is_some() { "https" } else { "http" };
     let page = |host: IpAddr| format!("{scheme}://{}/", SocketAddr::new(host, http.port()));
@@ -60,36 +61,19 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
             failure = admin.serve => failure,
         }
     };
-    station.run(Some(own), relay::again, beside, output).await
+    station.run(Some(own), || again(args.http, args.user.as_deref()), beside, output).await
 }
 
-async fn bind_http(listen: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, Failure> {
-    let mut listeners: Vec<TcpListener> = Vec::new();
-    for ip in listen {
-        // The system chooses one port, and all have it.
-        let port = listeners.first().and_then(|first| first.local_addr().ok()).map_or(port, |at| at.port());
-        let address = SocketAddr::new(*ip, port);
-        listeners
-            .push(::relay::listen_tcp(address).map_err(|error| cannot_listen(address, "--http", &error))?);
+/// The options, read again. What they do not have needs a restart.
+fn again(port: u16, person: Option<&str>) -> Result<Options, Failure> {
+    let Command::Serve(serve) = relay::again()? else { unreachable!("the command line is the same") };
+    let Serve { http, options, user, check: _ } = *serve;
+    for (key, changed) in [("http", http != port), ("user", user.as_deref() != person)] {
+        if changed {
+            relay::needs_restart(key);
+        }
     }
-    Ok(listeners)
-}
-
-/// Why an address cannot be listened on, and what to do.
-fn cannot_listen(address: SocketAddr, flag: &str, error: &std::io::Error) -> Failure {
-    let advice = match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            format!("is in use; stop what uses it or choose another port with {flag}")
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            format!("needs privileges, as all ports below 1024 do; choose another port with {flag}")
-        }
-        std::io::ErrorKind::AddrNotAvailable => {
-            "is not an address of this machine; check --listen".to_owned()
-        }
-        _ => format!("cannot be used: {error}"),
-    };
-    Failure::new(Kind::Server, format!("cannot listen: {address} {advice}"))
+    Ok(options)
 }
 
 /// Says what to open, what to type next, and which addresses and ports are in use.

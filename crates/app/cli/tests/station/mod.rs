@@ -52,6 +52,11 @@ impl Relay {
         )
     }
 
+    /// The header that `/ice-servers` asks for.
+    pub(crate) fn token(&self) -> String {
+        format!("Authorization: Bearer {TOKEN}\r\n")
+    }
+
     pub(crate) fn get(&self, path: &str, header: &str) -> (u16, String) {
         get(self.admin.unwrap(), path, header)
     }

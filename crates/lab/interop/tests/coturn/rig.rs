@@ -122,7 +122,7 @@ impl Coturn {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let mut command = Command::new("turnserver");
         command
-            .args(["-n", "--no-cli", "--no-dtls", "--log-file", "stdout", "--simple-log", "--verbose"])
+            .args(["-n", "--no-cli", "--log-file", "stdout", "--simple-log", "--verbose"])
             .args(["--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1"])
             .args(["--use-auth-secret", "--static-auth-secret", SECRET, "--realm", REALM])
             .args(["--listening-port", &port.to_string(), "--tls-listening-port", &tls_port.to_string()])

@@ -32,6 +32,7 @@ fn coturn_relays_over_every_transport_and_what_keeps_it_from_it_is_told() {
         format!("turn:127.0.0.1:{}?transport=udp", coturn.port),
         format!("turn:127.0.0.1:{}?transport=tcp", coturn.port),
         format!("turns:localhost:{}?transport=tcp", coturn.tls_port),
+        format!("turns:localhost:{}?transport=udp", coturn.tls_port),
     ] {
         let (trial, code) = test(&sterna, &coturn, &url);
         assert_eq!(
@@ -39,6 +40,8 @@ fn coturn_relays_over_every_transport_and_what_keeps_it_from_it_is_told() {
             (Some(true), Some(10), 0),
             "{trial}"
         );
+        let certificate = trial["dtls"]["certificate"].as_str();
+        assert_eq!(certificate, (trial["transport"] == "dtls").then_some("trusted"), "{trial}");
     }
     // Without loopback peers it does not relay to itself here.
     let strict = Coturn::start(&[]);

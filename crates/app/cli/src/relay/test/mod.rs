@@ -1,6 +1,8 @@
 //! `sterna relay test`: does a TURN server work, and if not, at which step and why? Anybody's server.
 
+mod judge;
 mod trial;
+mod tunnel;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,12 +11,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use driver::{Clock, Connector, Engine, Host, Network, Shared};
-use ice::ServerUrl;
+use ice::{Scheme, ServerUrl, ServerUrlError};
 use sansio::{Seed, Time, Transport};
 use serde_json::{Value, json};
 use stun::credential::SharedSecret;
 use turn::Credentials;
 
+use self::judge::{Judge, Trust};
 use self::trial::{Outcome, Plan, Trial};
 use crate::failure::{Failure, Kind};
 use crate::output::{Output, round};
@@ -32,7 +35,7 @@ const TLS_PORT: u16 = 5349;
 #[derive(Debug, Args)]
 pub(crate) struct Test {
     /// The server, such as turn:example.org, turn:198.51.100.1:3478?transport=tcp or turns:example.org:443; without
-    /// ?transport= all of UDP, TCP and TLS are tried
+    /// ?transport= all of UDP, TCP, TLS and DTLS are tried (of turns: the last two)
     #[arg(value_name = "URL")]
     url: String,
 
@@ -74,7 +77,9 @@ pub(crate) async fn run(test: Test, output: Output) -> Result<(), Failure> {
 async fn all(test: &Test, output: Output) -> Result<(), Failure> {
     let ways = ways(&test.url)?;
     let credentials = credentials(test)?;
-    let connector = Connector::new(trusted(test.ca.as_deref())?.extra_certificates);
+    let authorities = trusted(test.ca.as_deref())?.extra_certificates;
+    let judge = Judge::new(&authorities);
+    let connector = Connector::new(authorities);
     let server = resolve(&ways[0].url).await?;
     output.say(&format!("{} is {}", ways[0].url.host, server.ip()));
     let mut working = 0;
@@ -88,6 +93,7 @@ async fn all(test: &Test, output: Output) -> Result<(), Failure> {
             transport: way.url.transport,
             server,
             server_name: way.url.host.clone(),
+            judge: judge.clone(),
             source,
             credentials: credentials.clone(),
             packets: test.packets,
@@ -115,27 +121,28 @@ fn ways(text: &str) -> Result<Vec<Way>, Failure> {
     let usage = |why: String| {
         Failure::new(Kind::Usage, format!("{text}: {why}; write it like turn:example.org:3478"))
     };
-    let url: ServerUrl = text.parse().map_err(|error| match error {
-        ice::ServerUrlError::Dtls => Failure::new(
-            Kind::Usage,
-            format!(
-                "{text} is TURN over DTLS, which this test does not speak, nor does any browser: test the server with \
-                 turns:…?transport=tcp (TLS) and turn:… (UDP)"
-            ),
-        ),
-        error => usage(error.to_string()),
-    })?;
+    // What no agent of ICE speaks is spoken here.
+    let over_dtls = |url: ServerUrl| ServerUrl { transport: Transport::Dtls, ..url };
+    let url: ServerUrl = match text.parse() {
+        Err(ServerUrlError::Dtls) => text.replace("transport=udp", "transport=tcp").parse().map(over_dtls),
+        other => other,
+    }
+    .map_err(|error| usage(error.to_string()))?;
     if !url.is_turn() {
         return Err(usage("this is no TURN server".to_owned()));
     }
-    if text.contains("transport=") || url.transport == Transport::Tls {
+    if text.contains("transport=") {
         return Ok(vec![Way { url, wanted: true }]);
     }
-    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
-    let others =
-        [format!("turn:{host}:{}?transport=tcp", url.port), format!("turns:{host}:{TLS_PORT}?transport=tcp")];
-    let others = others.iter().filter_map(|text| text.parse().ok()).map(|url| Way { url, wanted: false });
-    Ok(std::iter::once(Way { url: url.clone(), wanted: false }).chain(others).collect())
+    // The usual port of what is inside TLS, unless this is it.
+    let inside = ServerUrl { scheme: Scheme::Turns, transport: Transport::Tls, ..url.clone() };
+    if url.transport == Transport::Tls {
+        return Ok(vec![Way { url, wanted: true }, Way { url: over_dtls(inside), wanted: false }]);
+    }
+    let inside = ServerUrl { port: TLS_PORT, ..inside };
+    let tcp = ServerUrl { transport: Transport::Tcp, ..url.clone() };
+    let all = [url, tcp, inside.clone(), over_dtls(inside)];
+    Ok(all.map(|url| Way { url, wanted: false }).into())
 }
 
 fn credentials(test: &Test) -> Result<Credentials, Failure> {
@@ -219,6 +226,9 @@ fn object(url: &ServerUrl, server: SocketAddr, outcome: &Outcome) -> Value {
     json!({
         "url": url.to_string(), "transport": url.transport.to_string(), "address": server.to_string(),
         "works": outcome.failed.is_none(), "steps": steps,
+        "dtls": outcome.dtls.map(|(version, trust)| {
+            json!({ "version": version.to_string(), "certificate": trust.name() })
+        }),
         "relayed": outcome.relayed.map(|at| at.to_string()), "mapped": outcome.mapped.map(|at| at.to_string()),
         "sent": outcome.sent, "returned": outcome.round_trips.len(),
         "rtt_ms": round_trips(outcome).map(|three| three.map(millis)), "failed": failed,
@@ -230,7 +240,14 @@ fn picture(url: &ServerUrl, outcome: &Outcome) -> Vec<String> {
     for (step, at) in &outcome.done {
         let what = match step {
             trial::Step::Connect if url.transport == Transport::Udp => "the server answers".to_owned(),
-            trial::Step::Connect => "reached the server".to_owned(),
+            trial::Step::Connect => match outcome.dtls {
+                Some((version, Trust::Trusted)) => format!("reached the server, which speaks {version}"),
+                Some((version, Trust::Unverified)) => format!(
+                    "reached the server, which speaks {version}; its certificate has the right name, but this machine does \
+                     not know who signed it"
+                ),
+                None => "reached the server".to_owned(),
+            },
             trial::Step::Allocate => match (outcome.relayed, outcome.mapped) {
                 (Some(relayed), Some(mapped)) => {
                     format!("logged in; it relays for us from {relayed}, and sees us at {mapped}")
@@ -269,17 +286,18 @@ mod tests {
             [
                 "turn:a.example:3478?transport=udp",
                 "turn:a.example:3478?transport=tcp",
-                "turns:a.example:5349?transport=tcp"
+                "turns:a.example:5349?transport=tcp",
+                "turns:a.example:5349?transport=udp"
             ]
         );
-        assert_eq!(urls("turn:[2001:db8::1]:80").len(), 3);
-        assert_eq!(urls("turns:a.example:443"), ["turns:a.example:443?transport=tcp"]);
+        assert_eq!(urls("turn:[2001:db8::1]:80")[3], "turns:[2001:db8::1]:5349?transport=udp");
+        let inside = ["turns:a.example:443?transport=tcp", "turns:a.example:443?transport=udp"];
+        assert_eq!(urls("turns:a.example:443"), inside);
         assert_eq!(urls("turn:a.example?transport=tcp").len(), 1);
-        let dtls = ways("turns:a.example?transport=udp").err().unwrap();
-        assert!(
-            dtls.kind == Kind::Usage && dtls.message.contains("over DTLS, which this test does not"),
-            "{dtls}"
-        );
+        let wanted = |text| ways(text).unwrap().iter().map(|way| way.wanted).collect::<Vec<_>>();
+        assert_eq!(wanted("turns:a.example"), [true, false], "who says turns: means TLS");
+        let dtls = &ways("turns:a.example?transport=udp").unwrap()[0];
+        assert_eq!((dtls.url.transport, dtls.wanted), (Transport::Dtls, true));
         for bad in ["stun:a.example", "a.example", "turn:"] {
             assert_eq!(ways(bad).err().map(|failure| failure.kind), Some(Kind::Usage), "{bad}");
         }

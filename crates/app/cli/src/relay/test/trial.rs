@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use dtls::{Connected, DtlsError, Event};
 use sansio::{Datagram, Machine, Outbox, Path, SocketOp, SocketReply, Ticket, Time, Transport};
 use turn::{Client, ClientConfig, ClientEvent, Credentials};
+
+use super::judge::{Judge, Trust};
+use super::tunnel::Tunnel;
 
 /// How far apart test packets leave.
 const PACE: Duration = Duration::from_millis(10);
@@ -15,6 +19,9 @@ const STRAGGLERS: Duration = Duration::from_millis(1500);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// What to do where nobody answers to DTLS.
+const NO_DTLS: &str = "Check that the server speaks DTLS at this port (coturn does unless told no-dtls, Sterna with an \
+                       ECDSA certificate), and that a firewall lets UDP through. No browser needs it.";
 
 /// What is tried.
 #[derive(Clone, Debug)]
@@ -23,6 +30,8 @@ pub(super) struct Plan {
     pub(super) server: SocketAddr,
     /// What the server's certificate must carry.
     pub(super) server_name: String,
+    /// Who looks at the certificate that is shown inside DTLS.
+    pub(super) judge: Judge,
     /// The address of ours that leads there.
     pub(super) source: IpAddr,
     pub(super) credentials: Credentials,
@@ -64,6 +73,8 @@ pub(super) struct Outcome {
     /// Round trips through both relayed addresses.
     pub(super) round_trips: Vec<Duration>,
     pub(super) sent: u32,
+    /// The version of DTLS, and what is known of the server's certificate.
+    pub(super) dtls: Option<(dtls::Version, Trust)>,
     pub(super) failed: Option<Trouble>,
 }
 
@@ -91,13 +102,30 @@ pub(super) struct Trial {
 
 #[derive(Default)]
 struct End {
+    /// The socket's.
     path: Option<Path>,
+    tunnel: Option<Tunnel>,
     client: Option<Client>,
     relayed: Option<SocketAddr>,
     permitted: bool,
     closed: bool,
     /// What waits to be sent to the other end.
     queue: VecDeque<Vec<u8>>,
+}
+
+impl End {
+    /// Writes what the client has to say, and what waits for the other end's address, `peer`.
+    fn transmit(&mut self, now: Time, peer: Option<SocketAddr>, out: &mut dyn Outbox) {
+        let Some(client) = &mut self.client else { return };
+        client.poll_transmit(now, out);
+        while let (Some(packet), Some(peer)) = (self.queue.front(), peer) {
+            let Some(mut lane) = client.lane(peer, out) else { break };
+            if !lane.send_bytes((), packet) {
+                break;
+            }
+            self.queue.pop_front();
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +144,9 @@ enum Phase {
 impl Trial {
     pub(super) fn new(now: Time, plan: Plan, seed: sansio::Seed) -> Self {
         let ops = [Ticket(0), Ticket(1)].map(|ticket| match plan.transport {
-            Transport::Udp => SocketOp::Bind { ticket, local: SocketAddr::new(plan.source, 0) },
+            Transport::Udp | Transport::Dtls => {
+                SocketOp::Bind { ticket, local: SocketAddr::new(plan.source, 0) }
+            }
             transport => SocketOp::Connect {
                 ticket,
                 transport,
@@ -141,15 +171,67 @@ impl Trial {
         self.phase == Phase::Over
     }
 
+    /// An end has a socket, or a stream.
     fn ready(&mut self, now: Time, at: usize, path: Path) {
+        self.ends[at].path = Some(path);
+        if self.plan.transport != Transport::Dtls {
+            return self.connected(now, at, path);
+        }
+        match Tunnel::new(now, path, sansio::Seed(self.rng.bytes())) {
+            Ok(tunnel) => self.ends[at].tunnel = Some(tunnel),
+            Err(error) => self.fail(now, Step::Connect, None, error.to_string(), String::new()),
+        }
+    }
+
+    /// An end reaches the server, as far as it can tell. `path`: as the client of TURN sees it.
+    fn connected(&mut self, now: Time, at: usize, path: Path) {
         let mut config =
             ClientConfig::new(path, self.plan.credentials.clone(), sansio::Seed(self.rng.bytes()));
         config.unix_time_at_start = Some(self.plan.unix_time);
-        self.ends[at].path = Some(path);
         self.ends[at].client = Some(Client::new(now, config));
         // A UDP socket is no sign of a server: its first answer is.
-        if self.plan.transport != Transport::Udp && self.ends.iter().all(|end| end.path.is_some()) {
+        if self.plan.transport != Transport::Udp && self.ends.iter().all(|end| end.client.is_some()) {
             self.did(now, Step::Connect);
+        }
+    }
+
+    /// What DTLS has to tell.
+    fn tunnel_has(&mut self, now: Time, at: usize, event: Event) {
+        match event {
+            Event::Connected(Connected { version, peer_certificate, .. }) => {
+                let shown = peer_certificate.unwrap_or_default();
+                let unix_time = self.plan.unix_time + now.since(Time::ZERO);
+                match self.plan.judge.check(&shown, &self.plan.server_name, unix_time) {
+                    Ok(trust) => self.outcome.dtls = Some((version, trust)),
+                    Err(reason) => {
+                        let hint =
+                            "Check that the server's certificate is for this name, and has not expired.";
+                        return self.fail(now, Step::Connect, None, reason, hint.to_owned());
+                    }
+                }
+                if let Some(path) = self.ends[at].tunnel.as_ref().map(Tunnel::path) {
+                    self.connected(now, at, path);
+                }
+            }
+            Event::Failed(error) => self.tunnel_failed(now, at, &error),
+            Event::Closed => {
+                if let Some(client) = &mut self.ends[at].client {
+                    client.path_lost(now, "the server has closed the DTLS association");
+                }
+            }
+        }
+    }
+
+    fn tunnel_failed(&mut self, now: Time, at: usize, error: &DtlsError) {
+        match &mut self.ends[at].client {
+            Some(client) => client.path_lost(now, &error.to_string()),
+            None => {
+                let hint = match error {
+                    DtlsError::Timeout => NO_DTLS.to_owned(),
+                    error => format!("The server has to show an ECDSA certificate: {}.", error.advice()),
+                };
+                self.fail(now, Step::Connect, None, error.to_string(), hint);
+            }
         }
     }
 
@@ -173,6 +255,12 @@ impl Trial {
         }
     }
 
+    /// Everything has been said.
+    fn end(&mut self, now: Time) {
+        self.phase = Phase::Over;
+        self.ends.iter_mut().filter_map(|end| end.tunnel.as_mut()).for_each(|tunnel| tunnel.close(now));
+    }
+
     /// Which step comes next.
     fn step(&self) -> Step {
         match self.outcome.done.last() {
@@ -183,16 +271,19 @@ impl Trial {
         }
     }
 
-    /// Drains the events of both clients.
+    /// Drains the events of both ends.
     fn settle(&mut self, now: Time) {
         for at in [0, 1] {
+            while let Some(event) = self.ends[at].tunnel.as_mut().and_then(Tunnel::poll_event) {
+                self.tunnel_has(now, at, event);
+            }
             while let Some(event) = self.ends[at].client.as_mut().and_then(Client::poll_event) {
                 self.client_has(now, at, event);
             }
         }
         let gone = |end: &End| end.client.is_none() || end.closed;
         if matches!(self.phase, Phase::Leaving(_)) && self.ends.iter().all(gone) {
-            self.phase = Phase::Over;
+            self.end(now);
         }
     }
 
@@ -295,24 +386,34 @@ impl Machine for Trial {
             self.did(now, Step::Connect);
         }
         let mut data = Vec::new();
-        if let Some(client) = &mut self.ends[at].client {
-            client.open(now, datagram.payload, &mut |_, payload| data.push(payload.to_vec()));
+        let End { tunnel, client, .. } = &mut self.ends[at];
+        let mut hear = |payload: &mut [u8]| {
+            if let Some(client) = client {
+                client.open(now, payload, &mut |_, payload| data.push(payload.to_vec()));
+            }
+        };
+        match tunnel {
+            Some(tunnel) => tunnel.open(now, datagram.payload, &mut hear),
+            None => hear(datagram.payload),
         }
         data.into_iter().for_each(|data| self.heard(now, at, data));
         self.settle(now);
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        for client in self.ends.iter_mut().filter_map(|end| end.client.as_mut()) {
-            client.handle_timeout(now);
+        for End { tunnel, client, .. } in &mut self.ends {
+            tunnel.iter_mut().for_each(|tunnel| tunnel.handle_timeout(now));
+            client.iter_mut().for_each(|client| client.handle_timeout(now));
         }
         match self.phase {
             Phase::Preparing(end) if end <= now => {
                 let step = self.step();
                 let reason = "it took too long".to_owned();
-                let hint =
-                    "Check the server's address and port, and that a firewall lets it through.".to_owned();
-                self.fail(now, step, None, reason, hint);
+                let hint = match (self.plan.transport, step) {
+                    (Transport::Dtls, Step::Connect) => NO_DTLS,
+                    _ => "Check the server's address and port, and that a firewall lets it through.",
+                };
+                self.fail(now, step, None, reason, hint.to_owned());
             }
             Phase::Sending(at) if at <= now => {
                 let mut packet = vec![0x5a; self.plan.size];
@@ -326,7 +427,7 @@ impl Machine for Trial {
                 };
             }
             Phase::Waiting(end) if end <= now => self.finish(now),
-            Phase::Leaving(end) if end <= now => self.phase = Phase::Over,
+            Phase::Leaving(end) if end <= now => self.end(now),
             _ => {}
         }
         self.settle(now);
@@ -335,19 +436,13 @@ impl Machine for Trial {
     fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
         let relayed = [self.ends[1].relayed, self.ends[0].relayed];
         for (end, peer) in self.ends.iter_mut().zip(relayed) {
-            let Some(client) = &mut end.client else { continue };
-            client.poll_transmit(now, out);
-            while let (Some(packet), Some(peer)) = (end.queue.front(), peer) {
-                let Some(mut lane) = client.lane(peer, out) else { break };
-                let sent = lane.send((), packet.len(), &mut |buffer| {
-                    buffer[..packet.len()].copy_from_slice(packet);
-                    packet.len()
-                });
-                if !sent {
-                    break;
-                }
-                end.queue.pop_front();
-            }
+            let Some(mut tunnel) = end.tunnel.take() else {
+                end.transmit(now, peer, out);
+                continue;
+            };
+            tunnel.poll_transmit(now, out);
+            end.transmit(now, peer, &mut tunnel.sealing(out));
+            end.tunnel = Some(tunnel);
         }
     }
 
@@ -361,7 +456,8 @@ impl Machine for Trial {
             Phase::Over => return None,
         };
         let clients = self.ends.iter().filter_map(|end| end.client.as_ref()?.poll_timeout());
-        clients.chain(own).min()
+        let tunnels = self.ends.iter().filter_map(|end| end.tunnel.as_ref()?.poll_timeout());
+        clients.chain(tunnels).chain(own).min()
     }
 
     fn poll_socket(&mut self) -> Option<SocketOp> {
@@ -408,6 +504,7 @@ mod tests {
             transport: Transport::Udp,
             server: SocketAddr::from(([192, 0, 2, 1], 3478)),
             server_name: "example.org".to_owned(),
+            judge: Judge::new(&[]),
             source: [192, 0, 2, 2].into(),
             credentials: Credentials { username: "alice".to_owned(), password: "wonderland".to_owned() },
             packets: 1,
