@@ -219,6 +219,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn every_key_is_a_flag_and_an_environment_variable() {
+        let root = Cli::command();
+        for command in ["serve", "relay"].map(|name| root.find_subcommand(name).unwrap()) {
+            let mut keys = 0;
+            for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
+                let name = argument.get_long().unwrap();
+                if ["help", "version", "check", "import"].contains(&name) {
+                    continue;
+                }
+                let variable = argument.get_env().and_then(|name| name.to_str());
+                let expected = match name {
+                    "relay" => "STERNA_RELAYS".to_owned(),
+                    name => format!("STERNA_{}", name.replace('-', "_").to_ascii_uppercase()),
+                };
+                assert_eq!(variable, Some(&*expected), "--{name}");
+                keys += 1;
+            }
+            assert!(keys > 40, "{keys}");
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_with_the_nearest_right_one() {
         for (text, right) in [
             ("relay_ports = \"1024-2048\"", "`relay-ports`"),

@@ -93,6 +93,22 @@ fn a_reload_and_a_renewed_certificate_cost_no_datagram() {
     assert!(log.matches("settings read again").count() >= 2, "{log}");
 }
 
+/// Both are reached at the one port that is open, each by its own peer.
+#[test]
+fn two_clients_share_the_one_relay_port() {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let relay = Relay::start("operation-one-port", &format!("relay-port = {port}\n"));
+    let mut wires = [(); 2].map(|()| Wire::new(relay.server, relay.credentials()));
+    for wire in &mut wires {
+        assert_eq!(wire.allocated().port(), port);
+    }
+    for round in ["first", "second"] {
+        for (number, wire) in wires.iter_mut().enumerate() {
+            wire.echo(&format!("{round} of {number}"));
+        }
+    }
+}
+
 /// A core is spent, and nothing else is different.
 #[test]
 fn a_relay_that_keeps_looking_carries_a_session() {
@@ -150,6 +166,8 @@ fn a_reload_names_what_needs_a_restart() {
         assert!(told(key), "{key} in {log}");
     }
     assert!(!told("host") && !told("drain"), "{log}");
+    // The session was there to the end.
+    assert!(log.contains("the time to drain is over"), "{log}");
 }
 
 /// `serve` relays as well: what programs read has it all, and a newcomer's terminal is left in peace.

@@ -282,6 +282,8 @@ fn each_misconfiguration_has_one_line_and_a_code() {
         (&["--auth-url", "ftp://example.org"], "usage", 2, &["--auth-url", "ftp://example.org"]),
         (&["--access-token-keys-file", &rubbish, "--access-token-name", "t"], "file", 7, &["32 bytes"]),
         (&["--admin", &admin], "server", 3, &["--admin", "in use"]),
+        (&["--relay-port", &port], "server", 3, &["cannot relay", port.as_str(), "--relay-port"]),
+        (&["--relay-port", &port, "--check"], "server", 3, &["cannot relay", port.as_str()]),
         (&["--relay-ports", "50000-50003"], "usage", 2, &["too small"]),
         (&["--deny-peer", "10.0.0.0/33"], "usage", 2, &["10.0.0.0/33", "10.0.0.0/8"]),
         (&["--config", &typo], "usage", 2, &["typo.toml", "`relay-ports`"]),

@@ -78,6 +78,10 @@ fn the_chart_is_rendered_and_its_settings_are_settings() {
             assert_eq!(rendered.contains(one), tls, "{one} in {rendered}");
         }
         assert!(rendered.contains("mountPath: /etc/sterna/secret,"), "{rendered}");
+        // Metrics are not the internet's, and health is asked for where it is.
+        let admin = settings.admin.unwrap();
+        assert!(admin.ip().is_loopback() && !rendered.contains("prometheus.io/scrape"), "{rendered}");
+        assert_eq!(rendered.matches("host: 127.0.0.1, path: /").count(), 2, "{rendered}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `--auth-url`: a web service of the operator's says who a user is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use relay::Question;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ impl Outcomes {
 pub(crate) struct Inquiry {
     service: WebService,
     /// What the service knows us by.
-    authorization: Option<String>,
+    authorization: RwLock<Option<String>>,
     realm: String,
     outcomes: Arc<Outcomes>,
 }
@@ -57,8 +57,20 @@ impl Inquiry {
         let options = ConnectOptions { timeout: inquire.timeout, ..ConnectOptions::default() };
         let service = WebService::new(&inquire.url, options)
             .map_err(|error| Failure::new(Kind::Usage, format!("--auth-url: {error}")))?;
-        let authorization = token.map(|token| format!("Bearer {token}"));
-        Ok(Self { service, authorization, realm: realm.to_owned(), outcomes: Arc::default() })
+        let inquiry = Self {
+            service,
+            authorization: RwLock::default(),
+            realm: realm.to_owned(),
+            outcomes: Arc::default(),
+        };
+        inquiry.show(token);
+        Ok(inquiry)
+    }
+
+    /// From now on the service knows us by this.
+    pub(crate) fn show(&self, token: Option<&str>) {
+        let shown = token.map(|token| format!("Bearer {token}"));
+        *self.authorization.write().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
     pub(crate) fn outcomes(&self) -> Arc<Outcomes> {
@@ -97,7 +109,8 @@ impl Inquiry {
             "username": question.username(), "realm": self.realm,
             "client": client.remote.to_string(), "transport": client.transport.to_string(),
         });
-        let header = self.authorization.as_deref().map(|value| ("Authorization", value));
+        let authorization = self.authorization.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let header = authorization.as_deref().map(|value| ("Authorization", value));
         match self.service.post(header, &body.to_string()).await {
             Ok(answer) => verdict(question.username(), answer.status, &answer.body).unwrap_or_else(|what| {
                 warn!(status = answer.status, "--auth-url: {what}");
@@ -128,6 +141,8 @@ fn verdict(username: &str, status: u16, body: &[u8]) -> Result<Verdict, &'static
         return Ok(Verdict::Known(User::new(username, password)));
     }
     if let (Some(md5), Some(sha256)) = (text("md5"), text("sha256")) {
+        // As `sterna credentials hash` prints them, or without what it puts before them.
+        let (md5, sha256) = (md5.trim_start_matches("md5:"), sha256.trim_start_matches("sha256:"));
         let user = User::from_line(&format!("{username} md5:{md5} sha256:{sha256}"));
         return user.map(Verdict::Known).map_err(|_| "its hashes are none, or the name has a space");
     }
@@ -147,11 +162,14 @@ mod tests {
         );
         let line = User::new("alice", "wonderland").line("example.org");
         let [_, md5, sha256] = line.split(' ').collect::<Vec<_>>()[..] else { unreachable!("three fields") };
-        let hashes = json!({ "md5": &md5[4..], "sha256": &sha256[7..] }).to_string();
-        assert_eq!(
-            verdict("alice", 200, hashes.as_bytes()),
-            Ok(Verdict::Known(User::from_line(&line).unwrap()))
-        );
+        let (bare, printed) = ((&md5[4..], &sha256[7..]), (md5, sha256));
+        for (md5, sha256) in [bare, printed] {
+            let hashes = json!({ "md5": md5, "sha256": sha256 }).to_string();
+            assert_eq!(
+                verdict("alice", 200, hashes.as_bytes()),
+                Ok(Verdict::Known(User::from_line(&line).unwrap()))
+            );
+        }
         for status in [401, 403, 404] {
             assert_eq!(verdict("alice", status, b""), Ok(Verdict::Unknown));
         }

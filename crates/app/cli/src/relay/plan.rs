@@ -1,6 +1,6 @@
 //! What the STUN and TURN server is going to do on this machine: everything is looked at before anything listens.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -101,6 +101,7 @@ impl Plan {
             Failure::new(kind, error.to_string())
         };
         let reserved = Relay::reserve(config).map_err(failed)?;
+        self.try_shared_port()?;
         self.user.as_ref().map_or(Ok(()), Person::take_over)?;
         if let Some(acme) = &self.settings.acme {
             Store::new(acme).try_out()?;
@@ -109,6 +110,21 @@ impl Plan {
         let maker = self.secrets.maker.clone();
         let ice_servers = IceServers::new(&self.settings, &self.addresses, listening.ports, maker);
         Ok(Station::new(self, relay, keeper, ice_servers, listening.ports))
+    }
+
+    /// The port that all sessions share is taken by the first of them: better known now that it can be had.
+    fn try_shared_port(&self) -> Result<(), Failure> {
+        let Some(port) = self.settings.relay_port else { return Ok(()) };
+        for address in self.addresses.relay.iter().map(|relay| SocketAddr::new(relay.bind, port)) {
+            UdpSocket::bind(address).map_err(|error| {
+                let message = format!(
+                    "cannot relay: UDP {address} cannot be had ({error}); stop what uses it (`ss -lunp sport = {port}`), or \
+                     choose another --relay-port"
+                );
+                Failure::new(Kind::Server, message)
+            })?;
+        }
+        Ok(())
     }
 
     /// What the server is told.

@@ -1,6 +1,6 @@
 //! What a reload changes, and what needs a restart.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use stun::credential::SharedSecret;
 use tracing::{info, warn};
@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::addresses::Addresses;
 use super::args::Options;
 use super::ice_servers::IceServers;
+use super::inquiry::Inquiry;
 use super::listening::Ports;
 use super::plan::{Plan, read_secrets};
 use super::settings::Settings;
@@ -41,20 +42,20 @@ macro_rules! options {
 options! {
     restart:
         listen stun stun_tls stun_alternate stun_partner stun_partner_secret_file public_ip probe_server realm tls
-        acme_domain acme_accept_terms acme_state acme_email acme_directory acme_ca no_dtls auth_url auth_token_file auth_timeout auth_ttl access_token_name no_mobility relay_ports relay_port
-        no_tcp_relay max_lifetime relay_threads busy_poll admin log_format config;
+        acme_domain acme_accept_terms acme_state acme_email acme_directory acme_ca no_dtls auth_url auth_timeout
+        auth_ttl access_token_name no_mobility relay_ports relay_port no_tcp_relay max_lifetime relay_threads busy_poll admin log_format config;
     reload:
         host secret_file users_file access_token_keys_file allow_peer deny_peer max_allocations max_per_user
-        max_per_source max_bandwidth_per_user max_bandwidth max_session relays credential_lifetime token_file drain
-        alternate_server secrets;
+        max_per_source max_bandwidth_per_user max_bandwidth max_session relays credential_lifetime token_file
+        auth_token_file drain alternate_server secrets;
 }
 
 /// What the server was started with, and goes by until it ends.
 pub(super) struct Start {
     pub(super) options: Options,
     pub(super) settings: Settings,
-    /// What the web service of `--auth-url` knows us by.
-    pub(super) auth_token: Option<String>,
+    /// Who asks the web service of `--auth-url`.
+    pub(super) inquiry: Option<Arc<Inquiry>>,
 }
 
 /// What a reload needs besides the settings.
@@ -69,7 +70,7 @@ pub(super) struct Reload<'a> {
 impl Reload<'_> {
     /// Goes by what the options say anew, if it may change while the server runs.
     pub(super) async fn perform(&self, wanted: Options) -> Result<Settings, Failure> {
-        let Start { options: started, settings: old, .. } = self.start;
+        let Start { options: started, settings: old, inquiry } = self.start;
         let mut vain = changed_in_vain(started, &wanted);
         let all = Settings::gather(&wanted)?;
         let mut options = possible(started, wanted);
@@ -80,11 +81,11 @@ impl Reload<'_> {
         let hidden = [
             ("realm", all.realm != old.realm),
             ("stun-partner-secret-file", all.stun_partner != old.stun_partner && all.stun_partner.is_some()),
-            ("auth-token-file", secrets.auth_token != self.start.auth_token),
         ];
         vain.extend(hidden.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned()));
         let rules = Plan::rules(&settings, &secrets);
         self.desk.handle.apply(rules).await.map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
+        inquiry.iter().for_each(|inquiry| inquiry.show(secrets.auth_token.as_deref()));
         vain.sort_unstable();
         vain.dedup();
         vain.iter().for_each(|key| needs_restart(key));

@@ -210,6 +210,10 @@ pub(crate) fn check_password(password: &str) -> Result<(), &'static str> {
     if password.chars().count() < SHORTEST_PASSWORD {
         return Err("the password is shorter than 8 characters, and could be guessed: choose a longer one");
     }
+    // What is no good as a secret is no good here.
+    if SharedSecret::new(password).is_err() {
+        return Err("the password stands in manuals, where everybody looks first: choose another one");
+    }
     Ok(())
 }
 
@@ -324,6 +328,14 @@ mod tests {
             assert!(failure.message.contains(word), "{failure}");
         }
         assert!(!failure.message.contains("hunter2"), "{failure}");
+        for known in ["12345678", "ChangeMe", "secret123"] {
+            let file = scratch.write("u", format!("alice:{known}\n").as_bytes());
+            let failure = secrets(&["--users-file", file.to_str().unwrap()]).err().unwrap();
+            assert!(
+                failure.message.contains("stands in manuals") && !failure.message.contains(known),
+                "{failure}"
+            );
+        }
         let file = scratch.write("u", "carol:zwölfzei\n".as_bytes());
         assert!(secrets(&["--users-file", file.to_str().unwrap()]).is_ok(), "eight characters are enough");
     }

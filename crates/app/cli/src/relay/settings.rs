@@ -203,7 +203,11 @@ impl Settings {
 
     fn check_ports(&self, options: &Options) -> Result<(), Failure> {
         if let Some(port) = self.relay_port {
-            return match [self.stun, self.stun_tls].contains(&port) {
+            // The second port of NAT discovery is the one after the first, or before it where there is none.
+            let second = self.stun.checked_add(1).unwrap_or(u16::MAX - 1);
+            let discovers = self.stun_alternate.is_some() || self.stun_partner.is_some();
+            let second = (discovers && self.stun != 0).then_some(second);
+            return match [Some(self.stun), Some(self.stun_tls), second].contains(&Some(port)) {
                 true => Err(usage(format!(
                     "--relay-port {port} is where the server listens: peers and clients need two"
                 ))),
@@ -468,6 +472,7 @@ mod tests {
             (&["--listen", "224.0.0.1"], "addresses of this machine"),
             (&["--credential-lifetime", "1"], "60"),
             (&["--relay-port", "3478"], "peers and clients"),
+            (&["--relay-port", "3479", "--stun-alternate", "127.0.0.2"], "peers and clients"),
             (&["--relay-port", "80"], "1024"),
             (&["--relay-port", "50000", "--relay-ports", "50000-50099"], "--relay-ports"),
             (&["--max-lifetime", "7200"], "3600"),

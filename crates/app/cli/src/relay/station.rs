@@ -137,9 +137,9 @@ impl Station {
                 acme.domains[0]
             ));
         }
-        let Plan { options, settings, secrets, addresses, public, identity, .. } = plan;
+        let Plan { options, settings, addresses, public, identity, inquiry, .. } = plan;
         Self {
-            start: Start { options, settings: settings.clone(), auth_token: secrets.auth_token },
+            start: Start { options, settings: settings.clone(), inquiry },
             settings,
             addresses,
             public,
