@@ -70,7 +70,8 @@ impl Outgoing {
     /// Adds a handshake message to the flight. Returns its number.
     pub(crate) fn add(&mut self, kind: u8, epoch: u64, body: Vec<u8>) -> u16 {
         let number = self.next_message;
-        self.next_message += 1;
+        // A client may have begun with the last number there is, and a server goes on from there.
+        self.next_message = number.wrapping_add(1);
         self.flight.add(kind, number, epoch, body);
         number
     }
