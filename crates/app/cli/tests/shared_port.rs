@@ -5,7 +5,7 @@ mod program;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use program::{Program, Scratch, Server};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -144,4 +144,65 @@ fn the_ports_of_the_page_and_of_tls_may_be_the_same() {
         .filter(|url| url.as_str().unwrap().starts_with("turns:"));
     assert_eq!(turns.count(), 1, "told once: {listening}");
     assert_eq!(listening["dtls"], format!("turns:localhost:{free}?transport=udp"));
+}
+
+/// Connects from another host so often that it has more connections than its share, and says nothing. Those that are not
+/// turned away.
+fn silent_crowd(port: u16) -> Vec<TcpStream> {
+    let crowd = (0..300).map(|_| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 9], 0)).into()).unwrap();
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+        TcpStream::from(socket)
+    });
+    let mut crowd: Vec<TcpStream> = crowd.collect();
+    // The last ones are turned away when those before them have had their places.
+    assert!(is_closed(crowd.last_mut().unwrap(), PATIENCE));
+    crowd.retain_mut(|stream| !is_closed(stream, Duration::from_millis(1)));
+    crowd
+}
+
+fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
+    stream.set_read_timeout(Some(patience)).unwrap();
+    match stream.read(&mut [0]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+/// Half of the patience that the server has with those who say nothing.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn one_host_full_of_silent_connections_keeps_nobody_out_of_the_pages_port() {
+    let scratch = Scratch::new("silent-tls");
+    let (files, root) = certificate(&scratch);
+    let server = Server::with(&["--tls", &files, "--host", "localhost", "--admin", "0"]);
+    let port = port(&server);
+    let crowd = silent_crowd(port);
+    assert!(crowd.len() <= 100, "{} shake hands at a time", crowd.len());
+    let begun = Instant::now();
+    speaks_http(tls(port, &root, &["http/1.1"]).unwrap());
+    speaks_stun(tls(port, &root, &["stun.turn"]).unwrap());
+    speaks_stun(tls(port, &root, &[]).unwrap());
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    drop(crowd);
+    // What the page's port does counts as what other ports do.
+    let admin = server.listening["admin"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+    let mut page = TcpStream::connect::<SocketAddr>(admin).unwrap();
+    page.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    page.read_to_string(&mut metrics).unwrap();
+    assert!(metrics.contains("\nsterna_relay_tls_handshake_seconds_count 3\n"), "{metrics}");
+}
+
+#[test]
+fn one_host_full_of_silent_connections_keeps_nobody_out_of_a_plain_port_either() {
+    let server = Server::start();
+    let crowd = silent_crowd(port(&server));
+    assert!(crowd.len() <= 200, "{} connections", crowd.len());
+    let begun = Instant::now();
+    speaks_http(tcp(port(&server)));
+    speaks_stun(tcp(port(&server)));
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
 }

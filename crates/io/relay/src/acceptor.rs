@@ -1,7 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sansio::{Path, Transport};
 use socket2::{SockRef, TcpKeepalive};
@@ -158,27 +158,11 @@ impl Caller {
             return connection::serve(self.stream, path, limits, events).await;
         };
         let path = Path::new(Transport::Tls, self.local, remote);
-        if let Err(refused) = self.admitted.shakes_hands() {
-            return debug!(%path, ?refused, "TLS handshake refused: too many");
-        }
-        let began = Instant::now();
-        match timeout(limits.handshake, tls.accept(self.stream)).await {
-            Ok(Ok(stream)) => {
-                self.admitted.has_shaken_hands();
-                handshakes.succeeded(began.elapsed());
-                if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) {
-                    return debug!(%path, "a certificate authority has looked whose the name is");
-                }
-                connection::serve(stream, path, limits, events).await;
+        if let Some(stream) = handshakes.shake(limits, &mut self.admitted, &tls, self.stream, path).await {
+            if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) {
+                return debug!(%path, "a certificate authority has looked whose the name is");
             }
-            Ok(Err(error)) => {
-                handshakes.failed();
-                debug!(%path, %error, "TLS handshake failed");
-            }
-            Err(_) => {
-                handshakes.took_too_long();
-                debug!(%path, "TLS handshake took too long");
-            }
+            connection::serve(stream, path, limits, events).await;
         }
     }
 }

@@ -1,5 +1,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use sansio::Path;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::debug;
+
+use crate::Limits;
+use crate::admission::Admitted;
 
 /// Upper ends of the classes that handshake times are counted in, milliseconds.
 const CLASSES: [u64; 10] = [1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000];
@@ -30,6 +40,39 @@ pub struct HandshakesSoFar {
 }
 
 impl Handshakes {
+    /// Shakes hands by TLS with who was let in, if not too many do. `None`: it came to nothing.
+    pub(crate) async fn shake(
+        &self,
+        limits: Limits,
+        admitted: &mut Admitted,
+        tls: &TlsAcceptor,
+        stream: TcpStream,
+        path: Path,
+    ) -> Option<TlsStream<TcpStream>> {
+        if let Err(refused) = admitted.shakes_hands() {
+            debug!(%path, ?refused, "TLS handshake refused: too many");
+            return None;
+        }
+        let began = Instant::now();
+        let shaken = timeout(limits.handshake, tls.accept(stream)).await;
+        admitted.has_shaken_hands();
+        match shaken {
+            Ok(Ok(stream)) => {
+                self.succeeded(began.elapsed());
+                return Some(stream);
+            }
+            Ok(Err(error)) => {
+                self.failed();
+                debug!(%path, %error, "TLS handshake failed");
+            }
+            Err(_) => {
+                self.took_too_long();
+                debug!(%path, "TLS handshake took too long");
+            }
+        }
+        None
+    }
+
     pub(crate) fn succeeded(&self, took: Duration) {
         if let Some(class) = CLASSES.iter().position(|end| took <= Duration::from_millis(*end)) {
             self.classes[class].fetch_add(1, Ordering::Relaxed);

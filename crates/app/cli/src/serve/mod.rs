@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 use stun::credential::SharedSecret;
 
-use self::http::{HttpListener, Remote, mark_source};
+use self::http::Page;
 use crate::args::{Command, Serve};
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
@@ -44,20 +44,13 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         }),
         ..signal::SignalConfig::default()
     };
-    let app = signal::router(signalling)
-        .merge(web::router())
-        .merge(relay::admin::credentials(station.desk()))
-        .layer(axum::middleware::from_fn(mark_source));
+    let app =
+        signal::router(signalling).merge(web::router()).merge(relay::admin::credentials(station.desk()));
     let acceptor = station.identity.as_ref().map(|identity| identity.speaking(&http::PROTOCOLS).into());
-    let listener = HttpListener::new(listeners, acceptor, &station.entrance())
-        .map_err(|error| Failure::new(Kind::Other, error.to_string()))?;
-    let page = axum::serve(listener, app.into_make_service_with_connect_info::<Remote>());
+    let page = Page::new(acceptor, station.entrance(), app).serve(listeners);
     let beside = async {
         tokio::select! {
-            ended = async { page.await } => {
-                let why = ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
-                Failure::new(Kind::Other, format!("the page cannot be served any more: {why}"))
-            }
+            () = page => Failure::new(Kind::Other, "the page cannot be served any more"),
             failure = admin.serve => failure,
         }
     };
