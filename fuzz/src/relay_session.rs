@@ -261,6 +261,7 @@ impl Stage {
                 self.streams.remove(&path);
                 self.dialing.retain(|dialed| *dialed != path);
             }
+            StreamOp::Grant { .. } | StreamOp::Meter { .. } => {}
         }
     }
 

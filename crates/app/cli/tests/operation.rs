@@ -183,3 +183,16 @@ fn serve_logs_sessions_and_refused_logins_for_programs() {
         assert_eq!(log.contains("a client was not let in") && log.contains("mallory"), logs, "{log}");
     }
 }
+
+/// What one start draws says nothing about the next one.
+#[test]
+fn cve_2025_69217_two_starts_draw_other_ports() {
+    let draw = |name: &str| -> Vec<u16> {
+        let relay = Relay::start(name, "");
+        let login = relay.credentials();
+        let mut wires: Vec<Wire> = (0..6).map(|_| Wire::new(relay.server, login.clone())).collect();
+        wires.iter_mut().map(|wire| wire.allocated().port()).collect()
+    };
+    let (one, other) = (draw("draw-one"), draw("draw-other"));
+    assert_ne!(one, other);
+}

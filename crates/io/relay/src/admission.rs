@@ -22,6 +22,8 @@ struct Counts {
 struct Crowd {
     total: usize,
     by_source: HashMap<IpAddr, usize>,
+    /// How often somebody was kept out.
+    refused: u64,
 }
 
 /// A connection that was let in. Dropping it makes room for another.
@@ -48,6 +50,12 @@ impl Admission {
     /// How many connections there are.
     pub(crate) fn connections(&self) -> usize {
         lock(&self.counts).all.total
+    }
+
+    /// How many connections were kept out, and how many handshakes did not begin.
+    pub(crate) fn refused(&self) -> [u64; 2] {
+        let counts = lock(&self.counts);
+        [counts.all.refused, counts.shaking_hands.refused]
     }
 
     /// Lets a connection in, or says why not.
@@ -84,12 +92,10 @@ impl Drop for Admitted {
 
 impl Crowd {
     fn enter(&mut self, source: IpAddr, most: usize, most_of_source: usize) -> Result<(), Refused> {
-        if self.total >= most {
-            return Err(Refused::Total);
-        }
         let of_source = self.by_source.get(&source).copied().unwrap_or_default();
-        if of_source >= most_of_source {
-            return Err(Refused::Source);
+        if self.total >= most || of_source >= most_of_source {
+            self.refused += 1;
+            return Err(if self.total >= most { Refused::Total } else { Refused::Source });
         }
         self.total += 1;
         self.by_source.insert(source, of_source + 1);
@@ -112,7 +118,7 @@ fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
 }
 
 /// What one host or home has: an IPv4 address, or an IPv6 /64.
-fn block(source: IpAddr) -> IpAddr {
+pub(crate) fn block(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
@@ -136,6 +142,7 @@ mod tests {
         drop(first);
         let _fourth = admit("2001:db8::ffff:1").unwrap();
         assert_eq!(admit("2001:db8:0:1::1").unwrap_err(), Refused::Total);
+        assert_eq!(admission.refused(), [3, 0]);
     }
 
     #[test]
@@ -170,5 +177,6 @@ mod tests {
         drop(others);
         admit("192.0.2.4").shakes_hands().unwrap();
         assert_eq!(admission.connections(), 2);
+        assert_eq!(admission.refused(), [0, 2]);
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -5,14 +6,16 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 use mio::{Interest, Token, Waker};
-use sansio::{Datagram, Rng, Time};
+use sansio::{Datagram, Path, Rng, Time};
 use turn::{AllocationId, Flow, IcmpError, Passage};
 use udp::BareSocket;
 
 use crate::carrier::{Authority, Carrier};
 use crate::clock::Clock;
 use crate::crew::{Letter, Order};
+use crate::flows::Carried;
 use crate::gate::Gate;
+use crate::losses::{Loss, Losses};
 use crate::pulse::Pulse;
 use crate::sockets::{Role, Sockets};
 
@@ -36,27 +39,35 @@ struct Desk {
     chief: Arc<Waker>,
     /// Whether there are letters that the chief has not been woken for.
     waits: bool,
-    /// Letters that there was no room for: the chief has more to do than it can.
-    lost: u64,
+    losses: Arc<Losses>,
+    /// What there was no room for, but has to be told: what was carried, by its two ends, and what was lost.
+    carried: HashMap<Ends, Carried>,
+    lost: HashMap<Path, u64>,
     next_report: Time,
 }
+
+/// The allocations that a flow counts for.
+type Ends = (Option<AllocationId>, Option<AllocationId>);
+
+/// Paths that losses are kept for until there is room to tell them. (In all they are counted at once.)
+const LOST_PATHS: usize = 1024;
 
 impl Aide {
     pub(crate) fn new(
         of: usize,
         pulse: Pulse,
         listeners: Vec<BareSocket>,
-        letters: SyncSender<Letter>,
-        chief: Arc<Waker>,
+        (letters, chief): (SyncSender<Letter>, Arc<Waker>),
         orders: Receiver<Order>,
+        losses: Arc<Losses>,
         rng: &mut Rng,
     ) -> io::Result<Self> {
-        let mut sockets = Sockets::new(rng);
+        let mut sockets = Sockets::new(losses.clone(), rng);
         for (number, mut socket) in listeners.into_iter().enumerate() {
             pulse.registry().register(&mut socket, Token(number), Interest::READABLE)?;
             sockets.add(number, Arc::new(socket), Role::Listener);
         }
-        let desk = Desk { of, letters, chief, waits: false, lost: 0, next_report: Time::ZERO };
+        let desk = Desk::new(of, letters, chief, losses);
         Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), desk, orders })
     }
 
@@ -74,7 +85,7 @@ impl Aide {
     /// Carries until `stop` says so.
     pub(crate) fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
-            let report = self.carrier.has_news().then_some(self.desk.next_report);
+            let report = (self.carrier.has_news() || self.desk.owes()).then_some(self.desk.next_report);
             self.pulse.wait(report, &mut self.carrier.sockets);
             self.obey_all();
             self.carrier.hear(self.clock.now(), &mut self.desk);
@@ -87,10 +98,13 @@ impl Aide {
             }
             if self.desk.listens(self.clock.now()) {
                 self.carrier.report(&mut self.desk);
+                self.desk.catch_up();
             }
             self.desk.rouse();
         }
-        tracing::debug!(shard = self.desk.of, lost = self.desk.lost + self.carrier.sockets.lost(), "stopped");
+        // The chief reads on until all aides have had their last word.
+        self.carrier.report(&mut self.desk);
+        self.desk.close();
     }
 
     fn obey_all(&mut self) {
@@ -123,10 +137,56 @@ impl Aide {
 }
 
 impl Desk {
-    fn post(&mut self, letter: Letter) {
-        match self.letters.try_send(letter) {
-            Ok(()) => self.waits = true,
-            Err(_) => self.lost += 1,
+    fn new(of: usize, letters: SyncSender<Letter>, chief: Arc<Waker>, losses: Arc<Losses>) -> Self {
+        let (carried, lost) = (HashMap::new(), HashMap::new());
+        Self { of, letters, chief, waits: false, losses, carried, lost, next_report: Time::ZERO }
+    }
+
+    /// Sends a letter. `false`: there is no room.
+    fn post(&mut self, letter: Letter) -> bool {
+        let sent = self.letters.try_send(letter).is_ok();
+        self.waits |= sent;
+        sent
+    }
+
+    /// Whether the chief has yet to hear something.
+    fn owes(&self) -> bool {
+        !self.carried.is_empty() || !self.lost.is_empty()
+    }
+
+    /// Tells what there was no room for, as far as there is now.
+    fn catch_up(&mut self) {
+        for carried in std::mem::take(&mut self.carried).into_values() {
+            self.tell_carried(carried);
+        }
+        for (path, datagrams) in std::mem::take(&mut self.lost) {
+            self.tell_lost(path, datagrams);
+        }
+    }
+
+    fn tell_carried(&mut self, carried: Carried) {
+        if !self.post(Letter::Carried(carried)) {
+            let Carried { flow, packets, bytes } = carried;
+            let none = Carried { flow, packets: 0, bytes: 0 };
+            let owed = self.carried.entry((flow.source, flow.target)).or_insert(none);
+            owed.packets += packets;
+            owed.bytes += bytes;
+        }
+    }
+
+    fn tell_lost(&mut self, path: Path, datagrams: u64) {
+        let told = self.post(Letter::Lost { path, datagrams });
+        if !told && (self.lost.len() < LOST_PATHS || self.lost.contains_key(&path)) {
+            *self.lost.entry(path).or_default() += datagrams;
+        }
+    }
+
+    /// Tells all of it, and waits for room.
+    fn close(&mut self) {
+        let carried = self.carried.drain().map(|(_, carried)| Letter::Carried(carried));
+        let lost = self.lost.drain().map(|(path, datagrams)| Letter::Lost { path, datagrams });
+        for letter in carried.chain(lost) {
+            let _ = self.letters.send(letter);
         }
     }
 
@@ -140,7 +200,11 @@ impl Desk {
 impl Authority for Desk {
     fn decide(&mut self, _: Time, datagram: Datagram<'_>, passage: Option<Passage>) -> Option<Flow> {
         let payload = datagram.payload.to_vec();
-        self.post(Letter::Received { of: self.of, path: datagram.from, payload, passage });
+        let path = datagram.from;
+        if !self.post(Letter::Received { of: self.of, path, payload, passage }) {
+            self.losses.add(Loss::Busy, 1);
+            self.tell_lost(path, 1);
+        }
         None
     }
 
@@ -157,10 +221,15 @@ impl Authority for Desk {
     }
 
     fn carried(&mut self, flow: &Flow, packets: u64, bytes: u64) {
-        self.post(Letter::Carried { flow: *flow, packets, bytes });
+        self.tell_carried(Carried { flow: *flow, packets, bytes });
+    }
+
+    fn lost(&mut self, path: Path, datagrams: u64) {
+        self.tell_lost(path, datagrams);
     }
 
     fn unreachable(&mut self, _: Time, error: IcmpError) {
+        // What the network says it may leave unsaid: nobody counts on it.
         self.post(Letter::Unreachable(error));
     }
 
@@ -171,10 +240,10 @@ impl Authority for Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::net::{SocketAddr, UdpSocket};
     use std::sync::mpsc;
 
-    use sansio::{Path, Seed};
+    use sansio::Seed;
     use turn::{ChannelNumber, Framing};
     use udp::Config;
 
@@ -215,11 +284,13 @@ mod tests {
             waits: false,
         };
         let mut crew = Crew::new(chief.registry().try_clone().unwrap(), vec![contact]);
-        let mut sockets = Sockets::new(&mut rng);
+        let mut sockets = Sockets::new(Arc::default(), &mut rng);
         crew.employ(0, 7, relay, Role::Relay, &mut sockets).unwrap();
         crew.teach(1, passage, flow, &sockets);
         let waker = pulse.waker();
-        let aide = Aide::new(1, pulse, vec![listener], letters, chief.waker(), obeyed, &mut rng).unwrap();
+        let aide =
+            Aide::new(1, pulse, vec![listener], (letters, chief.waker()), obeyed, Arc::default(), &mut rng)
+                .unwrap();
 
         let stop = Arc::new(AtomicBool::new(false));
         let running = std::thread::spawn({
@@ -235,5 +306,48 @@ mod tests {
         running.join().unwrap();
         let asked = unread.try_iter().filter(|letter| matches!(letter, Letter::Received { .. })).count();
         assert_eq!(asked, 0);
+    }
+
+    fn at(port: u16) -> SocketAddr {
+        ([192, 0, 2, 1], port).into()
+    }
+
+    #[test]
+    fn what_was_carried_and_lost_is_told_later_if_there_is_no_room_now() {
+        let (letters, mailbox) = mpsc::sync_channel(1);
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let losses = Arc::<Losses>::default();
+        let mut desk = Desk::new(1, letters, waker, losses.clone());
+        let path = Path::udp(at(1), at(2));
+        let flow = Flow {
+            source: Some(AllocationId(1)),
+            target: None,
+            to: path,
+            framing: Framing::Plain,
+            until: Time::ZERO,
+            allowance: None,
+        };
+        desk.carried(&flow, 1, 10);
+        desk.carried(&flow, 2, 20);
+        desk.carried(&Flow { source: None, target: Some(AllocationId(1)), ..flow }, 5, 50);
+        desk.carried(&flow, 4, 40);
+        desk.lost(path, 3);
+        for _ in 0..2 {
+            desk.decide(Time::ZERO, Datagram { from: path, payload: &mut [] }, None);
+        }
+        let (mut carried, mut lost) = ([0; 2], 0);
+        while desk.owes() {
+            desk.catch_up();
+            for letter in mailbox.try_iter() {
+                match letter {
+                    Letter::Carried(it) => carried[usize::from(it.flow.source.is_none())] += it.bytes,
+                    Letter::Lost { datagrams, .. } => lost += datagrams,
+                    Letter::Received { .. } | Letter::Unreachable(_) => panic!("there was no room for that"),
+                }
+            }
+        }
+        assert_eq!((carried, lost), ([70, 50], 5));
+        assert_eq!(losses.so_far().of(Loss::Busy), 2, "what the chief was not asked about");
     }
 }

@@ -6,7 +6,7 @@ use turn::{AllocationId, Flow, Framing, IcmpError, Passage, parse_channel_data, 
 use udp::{Arrived, Bundles, Unreachable};
 
 use crate::egress::{Egress, Exit, Piece};
-use crate::flows::{Entry, Flows};
+use crate::flows::{Carried, Entry, Flows};
 use crate::gate::Gate;
 use crate::key::Key;
 use crate::sockets::{Role, Sockets};
@@ -27,6 +27,8 @@ pub(crate) trait Authority {
     fn listens(&mut self, now: Time) -> bool;
     /// A flow carried so much.
     fn carried(&mut self, flow: &Flow, packets: u64, bytes: u64);
+    /// So many datagrams did not leave by a path.
+    fn lost(&mut self, path: Path, datagrams: u64);
     /// A datagram that left from a relayed address did not arrive.
     fn unreachable(&mut self, now: Time, error: IcmpError);
     /// Sends what was decided.
@@ -99,7 +101,7 @@ impl Carrier {
 
     /// Whether something was carried that the authority has not heard of.
     pub(crate) fn has_news(&self) -> bool {
-        !self.busy.is_empty()
+        !self.busy.is_empty() || self.flows.has_unreported()
     }
 
     /// Forgets the flows that are no longer as they were.
@@ -169,7 +171,7 @@ impl Carrier {
         *known = None;
         let passage = passage.map(|(passage, _)| passage);
         // First what was carried, for the decision may be to end what is counted.
-        if authority.listens(now) || exhausted {
+        if authority.listens(now) || exhausted || may_end(&self.bundles.bytes()[at.range.clone()]) {
             self.report(authority);
         }
         let payload = &mut self.bundles.bytes_mut()[at.range];
@@ -231,8 +233,10 @@ impl Carrier {
     fn depart(&mut self, now: Time, authority: &mut impl Authority) {
         // What was decided first: a flow's first datagram is decided about, and those behind it are carried.
         authority.flush(&mut self.sockets);
-        let lost = self.egress.depart(&self.bundles, &self.sockets);
-        self.sockets.count_lost(lost);
+        self.egress.depart(&self.bundles, &mut self.sockets);
+        while let Some((path, datagrams)) = self.sockets.poll_lost() {
+            authority.lost(path, datagrams);
+        }
         if authority.listens(now) {
             self.report(authority);
         }
@@ -246,7 +250,15 @@ impl Carrier {
                 authority.carried(&entry.flow, packets, bytes);
             }
         }
+        for Carried { flow, packets, bytes } in self.flows.take_unreported() {
+            authority.carried(&flow, packets, bytes);
+        }
     }
+}
+
+/// Whether a client's datagram may give its allocation back: it is a Refresh request.
+fn may_end(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x00, 0x04])
 }
 
 /// The passage of a datagram and where in it the application data lies, if it may have a flow.

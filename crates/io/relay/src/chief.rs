@@ -2,7 +2,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sansio::{Batches, Datagram, Machine as _, Path, SocketError, SocketOp, SocketReply, Time, Transport};
+use sansio::{
+    Batches, Datagram, Machine as _, Path, Rng, SocketError, SocketOp, SocketReply, Time, Transport,
+};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info};
 use turn::{
@@ -14,7 +16,9 @@ use crate::carrier::Authority;
 use crate::connection::{Client, StreamEvent};
 use crate::control::{Doings, Wish};
 use crate::crew::{Crew, Letter};
-use crate::journal;
+use crate::flows::Carried;
+use crate::journal::Journal;
+use crate::losses::{Loss, Losses};
 use crate::question::Inquiry;
 use crate::sockets::{Role, Sockets};
 use crate::streams::StreamOrder;
@@ -34,6 +38,8 @@ pub(crate) struct Chief {
     inquiry: Inquiry,
     /// Where connections of peers are made and joined.
     streams: UnboundedSender<StreamOrder>,
+    losses: Arc<Losses>,
+    journal: Journal,
     /// The number of the next socket.
     next_socket: usize,
     /// Whether the machine was told something since [`Chief::has_news`] was asked.
@@ -47,9 +53,11 @@ impl Chief {
         next_socket: usize,
         inquiry: Inquiry,
         streams: UnboundedSender<StreamOrder>,
+        losses: Arc<Losses>,
+        rng: &mut Rng,
     ) -> Self {
-        let (out, clients) = (Batches::new(OUT_BYTES), HashMap::new());
-        Self { server, out, clients, crew, inquiry, streams, next_socket, told: true }
+        let (out, clients, journal) = (Batches::new(OUT_BYTES), HashMap::new(), Journal::new(rng));
+        Self { server, out, clients, crew, inquiry, streams, losses, journal, next_socket, told: true }
     }
 
     /// Whether the machine was told something since this was asked last, so that it may want something. What flows
@@ -78,7 +86,7 @@ impl Chief {
             }
             StreamEvent::Received { path, frames } => frames.for_each(|payload| {
                 self.server.handle_datagram(now, Datagram { from: path, payload }, &mut self.out);
-                self.journal();
+                self.journal(now);
                 self.flush(sockets);
             }),
             StreamEvent::Closed { path, end } => {
@@ -105,7 +113,7 @@ impl Chief {
         }
         self.server.poll_transmit(now, &mut self.out);
         // Before anything is sent: a stream's client shall not have its answer before it counts as known.
-        self.journal();
+        self.journal(now);
         self.flush(sockets);
         self.crew.rouse();
     }
@@ -117,11 +125,11 @@ impl Chief {
     }
 
     /// The operator has something.
-    pub(crate) fn obey(&mut self, wish: Wish, sockets: &Sockets) {
+    pub(crate) fn obey(&mut self, wish: Wish) {
         match wish {
             Wish::Tell(answer) => {
                 let (allocations, counters) = (self.server.allocations(), self.server.counters().clone());
-                let _ = answer.send(Doings { allocations, counters, lost: sockets.lost() });
+                let _ = answer.send(Doings { allocations, counters });
             }
             Wish::Apply(rules, answer) => {
                 self.told = true;
@@ -145,7 +153,8 @@ impl Chief {
                 }
                 self.settle(now, of, sockets);
             }
-            Letter::Carried { flow, packets, bytes } => self.server.carried(&flow, packets, bytes),
+            Letter::Carried(Carried { flow, packets, bytes }) => self.server.carried(&flow, packets, bytes),
+            Letter::Lost { path, datagrams } => self.server.lost(path, datagrams),
             Letter::Unreachable(error) => {
                 self.unreachable(now, error);
                 self.flush(sockets);
@@ -158,7 +167,7 @@ impl Chief {
         self.server.close(now);
         self.settle(now, 0, sockets);
         self.clients.values().for_each(|client| client.outgoing.close());
-        let (counters, lost) = (self.server.counters(), sockets.lost());
+        let (counters, lost) = (self.server.counters(), self.losses.so_far().total());
         info!(
             allocations = counters.allocations,
             packets = counters.packets_to_peers + counters.packets_to_clients,
@@ -215,19 +224,16 @@ impl Chief {
 
     /// What is to be done for the machine with the connections of peers.
     fn order(&self, op: StreamOp) -> Option<StreamOrder> {
-        let StreamOp::Splice { peer, client, user, bandwidth_per_user: per_user, bandwidth: total } = op
-        else {
-            return Some(StreamOrder::Do(op));
-        };
+        let StreamOp::Splice { peer, client, metered } = op else { return Some(StreamOrder::Do(op)) };
         // Gone meanwhile: the machine hears of it.
         let client = self.clients.get(&client)?.clone();
         client.becomes_data_connection();
-        Some(StreamOrder::Join { peer, client, user, per_user, total })
+        Some(StreamOrder::Join { peer, client, metered })
     }
 
-    fn journal(&mut self) {
+    fn journal(&mut self, now: Time) {
         while let Some(event) = self.server.poll_event() {
-            journal::record(&event);
+            self.journal.record(now, &event);
             let (client, allocated) = match &event {
                 ServerEvent::AllocationCreated { client, .. } => (client, true),
                 ServerEvent::AllocationMoved { to, .. } => (to, true),
@@ -268,6 +274,10 @@ impl Authority for Chief {
         self.server.carried(flow, packets, bytes);
     }
 
+    fn lost(&mut self, path: Path, datagrams: u64) {
+        self.server.lost(path, datagrams);
+    }
+
     fn unreachable(&mut self, now: Time, error: IcmpError) {
         self.told = true;
         self.server.handle_icmp(now, error, &mut self.out);
@@ -284,12 +294,18 @@ impl Authority for Chief {
             match batch.path.transport {
                 Transport::Udp => sockets.send(&batch),
                 Transport::Tcp | Transport::Tls | Transport::Dtls => {
-                    if let Some(client) = self.clients.get(&batch.path) {
-                        client.answer(batch.datagrams());
+                    let client = self.clients.get(&batch.path);
+                    let lost = client.map_or(0, |client| client.answer(batch.datagrams()));
+                    if lost > 0 {
+                        self.losses.add(Loss::SlowReader, lost);
+                        self.server.lost(batch.path, lost);
                     }
                 }
             }
             self.out.recycle(batch);
+        }
+        while let Some((path, datagrams)) = sockets.poll_lost() {
+            self.server.lost(path, datagrams);
         }
         for order in orders {
             let _ = self.streams.send(order);

@@ -53,11 +53,12 @@ impl Client {
         }
     }
 
-    /// Sends it messages.
-    pub(crate) fn answer<'a>(&self, messages: impl Iterator<Item = &'a [u8]>) {
-        self.outgoing.push(messages);
+    /// Sends it messages, and returns how many of them were lost.
+    pub(crate) fn answer<'a>(&self, messages: impl Iterator<Item = &'a [u8]>) -> u64 {
+        let lost = self.outgoing.push(messages);
         self.answers.fetch_add(1, Ordering::AcqRel);
         self.answered.notify_one();
+        lost
     }
 
     /// It is a data connection once it has the answer that is about to be sent.

@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 use turn::{Auth, ConfigError, Counters, OtherServer, PeerPolicy, Quotas};
 
 use crate::admission::Admission;
-use crate::gate::Gate;
 use crate::handshakes::{Handshakes, HandshakesSoFar};
 use crate::lobby::Desk;
+use crate::losses::{Losses, LossesSoFar};
 
 /// Wishes that may wait; whoever has one more waits, too.
 const WISHES: usize = 16;
@@ -23,14 +23,9 @@ pub struct Handle {
     waker: Arc<Waker>,
     admission: Admission,
     handshakes: Arc<Handshakes>,
-    dtls: Option<Dtls>,
-}
-
-/// What a relay that speaks DTLS has besides.
-#[derive(Clone, Debug)]
-pub(crate) struct Dtls {
-    pub(crate) desk: Desk,
-    pub(crate) gate: Gate,
+    losses: Arc<Losses>,
+    /// If it speaks DTLS.
+    dtls: Option<Desk>,
 }
 
 /// What a relay may be told while it runs. Sessions that there are go on; requests from now on are held against it.
@@ -55,8 +50,12 @@ pub struct Status {
     pub connections: usize,
     /// What the machine counted.
     pub counters: Counters,
-    /// Datagrams lost because a buffer of the system was full.
-    pub lost: u64,
+    /// Datagrams lost that nobody had refused, by reason.
+    pub lost: LossesSoFar,
+    /// Connections turned away because there were too many, in all or from there.
+    pub connections_refused: u64,
+    /// Handshakes of TLS and DTLS that did not begin because too many were under way.
+    pub handshakes_refused: u64,
     /// Handshakes of TLS and DTLS.
     pub handshakes: HandshakesSoFar,
 }
@@ -77,7 +76,6 @@ pub(crate) enum Wish {
 pub(crate) struct Doings {
     pub(crate) allocations: usize,
     pub(crate) counters: Counters,
-    pub(crate) lost: u64,
 }
 
 /// Where the machine's thread finds wishes.
@@ -91,19 +89,27 @@ impl Handle {
         waker: Arc<Waker>,
         admission: Admission,
         handshakes: Arc<Handshakes>,
-        dtls: Option<Dtls>,
+        losses: Arc<Losses>,
+        dtls: Option<Desk>,
     ) -> Self {
-        Self { wishes, waker, admission, handshakes, dtls }
+        Self { wishes, waker, admission, handshakes, losses, dtls }
     }
 
     /// What it is doing. `None`: it has ended.
     pub async fn status(&self) -> Option<Status> {
         let (answer, told) = oneshot::channel();
         self.wish(Wish::Tell(answer)).await;
-        let Doings { allocations, counters, lost } = told.await.ok()?;
-        let lost = lost + self.dtls.as_ref().map_or(0, |dtls| dtls.gate.lost());
-        let (connections, handshakes) = (self.admission.connections(), self.handshakes.so_far());
-        Some(Status { allocations, connections, counters, lost, handshakes })
+        let Doings { allocations, counters } = told.await.ok()?;
+        let [connections_refused, handshakes_refused] = self.admission.refused();
+        Some(Status {
+            allocations,
+            connections: self.admission.connections(),
+            counters,
+            lost: self.losses.so_far(),
+            connections_refused,
+            handshakes_refused,
+            handshakes: self.handshakes.so_far(),
+        })
     }
 
     /// Has it go by other rules from now on.
@@ -129,7 +135,7 @@ impl Handle {
     /// # Errors
     /// If its key cannot be used; then all stays as it is.
     pub fn show_to_dtls_clients(&self, certificate: Certificate) -> Result<(), dtls::ConfigError> {
-        self.dtls.as_ref().map_or(Ok(()), |dtls| dtls.desk.renew(certificate))
+        self.dtls.as_ref().map_or(Ok(()), |desk| desk.renew(certificate))
     }
 
     async fn wish(&self, wish: Wish) {

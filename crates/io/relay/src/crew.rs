@@ -7,6 +7,7 @@ use mio::{Interest, Registry, Token, Waker};
 use turn::{AllocationId, Flow, IcmpError, Passage};
 use udp::BareSocket;
 
+use crate::flows::Carried;
 use crate::sockets::{Role, Sockets};
 
 /// What an aide has for the chief.
@@ -14,7 +15,9 @@ pub(crate) enum Letter {
     /// A datagram that shard `of` received, to decide about.
     Received { of: usize, path: sansio::Path, payload: Vec<u8>, passage: Option<Passage> },
     /// A flow carried so much.
-    Carried { flow: Flow, packets: u64, bytes: u64 },
+    Carried(Carried),
+    /// So many datagrams did not leave by a path, or the chief was not asked about them.
+    Lost { path: sansio::Path, datagrams: u64 },
     /// A datagram that left from a relayed address did not arrive.
     Unreachable(IcmpError),
 }

@@ -144,12 +144,11 @@ impl Egress {
         at as u32
     }
 
-    /// Sends all of it, and returns how many datagrams the system had no room for.
-    pub(crate) fn depart(&mut self, bundles: &Bundles, sockets: &Sockets) -> u64 {
+    /// Sends all of it.
+    pub(crate) fn depart(&mut self, bundles: &Bundles, sockets: &mut Sockets) {
         if self.live == 0 {
-            return 0;
+            return;
         }
-        let mut lost = 0;
         let mut bytes = emptied(std::mem::take(&mut self.pieces));
         for group in &self.groups[..self.live] {
             bytes.clear();
@@ -158,13 +157,12 @@ impl Egress {
                 Piece::Header(range) => IoSlice::new(&self.headers[range.clone()]),
             }));
             let Exit { socket, from, to, .. } = group.exit;
-            lost += sockets.transmit(socket, &Transmit { from, to, segment: group.segment, bytes: &bytes });
+            sockets.transmit(socket, &Transmit { from, to, segment: group.segment, bytes: &bytes });
         }
         self.pieces = emptied(bytes);
         self.live = 0;
         self.headers.clear();
         self.round += 1;
-        lost
     }
 }
 

@@ -17,6 +17,16 @@ pub(crate) struct Flows {
     by_allocation: HashMap<AllocationId, Vec<u32>, KeyedHash>,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
+    /// What flows carried that are no more.
+    unreported: Vec<Carried>,
+}
+
+/// What a flow carried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Carried {
+    pub(crate) flow: Flow,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
 }
 
 /// One of them.
@@ -51,6 +61,7 @@ impl Flows {
             by_allocation: HashMap::with_hasher(hash),
             entries: Vec::new(),
             free: Vec::new(),
+            unreported: Vec::new(),
         }
     }
 
@@ -98,8 +109,22 @@ impl Flows {
         }
     }
 
+    /// What flows carried that have ended since this was asked last, and had not been reported.
+    pub(crate) fn take_unreported(&mut self) -> impl Iterator<Item = Carried> {
+        self.unreported.drain(..)
+    }
+
+    /// Whether there is any of that.
+    pub(crate) fn has_unreported(&self) -> bool {
+        !self.unreported.is_empty()
+    }
+
     fn remove(&mut self, at: u32) {
         let Some(entry) = self.entries[at as usize].take() else { return };
+        if entry.packets > 0 {
+            let Entry { flow, packets, bytes, .. } = entry;
+            self.unreported.push(Carried { flow, packets, bytes });
+        }
         self.free.push(at);
         self.by_key.remove(&entry.key);
         for id in [entry.flow.source, entry.flow.target].into_iter().flatten() {

@@ -1,9 +1,10 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use sansio::{Path, Transport};
 use stun::Packet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::losses::{Loss, Losses};
 
 /// Hellos that may wait, and their bytes. Strangers send them; what comes beyond is lost, and they try again.
 const HELLOS: (usize, usize) = (256, 256 << 10);
@@ -23,7 +24,7 @@ const HANDSHAKE: u8 = 22;
 pub(crate) struct Gate {
     hellos: Way,
     records: Way,
-    lost: Arc<AtomicU64>,
+    losses: Arc<Losses>,
 }
 
 /// A datagram on its way from the thread that received it to the task that opens it.
@@ -91,10 +92,10 @@ pub(crate) struct Arrivals {
 }
 
 impl Gate {
-    pub(crate) fn new() -> (Self, Arrivals) {
+    pub(crate) fn new(losses: Arc<Losses>) -> (Self, Arrivals) {
         let (hellos, arriving_hellos) = Way::new(HELLOS);
         let (records, arriving_records) = Way::new(RECORDS);
-        let gate = Self { hellos, records, lost: Arc::default() };
+        let gate = Self { hellos, records, losses };
         (gate, Arrivals { hellos: arriving_hellos, records: arriving_records })
     }
 
@@ -108,14 +109,9 @@ impl Gate {
         let way = if is_hello { &self.hellos } else { &self.records };
         let path = Path { transport: Transport::Dtls, ..*path };
         if way.send(path, bytes).is_none() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.losses.add(Loss::Dtls, 1);
         }
         true
-    }
-
-    /// How many datagrams there was no room for.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
     }
 }
 
@@ -125,7 +121,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_hellos_leaves_the_way_of_records_free() {
-        let (gate, mut arrivals) = Gate::new();
+        let losses = Arc::<Losses>::default();
+        let (gate, mut arrivals) = Gate::new(losses.clone());
         let path = Path::udp("192.0.2.1:3478".parse().unwrap(), "198.51.100.7:9".parse().unwrap());
         let mut hello = [0; 60];
         (hello[0], hello[KIND]) = (HANDSHAKE, 1);
@@ -136,7 +133,7 @@ mod tests {
         sealed[EPOCH.end - 1] = 1;
         assert!(gate.takes(&path, &sealed));
         assert_eq!(arrivals.records.recv().await.unwrap().path.transport, Transport::Dtls);
-        assert_eq!((arrivals.hellos.len(), gate.lost()), (HELLOS.0, 10));
+        assert_eq!((arrivals.hellos.len(), losses.so_far().of(Loss::Dtls)), (HELLOS.0, 10));
         for other in [&[][..], &[0, 1], &[0x40, 0], &[128, 0]] {
             assert!(!gate.takes(&path, other));
         }
@@ -144,7 +141,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_takes_no_more_memory_than_told_however_long_the_datagrams_are() {
-        let (gate, mut arrivals) = Gate::new();
+        let losses = Arc::<Losses>::default();
+        let (gate, mut arrivals) = Gate::new(losses.clone());
+        let lost = || losses.so_far().of(Loss::Dtls);
         let path = Path::udp("192.0.2.1:3478".parse().unwrap(), "198.51.100.7:9".parse().unwrap());
         let mut long = vec![0; 60_000];
         (long[0], long[EPOCH.end - 1]) = (HANDSHAKE, 1);
@@ -152,23 +151,25 @@ mod tests {
         for _ in 0..fit + 10 {
             assert!(gate.takes(&path, &long));
         }
-        assert_eq!((arrivals.records.len(), gate.lost()), (fit, 10));
+        assert_eq!((arrivals.records.len(), lost()), (fit, 10));
         // Opened elsewhere, they make room; while they only change hands, they do not.
         let held = arrivals.records.recv().await.unwrap();
         assert!(gate.takes(&path, &long));
-        assert_eq!(gate.lost(), 11);
+        assert_eq!(lost(), 11);
         let (inbox, mut opened) = Way::inbox();
         assert!(inbox.pass_on(held).is_some());
         assert!(gate.takes(&path, &long));
-        assert_eq!(gate.lost(), 12);
+        assert_eq!(lost(), 12);
         drop(opened.recv().await);
         assert!(gate.takes(&path, &long));
-        assert_eq!(gate.lost(), 12);
+        assert_eq!(lost(), 12);
     }
 
     #[tokio::test]
     async fn one_session_cannot_have_all_the_room() {
-        let (gate, mut arrivals) = Gate::new();
+        let losses = Arc::<Losses>::default();
+        let (gate, mut arrivals) = Gate::new(losses.clone());
+        let lost = || losses.so_far().of(Loss::Dtls);
         let path = Path::udp("192.0.2.1:3478".parse().unwrap(), "198.51.100.7:9".parse().unwrap());
         let mut long = vec![0; 60_000];
         (long[0], long[EPOCH.end - 1]) = (HANDSHAKE, 1);
@@ -178,6 +179,6 @@ mod tests {
             assert!(gate.takes(&path, &long));
             taken += inbox.pass_on(arrivals.records.recv().await.unwrap()).map_or(0, |()| 1);
         }
-        assert_eq!((taken, gate.lost()), (INBOX.1 / long.len(), 0));
+        assert_eq!((taken, lost()), (INBOX.1 / long.len(), 0));
     }
 }

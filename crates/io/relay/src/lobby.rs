@@ -13,6 +13,7 @@ use crate::acceptor::{FAREWELL, Reception, stopped};
 use crate::clock::Clock;
 use crate::exits::Exits;
 use crate::gate::{Arrivals, Parcel, Way};
+use crate::losses::{Loss, Losses};
 use crate::session::Session;
 
 /// The certificate that DTLS clients are shown, which may change meanwhile.
@@ -41,6 +42,7 @@ pub(crate) struct Lobby {
     arrivals: Arrivals,
     desk: Desk,
     exits: Exits,
+    losses: Arc<Losses>,
     clock: Clock,
     rng: Rng,
     sessions: HashMap<Path, Place, KeyedHash>,
@@ -55,10 +57,16 @@ struct Place {
 }
 
 impl Lobby {
-    pub(crate) fn new(arrivals: Arrivals, desk: Desk, exits: Exits, clock: Clock) -> Self {
+    pub(crate) fn new(
+        arrivals: Arrivals,
+        desk: Desk,
+        exits: Exits,
+        losses: Arc<Losses>,
+        clock: Clock,
+    ) -> Self {
         let mut rng = Rng::new(Seed(crypto::seed()));
         let sessions = HashMap::with_hasher(KeyedHash::new(&mut rng));
-        Self { arrivals, desk, exits, clock, rng, sessions }
+        Self { arrivals, desk, exits, losses, clock, rng, sessions }
     }
 
     /// Serves until the server ends, and then gives the sessions a moment to end, too.
@@ -81,7 +89,10 @@ impl Lobby {
     /// Hands a datagram to its session.
     fn pass_on(&self, parcel: Parcel) {
         if let Some(Place { inbox: Some(inbox), .. }) = self.sessions.get(&parcel.path) {
-            let _ = inbox.pass_on(parcel);
+            // What there is no room for is lost, as on a network.
+            if !inbox.is_closed() && inbox.pass_on(parcel).is_none() {
+                self.losses.add(Loss::Dtls, 1);
+            }
         }
     }
 

@@ -16,12 +16,13 @@ use crate::acceptor::{Acceptor, Gateway, Reception};
 use crate::admission::Admission;
 use crate::aide::Aide;
 use crate::clock::Clock;
-use crate::control::{self, Dtls, Handle};
+use crate::control::{self, Handle};
 use crate::crew::Contact;
 use crate::exits::Exits;
 use crate::gate::Gate;
 use crate::handshakes::Handshakes;
 use crate::lobby::{Desk, Lobby};
+use crate::losses::Losses;
 use crate::post::Post;
 use crate::pulse::Pulse;
 use crate::question::{Answers, Inquiry};
@@ -121,7 +122,8 @@ impl Relay {
         let dtls = dtls
             .map(|certificate| dtls::Server::new(ServerConfig::new(certificate, rng.fork())))
             .transpose()?;
-        let (gate, arrivals) = dtls.is_some().then(Gate::new).unzip();
+        let losses = Arc::<Losses>::default();
+        let (gate, arrivals) = dtls.is_some().then(|| Gate::new(losses.clone())).unzip();
 
         let pulse = Pulse::new(clock, busy_poll).map_err(Error::System)?;
         let (events, streams) = mpsc::channel(STREAM_EVENTS);
@@ -136,7 +138,7 @@ impl Relay {
             let (orders, obeyed) = channel();
             contacts.push(Contact { registry, orders, waker: aide.waker(), waits: false });
             let (letters, chief) = (letters.clone(), post.waker.clone());
-            let aide = Aide::new(at + 1, aide, listeners, letters, chief, obeyed, &mut rng);
+            let aide = Aide::new(at + 1, aide, listeners, (letters, chief), obeyed, losses.clone(), &mut rng);
             aides.push(aide.map_err(Error::System)?.with_gate(gate.clone()));
         }
         let (wishes, wished) = control::wishes();
@@ -145,17 +147,17 @@ impl Relay {
         let inbox = Inbox { streams, letters: mailbox, wishes: wished, answers };
         let (orders, ordered) = mpsc::unbounded_channel();
         let streams = Streams::new(ordered, post.clone(), limits);
-        let outside = (inquiry, orders);
+        let outside = (inquiry, orders, losses.clone());
         let shard = Shard::new(pulse, server, own, inbox, contacts, outside, &mut rng);
         let shard = shard.map_err(Error::System)?.with_gate(gate.clone());
         let desk = dtls.map(Desk::new);
-        let lobby = desk
-            .clone()
-            .zip(arrivals)
-            .map(|(desk, arrivals)| Lobby::new(arrivals, desk, Exits::new(shard.listeners()), clock));
-        let dtls = desk.zip(gate).map(|(desk, gate)| Dtls { desk, gate });
+        let lobby = desk.clone().zip(arrivals).map(|(desk, arrivals)| {
+            let exits = Exits::new(shard.listeners(), losses.clone());
+            Lobby::new(arrivals, desk, exits, losses.clone(), clock)
+        });
         let (admission, handshakes) = (Admission::new(limits), Arc::<Handshakes>::default());
-        let handle = Handle::new(wishes, post.waker.clone(), admission.clone(), handshakes.clone(), dtls);
+        let handle =
+            Handle::new(wishes, post.waker.clone(), admission.clone(), handshakes.clone(), losses, desk);
         let (stop, stopped) = watch::channel(false);
         let reception = Reception { limits, admission, events: post.clone(), handshakes, stop: stopped };
         let acceptors = Vec::new();

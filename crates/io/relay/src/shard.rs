@@ -2,6 +2,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use sansio::{Rng, Time};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -15,6 +16,7 @@ use crate::connection::StreamEvent;
 use crate::control::Wish;
 use crate::crew::{Contact, Crew, Letter};
 use crate::gate::Gate;
+use crate::losses::Losses;
 use crate::pulse::Pulse;
 use crate::question::Inquiry;
 use crate::sockets::{Role, Sockets};
@@ -22,6 +24,8 @@ use crate::streams::StreamOrder;
 
 /// Stream events, and letters of aides, handled before the sockets get their turn.
 const AT_ONCE: usize = 64;
+/// How long the aides are listened to when all end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The shard that has the machine: one thread that shares nothing that is hot.
 pub(crate) struct Shard {
@@ -47,16 +51,16 @@ impl Shard {
         listeners: Vec<BareSocket>,
         inbox: Inbox,
         aides: Vec<Contact>,
-        (inquiry, streams): (Inquiry, UnboundedSender<StreamOrder>),
+        (inquiry, streams, losses): (Inquiry, UnboundedSender<StreamOrder>, Arc<Losses>),
         rng: &mut Rng,
     ) -> io::Result<Self> {
-        let mut sockets = Sockets::new(rng);
+        let mut sockets = Sockets::new(losses.clone(), rng);
         let mut crew = Crew::new(pulse.registry().try_clone()?, aides);
         let next_socket = listeners.len();
         for (number, socket) in listeners.into_iter().enumerate() {
             crew.employ(0, number, socket, Role::Listener, &mut sockets)?;
         }
-        let chief = Chief::new(server, crew, next_socket, inquiry, streams);
+        let chief = Chief::new(server, crew, next_socket, inquiry, streams, losses, rng);
         Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), chief, inbox })
     }
 
@@ -97,6 +101,13 @@ impl Shard {
                 due = self.chief.poll_timeout();
             }
         }
+        // What the aides still have to say about the sessions that end now: their threads are ending, too.
+        self.carrier.report(&mut self.chief);
+        let deadline = Instant::now() + LAST_WORDS;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while let Ok(letter) = self.inbox.letters.recv_timeout(left()) {
+            self.chief.read(self.clock.now(), letter, &mut self.carrier.sockets);
+        }
         self.chief.close(self.clock.now(), &mut self.carrier.sockets);
     }
 
@@ -124,7 +135,7 @@ impl Shard {
         while let Ok(wish) = self.inbox.wishes.try_recv() {
             // What was carried counts, too.
             self.carrier.report(&mut self.chief);
-            self.chief.obey(wish, &self.carrier.sockets);
+            self.chief.obey(wish);
         }
         events == AT_ONCE || letters == AT_ONCE
     }

@@ -2,9 +2,11 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use sansio::{Batch, KeyedHash, Rng};
-use tracing::{debug, warn};
+use sansio::{Batch, KeyedHash, Path, Rng};
+use tracing::warn;
 use udp::{BareSocket, Bundles, Outcome, Transmit, Unreachable};
+
+use crate::losses::{self, Losses};
 
 /// Who sends to a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,7 +25,9 @@ pub(crate) struct Sockets {
     ready: VecDeque<usize>,
     /// Those that the network has something to say about.
     troubled: VecDeque<usize>,
-    lost: u64,
+    losses: Arc<Losses>,
+    /// What was lost and is not yet told: on which path, and how many datagrams.
+    lost: Vec<(Path, u64)>,
 }
 
 struct Entry {
@@ -34,14 +38,15 @@ struct Entry {
 }
 
 impl Sockets {
-    pub(crate) fn new(rng: &mut Rng) -> Self {
+    pub(crate) fn new(losses: Arc<Losses>, rng: &mut Rng) -> Self {
         let hash = KeyedHash::new(rng);
         Self {
             entries: HashMap::with_hasher(hash.clone()),
             by_local: HashMap::with_hasher(hash),
             ready: VecDeque::new(),
             troubled: VecDeque::new(),
-            lost: 0,
+            losses,
+            lost: Vec::new(),
         }
     }
 
@@ -133,28 +138,33 @@ impl Sockets {
             return;
         };
         let outcome = entry.socket.try_send_batch(batch);
-        self.lost += lost(outcome, batch.bytes.len(), batch.segment, batch.path.remote);
+        self.sent(&outcome, batch.path, batch.segment, batch.bytes.len());
     }
 
-    /// Sends by one of them, and returns how many datagrams the system had no room for.
-    pub(crate) fn transmit(&self, number: usize, transmit: &Transmit<'_>) -> u64 {
-        let Some(entry) = self.entries.get(&number) else { return 0 };
-        let outcome = entry.socket.try_send(transmit);
+    /// Sends by one of them; what the system does not take is lost, as on a network.
+    pub(crate) fn transmit(&mut self, number: usize, transmit: &Transmit<'_>) {
+        let Some(Entry { socket, .. }) = self.entries.get(&number) else { return };
+        let outcome = socket.try_send(transmit);
         if matches!(outcome, Outcome::Sent) {
-            return 0;
+            return;
         }
+        let local = socket.local();
+        let local = SocketAddr::new(transmit.from.unwrap_or(local.ip()), local.port());
         let total = transmit.bytes.iter().map(|piece| piece.len()).sum();
-        lost(outcome, total, transmit.segment, transmit.to)
+        self.sent(&outcome, Path::udp(local, transmit.to), transmit.segment, total);
     }
 
-    /// Counts datagrams that the system had no room for.
-    pub(crate) fn count_lost(&mut self, datagrams: u64) {
-        self.lost += datagrams;
+    /// Counts what did not go.
+    fn sent(&mut self, outcome: &Outcome, path: Path, segment: usize, total: usize) {
+        if let Some((reason, datagrams)) = losses::of(outcome, path, segment, total) {
+            self.losses.add(reason, datagrams);
+            self.lost.push((path, datagrams));
+        }
     }
 
-    /// Datagrams lost because the system had no room.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost
+    /// Datagrams that did not go, and where they should have gone.
+    pub(crate) fn poll_lost(&mut self) -> Option<(Path, u64)> {
+        self.lost.pop()
     }
 
     /// The socket that packets from `local` leave by, and whether it is bound to all addresses.
@@ -178,16 +188,5 @@ impl Sockets {
             };
             self.by_local.get(&SocketAddr::new(everywhere, local.port())).copied()
         })
-    }
-}
-
-fn lost(outcome: Outcome, total: usize, segment: usize, to: SocketAddr) -> u64 {
-    match outcome {
-        Outcome::Sent => 0,
-        Outcome::Blocked { sent } => (total - sent).div_ceil(segment.max(1)) as u64,
-        Outcome::Lost(error) => {
-            debug!(%to, %error, "not sent");
-            0
-        }
     }
 }

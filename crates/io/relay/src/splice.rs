@@ -1,14 +1,14 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sansio::Path;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, interval, sleep_until, timeout};
-use turn::StreamNews;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, interval, timeout, timeout_at};
+use turn::{Direction, StreamNews};
 
 use crate::connection::StreamEvent;
 use crate::post::Post;
@@ -20,54 +20,113 @@ const BUFFER: usize = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(60);
 /// How often the machine hears what went by.
 const REPORT: Duration = Duration::from_secs(1);
-/// What may go at once, as time at the rate that is allowed.
-const BURST: Duration = Duration::from_millis(250);
 
 /// A peer's connection that a client's is joined with (RFC 6062 §5.4).
 #[derive(Debug)]
 pub(crate) struct Partner {
     pub(crate) stream: TcpStream,
     pub(crate) path: Path,
-    pub(crate) toll: Toll,
+    pub(crate) toll: Arc<Toll>,
     /// Ready, or gone, when the machine closes it.
     pub(crate) stop: oneshot::Receiver<()>,
 }
 
-/// How fast bytes may go each way, to the peer and to the client: by user, and for all.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Toll(pub(crate) Vec<Arc<[Pace; 2]>>);
-
-/// A rate that several connections share.
+/// What may go each way by one connection, if the machine meters it.
 #[derive(Debug)]
-pub(crate) struct Pace {
-    /// Bytes in a second.
-    rate: u64,
-    /// When what has gone so far would have gone at that rate.
-    paid: Mutex<Instant>,
+pub(crate) struct Toll([Way; 2]);
+
+#[derive(Debug)]
+struct Way {
+    purse: Mutex<Purse>,
+    news: Notify,
 }
 
-impl Pace {
-    pub(crate) fn new(rate: u64) -> Self {
-        Self { rate: rate.max(1), paid: Mutex::new(Instant::now()) }
+#[derive(Clone, Copy, Debug)]
+struct Purse {
+    metered: bool,
+    /// What may go.
+    bytes: u64,
+    /// When more may be asked for.
+    ready: Instant,
+    /// More was asked for.
+    asked: bool,
+}
+
+impl Purse {
+    fn new(metered: bool) -> Self {
+        Self { metered, bytes: 0, ready: Instant::now(), asked: false }
+    }
+}
+
+impl Way {
+    fn new(metered: bool) -> Self {
+        Self { purse: Mutex::new(Purse::new(metered)), news: Notify::new() }
     }
 
-    /// Waits until so many bytes more may go.
-    async fn take(&self, bytes: usize) {
-        let paid = {
-            let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
-            *paid = (*paid).max(Instant::now()) + Duration::from_secs_f64(bytes as f64 / self.rate as f64);
-            *paid
-        };
-        if paid > Instant::now() + BURST {
-            sleep_until(paid - BURST).await;
-        }
+    fn purse(&self) -> MutexGuard<'_, Purse> {
+        self.purse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Toll {
-    async fn pay(&self, way: usize, bytes: usize) {
-        for paces in &self.0 {
-            paces[way].take(bytes).await;
+    pub(crate) fn new(metered: bool) -> Self {
+        Self([Way::new(metered), Way::new(metered)])
+    }
+
+    /// What was granted is no longer; from now on it has to be asked for, or need not any more.
+    pub(crate) fn meter(&self, metered: bool) {
+        for way in &self.0 {
+            *way.purse() = Purse::new(metered);
+            way.news.notify_one();
+        }
+    }
+
+    /// So much more may go; for what is beyond that it may ask later.
+    pub(crate) fn grant(&self, direction: Direction, bytes: u64, after: Duration) {
+        let way = &self.0[direction as usize];
+        {
+            let mut purse = way.purse();
+            purse.bytes += bytes;
+            purse.ready = Instant::now() + after;
+            purse.asked = false;
+        }
+        way.news.notify_one();
+    }
+}
+
+/// A connection that pays.
+struct Payer<'a> {
+    path: Path,
+    toll: &'a Toll,
+    events: &'a Post,
+}
+
+impl Payer<'_> {
+    /// Waits until so many bytes may go. What is missing is asked for, once.
+    async fn pay(&self, direction: Direction, bytes: usize) {
+        let (way, bytes) = (&self.toll.0[direction as usize], bytes as u64);
+        loop {
+            let (ready, asks) = {
+                let mut purse = way.purse();
+                if !purse.metered {
+                    return;
+                }
+                if purse.bytes >= bytes {
+                    purse.bytes -= bytes;
+                    return;
+                }
+                let ready = Some(purse.ready).filter(|ready| *ready > Instant::now());
+                (ready, ready.is_none() && !std::mem::replace(&mut purse.asked, true))
+            };
+            if asks {
+                let wants = StreamNews::Wants { path: self.path, direction };
+                let _ = self.events.send(StreamEvent::Peer(wants)).await;
+            }
+            // Whatever changes meanwhile is looked at at once.
+            match ready {
+                Some(ready) => _ = timeout_at(ready, way.news.notified()).await,
+                None => way.news.notified().await,
+            }
         }
     }
 }
@@ -91,13 +150,14 @@ pub(crate) async fn run(
     let (mut from_client, mut to_client) = client;
     let (mut from_peer, mut to_peer) = stream.split();
     let common = Common::default();
+    let payer = Payer { path, toll: &toll, events };
     let up = async {
-        toll.pay(0, head.len()).await;
+        payer.pay(Direction::ToPeers, head.len()).await;
         to_peer.write_all(&head).await?;
         common.carried[0].fetch_add(head.len() as u64, Ordering::Relaxed);
-        pump(&mut from_client, &mut to_peer, 0, &toll, &common).await
+        pump(&mut from_client, &mut to_peer, Direction::ToPeers, &payer, &common).await
     };
-    let down = pump(&mut from_peer, &mut to_client, 1, &toll, &common);
+    let down = pump(&mut from_peer, &mut to_client, Direction::ToClient, &payer, &common);
     let reports = async {
         let mut ticks = interval(REPORT);
         loop {
@@ -117,8 +177,8 @@ pub(crate) async fn run(
 async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    way: usize,
-    toll: &Toll,
+    direction: Direction,
+    payer: &Payer<'_>,
     common: &Common,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
@@ -133,10 +193,10 @@ async fn pump(
             // The other side hears that there is no more, and may still say what it has.
             return to.shutdown().await;
         }
-        toll.pay(way, length).await;
+        payer.pay(direction, length).await;
         to.write_all(&buffer[..length]).await?;
         to.flush().await?;
-        common.carried[way].fetch_add(length as u64, Ordering::Relaxed);
+        common.carried[direction as usize].fetch_add(length as u64, Ordering::Relaxed);
     }
 }
 
@@ -150,16 +210,47 @@ async fn report(path: Path, common: &Common, events: &Post) {
 
 #[cfg(test)]
 mod tests {
+    use sansio::Transport;
+    use tokio::sync::mpsc;
+
     use super::*;
 
+    /// Bytes that got through until nothing moved.
+    async fn paid(payer: &Payer<'_>, most: usize) -> usize {
+        let mut paid = 0;
+        let paying = async {
+            while paid < most {
+                payer.pay(Direction::ToPeers, 100).await;
+                paid += 100;
+            }
+        };
+        let _ = timeout(Duration::from_millis(40), paying).await;
+        paid
+    }
+
     #[tokio::test]
-    async fn a_pace_lets_a_burst_go_and_then_its_rate() {
-        let pace = Pace::new(1_000_000);
-        let start = Instant::now();
-        for _ in 0..6 {
-            pace.take(100_000).await;
-        }
-        // 600,000 bytes less the burst.
-        assert!(start.elapsed() >= Duration::from_millis(340), "{:?}", start.elapsed());
+    async fn what_is_metered_is_asked_for_once_and_waits_until_it_may_go() {
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        let (sender, mut asked) = mpsc::channel(9);
+        let events = &Post { events: sender, waker };
+        let path = Path::new(Transport::Tcp, ([192, 0, 2, 1], 1).into(), ([192, 0, 2, 2], 2).into());
+        let toll = &Toll::new(true);
+        let payer = Payer { path, toll, events };
+        let mut asks = || std::iter::from_fn(|| asked.try_recv().ok()).count();
+
+        assert_eq!((paid(&payer, 1000).await, asks()), (0, 1));
+        assert_eq!((paid(&payer, 1000).await, asks()), (0, 0), "once");
+        toll.grant(Direction::ToPeers, 350, Duration::from_millis(200));
+        assert_eq!((paid(&payer, 1000).await, asks()), (300, 0), "and no more yet");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!((paid(&payer, 1000).await, asks()), (0, 1));
+        toll.grant(Direction::ToPeers, 0, Duration::from_secs(3600));
+        assert_eq!((paid(&payer, 1000).await, asks()), (0, 0));
+        // Other limits: who waits begins anew.
+        toll.meter(true);
+        assert_eq!((paid(&payer, 1000).await, asks()), (0, 1));
+        toll.meter(false);
+        assert_eq!((paid(&payer, 1000).await, asks()), (1000, 0));
     }
 }

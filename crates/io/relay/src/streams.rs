@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use sansio::{Path, Transport, unmapped};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -17,7 +17,7 @@ use crate::Limits;
 use crate::acceptor::prepare;
 use crate::connection::{Client, StreamEvent};
 use crate::post::Post;
-use crate::splice::{Pace, Partner, Toll};
+use crate::splice::{Partner, Toll};
 
 /// Connections of peers that wait to be accepted on one relayed address.
 const BACKLOG: u32 = 64;
@@ -29,8 +29,8 @@ const ARRIVALS: usize = 256;
 pub(crate) enum StreamOrder {
     /// Do this.
     Do(StreamOp),
-    /// Join the peer's connection with this client's, and let it pay.
-    Join { peer: Path, client: Arc<Client>, user: String, per_user: Option<u64>, total: Option<u64> },
+    /// Join the peer's connection with this client's, whose bytes are metered or not.
+    Join { peer: Path, client: Arc<Client>, metered: bool },
 }
 
 /// All connections of peers.
@@ -41,16 +41,14 @@ pub(crate) struct Streams {
     tasks: JoinSet<()>,
     listeners: HashMap<SocketAddr, AbortHandle>,
     connections: HashMap<Path, Connection>,
-    tolls: HashMap<String, Weak<[Pace; 2]>>,
-    total: Option<(u64, Arc<[Pace; 2]>)>,
 }
 
 enum Connection {
     Dialing(AbortHandle),
     /// It waits, and so does what the peer has sent.
     Waiting(TcpStream),
-    /// Dropped, it ends.
-    Joined(#[allow(dead_code)] oneshot::Sender<()>),
+    /// What it pays. Dropped, it ends.
+    Joined(Arc<Toll>, #[allow(dead_code)] oneshot::Sender<()>),
 }
 
 /// What a task of ours has.
@@ -69,8 +67,6 @@ impl Streams {
             tasks: JoinSet::new(),
             listeners: HashMap::new(),
             connections: HashMap::new(),
-            tolls: HashMap::new(),
-            total: None,
         }
     }
 
@@ -81,10 +77,7 @@ impl Streams {
             let news = tokio::select! {
                 order = self.orders.recv() => match order {
                     Some(StreamOrder::Do(op)) => self.perform(op, &arrivals),
-                    Some(StreamOrder::Join { peer, client, user, per_user, total }) => {
-                        let toll = self.toll(user, per_user, total);
-                        self.join(peer, &client, toll)
-                    }
+                    Some(StreamOrder::Join { peer, client, metered }) => self.join(peer, &client, metered),
                     None => return,
                 },
                 Some(arrival) = arrived.recv() => self.arrived(arrival),
@@ -132,6 +125,14 @@ impl Streams {
                 }
                 None
             }
+            StreamOp::Meter { peer, metered } => {
+                self.toll(peer)?.meter(metered);
+                None
+            }
+            StreamOp::Grant { peer, direction, bytes, after } => {
+                self.toll(peer)?.grant(direction, bytes, after);
+                None
+            }
             // Comes as a wish to join.
             StreamOp::Splice { .. } => None,
         }
@@ -157,34 +158,24 @@ impl Streams {
     }
 
     /// From now on the client's own task carries what either side sends.
-    fn join(&mut self, path: Path, client: &Client, toll: Toll) -> Option<StreamNews> {
+    fn join(&mut self, path: Path, client: &Client, metered: bool) -> Option<StreamNews> {
         let Some(Connection::Waiting(stream)) = self.connections.remove(&path) else {
             client.outgoing.close();
             return Some(StreamNews::Ended { path });
         };
         let (keep, stop) = oneshot::channel();
-        self.connections.insert(path, Connection::Joined(keep));
+        let toll = Arc::new(Toll::new(metered));
+        self.connections.insert(path, Connection::Joined(toll.clone(), keep));
         client.join(Partner { stream, path, toll, stop });
         None
     }
 
-    fn toll(&mut self, user: String, per_user: Option<u64>, total: Option<u64>) -> Toll {
-        let paces = |rate| Arc::new([Pace::new(rate), Pace::new(rate)]);
-        let mut toll = Toll::default();
-        if let Some(rate) = per_user {
-            self.tolls.retain(|_, paces| paces.strong_count() > 0);
-            let known = self.tolls.get(&user).and_then(Weak::upgrade);
-            let paces = known.unwrap_or_else(|| paces(rate));
-            self.tolls.insert(user, Arc::downgrade(&paces));
-            toll.0.push(paces);
+    /// What a connection that is joined pays.
+    fn toll(&self, path: Path) -> Option<&Toll> {
+        match self.connections.get(&path) {
+            Some(Connection::Joined(toll, _)) => Some(toll),
+            _ => None,
         }
-        if let Some(rate) = total {
-            if self.total.as_ref().is_none_or(|(known, _)| *known != rate) {
-                self.total = Some((rate, paces(rate)));
-            }
-            toll.0.extend(self.total.iter().map(|(_, paces)| paces.clone()));
-        }
-        toll
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use rig::{PATIENCE, Server, loopback, machine, tls_config};
 use sansio::Transport;
-use sterna_relay::RelayConfig;
+use sterna_relay::{RelayConfig, Rules};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 use turn::{ClientEvent, Quotas};
 
 async fn listener() -> (TcpListener, SocketAddr) {
@@ -178,15 +178,28 @@ async fn a_peer_that_does_not_listen_is_447_and_one_that_is_denied_403() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn connections_go_no_faster_than_their_user_may() {
+/// A server where each user may have so many bytes a second.
+fn with_bandwidth(rate: u64) -> Server {
     let mut machine = machine(true);
-    machine.quotas = Quotas { bandwidth_per_user: Some(1_000_000), ..machine.quotas };
+    machine.quotas = limit(Some(rate));
     let listening = "127.0.0.3:0".parse().unwrap();
     let (certificate, tls) = tls_config();
-    let config =
-        RelayConfig { tcp: vec![listening], tls: vec![(listening, tls)], ..RelayConfig::new(machine) };
-    let server = Server::run(config, certificate);
+    let config = RelayConfig {
+        udp: vec![listening],
+        tcp: vec![listening],
+        tls: vec![(listening, tls)],
+        ..RelayConfig::new(machine)
+    };
+    Server::run(config, certificate)
+}
+
+fn limit(rate: Option<u64>) -> Quotas {
+    Quotas { bandwidth_per_user: rate, ..Quotas::default() }
+}
+
+#[tokio::test]
+async fn connections_go_no_faster_than_their_user_may() {
+    let server = with_bandwidth(1_000_000);
     let (listener, address) = listener().await;
     let mut client = server.stream_client(Transport::Tcp).await;
     client.allocated().await;
@@ -201,4 +214,84 @@ async fn connections_go_no_faster_than_their_user_may() {
     assert!(bytes == pattern(1_000_000));
     drop(sending.await.unwrap());
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_how_fast_a_running_connection_goes() {
+    const MEGABYTE: usize = 1_000_000;
+    let server = with_bandwidth(MEGABYTE as u64);
+    let (listener, address) = listener().await;
+    let mut client = server.stream_client(Transport::Tcp).await;
+    client.allocated().await;
+    let mut data = client.connect(&server, address).await.unwrap();
+    let (mut peer, _) = accept(&listener).await;
+    let sending = tokio::spawn(async move { while data.stream.write_all(&[7; 10_000]).await.is_ok() {} });
+    let mut bytes = vec![0; 30 * MEGABYTE];
+    // How much, and how long it may take: by the rate before, it would take longer (or less).
+    for (rate, megabytes, seconds) in [
+        (None, 1, 0.7..2.5),
+        (Some(Some(4 * MEGABYTE as u64)), 6, 1.0..4.0),
+        (Some(None), 30, 0.0..5.0),
+        (Some(Some(MEGABYTE as u64)), 2, 1.2..5.0),
+    ] {
+        if let Some(rate) = rate {
+            let rules = machine(true);
+            let (auth, policy, quotas) = (rules.auth, rules.policy, limit(rate));
+            server.handle.apply(Rules { auth, policy, quotas, others: Vec::new() }).await.unwrap();
+        }
+        // What was under way before goes first.
+        let settled = Instant::now() + Duration::from_millis(300);
+        while timeout_at(settled.into(), peer.read(&mut bytes)).await.is_ok_and(|read| read.unwrap() > 0) {}
+        let begun = Instant::now();
+        timeout(PATIENCE, peer.read_exact(&mut bytes[..megabytes * MEGABYTE])).await.unwrap().unwrap();
+        let took = begun.elapsed().as_secs_f64();
+        assert!(seconds.contains(&took), "{megabytes} MB at {rate:?} took {took} s");
+    }
+    drop(peer);
+    sending.await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn datagrams_and_connections_of_a_user_have_no_more_together() {
+    const RATE: u64 = 1_000_000;
+    let server = with_bandwidth(RATE);
+    let (listener, address) = listener().await;
+    let mut client = server.stream_client(Transport::Tcp).await;
+    client.allocated().await;
+    let mut data = client.connect(&server, address).await.unwrap();
+    let (mut peer, _) = accept(&listener).await;
+    let reading = tokio::spawn(async move {
+        let mut buffer = vec![0; 1 << 16];
+        while peer.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
+    });
+    let mut beside = server.client(Transport::Udp).await;
+    beside.allocated().await;
+    let datagrams = rig::peer().await;
+    let to = datagrams.local_addr().unwrap();
+    beside.permit(to).await.unwrap();
+    let begun = Instant::now();
+    let by_stream = tokio::spawn(async move { while data.stream.write_all(&[7; 10_000]).await.is_ok() {} });
+    // Twice what may go, by datagrams alone.
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    let mut buffer = [0; 2000];
+    let mut by_datagram = 0;
+    while begun.elapsed() < Duration::from_secs(2) {
+        ticks.tick().await;
+        beside.send(to, &[7; 1000]).await;
+        beside.send(to, &[7; 1000]).await;
+        while let Ok((length, _)) = datagrams.try_recv_from(&mut buffer) {
+            by_datagram += length as u64;
+        }
+    }
+    // Streams are counted once a second.
+    sleep(Duration::from_millis(1100)).await;
+    let (took, counters) = (begun.elapsed(), server.handle.status().await.unwrap().counters);
+    let most = (RATE as f64 * (took.as_secs_f64() + 0.25)) as u64;
+    assert!(counters.bytes_to_peers <= most, "{} of {most} in {took:?}", counters.bytes_to_peers);
+    // Both got something.
+    assert!(by_datagram > RATE / 10 && counters.bytes_to_peers > by_datagram + RATE / 10, "{by_datagram}");
+    by_stream.abort();
+    server.stop().await;
+    reading.abort();
 }

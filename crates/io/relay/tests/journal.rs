@@ -2,32 +2,13 @@
 
 mod rig;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
+use rig::log::Log;
 use rig::*;
 use sansio::Transport;
 
-/// Collects what is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_log_tells_who_how_long_how_much_and_why() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-
+    let (log, _guard) = Log::start();
     let server = Server::start(true);
     let mut client = server.client(Transport::Udp).await;
     let relayed = client.allocated().await;
@@ -44,7 +25,7 @@ async fn the_log_tells_who_how_long_how_much_and_why() {
     second.allocated().await;
     server.stop().await;
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     let lines = |words: &str| log.lines().filter(|line| line.contains(words)).collect::<Vec<_>>();
     let ended = lines("relay session ended");
     assert_eq!((lines("relay session started").len(), ended.len()), (2, 2), "{log}");

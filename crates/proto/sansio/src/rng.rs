@@ -103,6 +103,31 @@ mod tests {
         assert_ne!(a.bytes::<32>(), Rng::new(Seed::from(8)).bytes::<32>());
     }
 
+    /// TC1 of draft-strombergson-chacha-test-vectors-01: 12 rounds, a key of 256 bits that are 0.
+    #[test]
+    fn it_is_chacha_with_12_rounds_and_nothing_weaker() {
+        let known = [
+            0x9bf4_9a6a,
+            0x0755_f953,
+            0x811f_ce12,
+            0x5f26_83d5,
+            0x0429_c3bb,
+            0x49e0_7414,
+            0x7e00_89a5,
+            0x2eae_155f,
+            0x0564_f879,
+            0xd27a_e3c0,
+            0x2ce8_2834,
+            0xacfa_8c79,
+            0x3a62_9f2c,
+            0xa0de_6919,
+            0x610b_e82f,
+            0x4113_26be_u32,
+        ];
+        let drawn: [u8; 64] = Rng::new(Seed([0; 32])).bytes();
+        assert_eq!(drawn.to_vec(), known.map(u32::to_be_bytes).concat());
+    }
+
     #[test]
     fn numbers_stay_in_their_range_and_reach_all_of_it() {
         let mut rng = Rng::new(Seed::from(1));

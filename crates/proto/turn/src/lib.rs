@@ -31,7 +31,7 @@ pub use client::{
 pub use error::{Stage, TurnError};
 pub use indication::parse_send;
 pub use server::{
-    AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Drop, EndReason, Flow, Framing,
-    IcmpError, LoginFailure, LookupId, LookupRules, OtherServer, Passage, PeerPolicy, Quotas, RelayAddress,
-    Server, ServerConfig, ServerEvent, StreamNews, StreamOp, ThirdParty, User, Verdict,
+    AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Direction, Drop, EndReason, Flow,
+    Framing, IcmpError, LoginFailure, LookupId, LookupRules, OtherServer, Passage, PeerPolicy, Quotas,
+    RelayAddress, Server, ServerConfig, ServerEvent, StreamNews, StreamOp, ThirdParty, User, Verdict,
 };

@@ -37,6 +37,7 @@ use stun::server::{AMPLIFICATION, Partner, Throttle};
 use stun::{Class, Message, Method, Packet};
 
 pub use allocation::AllocationId;
+pub use bandwidth::Direction;
 pub use cidr::{Cidr, CidrError};
 pub use config::{Auth, ConfigError, OtherServer, RelayAddress, ServerConfig, User};
 pub use counters::{Counters, Drop, LoginFailure};
@@ -273,6 +274,7 @@ impl Server {
             peers: allocation.permissions.installed(),
             bytes_to_peers: allocation.bytes_to_peers,
             bytes_to_client: allocation.bytes_to_client,
+            lost: allocation.lost,
             reason,
         });
     }

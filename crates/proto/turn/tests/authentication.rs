@@ -403,6 +403,7 @@ fn ends_are_logged_with_what_was_relayed() {
             peers: 1,
             bytes_to_peers: 100,
             bytes_to_client: 50,
+            lost: 0,
             reason: EndReason::Deleted,
         })
     );

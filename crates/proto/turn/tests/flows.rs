@@ -5,9 +5,7 @@ mod world;
 use std::net::SocketAddr;
 
 use sansio::{Batches, Datagram, Machine as _, Path, Seed};
-use sterna_turn::{
-    ChannelNumber, ClientConfig, Drop, Flow, Framing, Passage, parse_channel_data, parse_send,
-};
+use sterna_turn::{ChannelNumber, ClientConfig, Flow, Framing, Passage, parse_channel_data, parse_send};
 use stun::TransactionId;
 use world::{World, address, client_path, credentials, listening};
 
@@ -196,18 +194,22 @@ fn what_flows_carried_counts() {
     let (up, down) = (world.server.flow(now, up).unwrap(), world.server.flow(now, down).unwrap());
     world.server.carried(&up, 3, 300);
     world.server.carried(&down, 2, 20);
-    world.server.lost(1);
+    // Whatever way they should have gone: to the client, to the peer, or from either to nobody's desk.
+    let client = world.clients[at].path.reversed();
+    for (path, datagrams) in [(client, 1), (up.to, 2), (Path::udp(address("203.0.113.99:1"), peer), 4)] {
+        world.server.lost(path, datagrams);
+    }
     let counters = world.server.counters();
     assert_eq!((counters.packets_to_peers, counters.bytes_to_peers), (4, 305));
     assert_eq!((counters.packets_to_clients, counters.bytes_to_clients), (2, 20));
-    assert_eq!(counters.dropped(Drop::NoRoom), 1);
+    assert_eq!(counters.dropped_in_all(), 0, "that is for the owner to count");
     world.client(at).close(now);
     world.settle();
     let ended = world.server_events.iter().find_map(|event| match event {
-        sterna_turn::ServerEvent::AllocationEnded { bytes_to_peers, bytes_to_client, .. } => {
-            Some((*bytes_to_peers, *bytes_to_client))
+        sterna_turn::ServerEvent::AllocationEnded { bytes_to_peers, bytes_to_client, lost, .. } => {
+            Some((*bytes_to_peers, *bytes_to_client, *lost))
         }
         _ => None,
     });
-    assert_eq!(ended, Some((305, 20)));
+    assert_eq!(ended, Some((305, 20, 3)));
 }

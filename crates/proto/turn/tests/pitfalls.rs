@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sansio::{Path, Transport};
-use sterna_turn::{Auth, Cidr, Denial, Drop, EndReason, PeerPolicy, ServerEvent};
+use sterna_turn::{Auth, Cidr, Denial, Drop, EndReason, PeerPolicy, ServerConfig, ServerEvent};
 use stun::credential::{Features, SharedSecret};
 use stun::{Message, MessageWriter, Method, TransactionId, kind};
 use world::{
     RELAY, Raw, SECRET, START, World, address, allocate, allocate_and, client_path, credentials, outcome,
-    relayed_in, send_indication,
+    relayed_in, send_indication, stream_path,
 };
 
 const PEER: &str = "203.0.113.9:4000";
@@ -26,26 +26,72 @@ fn dual(world: &mut World) -> Raw {
     raw
 }
 
-/// None of `peers` is reached by CreatePermission, ChannelBind, or Send.
+/// Someone who has TCP connections with peers of one family, or of the other.
+fn stream_client(world: &mut World, port: u16, family: u8) -> Raw {
+    let mut raw = Raw::challenged(world, stream_path(port, Transport::Tcp), credentials("mallory"));
+    let tcp = |writer: &mut MessageWriter<'_>| {
+        writer.raw(kind::REQUESTED_TRANSPORT, &[6, 0, 0, 0]);
+        writer.raw(kind::REQUESTED_ADDRESS_FAMILY, &[family, 0, 0, 0]);
+    };
+    assert_eq!(raw.ask(world, Method::ALLOCATE, &tcp), Ok(()));
+    raw
+}
+
+/// A Connect request, of the one of the two that has the peer's family.
+fn connect(world: &mut World, streams: &mut [Raw; 2], peer: SocketAddr) -> Result<(), u16> {
+    streams[usize::from(peer.is_ipv6())].ask(world, Method::CONNECT, &|writer| {
+        writer.xor_address(kind::XOR_PEER_ADDRESS, peer);
+    })
+}
+
+fn send(world: &mut World, path: Path, peer: SocketAddr) {
+    let send = send_indication(&|writer| {
+        writer.xor_address(kind::XOR_PEER_ADDRESS, peer).raw(kind::DATA, b"GET / HTTP/1.1\r\n\r\n");
+    });
+    assert_eq!(world.ask(path, &send), None);
+}
+
+fn config() -> ServerConfig {
+    ServerConfig { tcp_relay: true, ..world::server_config() }
+}
+
+/// None of `peers` is reached by CreatePermission, ChannelBind, Connect, or Send; by Send not even with a permission that
+/// there was before the rules were what they are.
 fn not_reached(peers: &[&str]) {
-    let mut world = World::new();
+    let peers: Vec<SocketAddr> = peers.iter().map(|peer| SocketAddr::new(world::ip(peer), 80)).collect();
+    let mut world = World::with(config());
     let mut raw = dual(&mut world);
-    for peer in peers {
-        let peer = SocketAddr::new(world::ip(peer), 80);
-        assert_eq!(raw.permit(&mut world, peer), Err(403), "CreatePermission {peer}");
-        assert_eq!(raw.bind(&mut world, 0x4000, peer), Err(403), "ChannelBind {peer}");
-        let send = send_indication(&|writer| {
-            writer.xor_address(kind::XOR_PEER_ADDRESS, peer).raw(kind::DATA, b"GET / HTTP/1.1\r\n\r\n");
-        });
-        assert_eq!(world.ask(raw.path, &send), None);
+    let mut streams = [stream_client(&mut world, 2001, 1), stream_client(&mut world, 2002, 2)];
+    for peer in &peers {
+        assert_eq!(raw.permit(&mut world, *peer), Err(403), "CreatePermission {peer}");
+        assert_eq!(raw.bind(&mut world, 0x4000, *peer), Err(403), "ChannelBind {peer}");
+        assert_eq!(connect(&mut world, &mut streams, *peer), Err(403), "Connect {peer}");
+        send(&mut world, raw.path, *peer);
         assert!(world.sent_to_peers.is_empty(), "Send {peer}");
     }
-    assert_eq!(world.server.counters().forbidden, 2 * peers.len() as u64);
+    assert!(world.streams.is_empty(), "nothing is connected to: {:?}", world.streams);
+    assert_eq!(world.server.counters().forbidden, 3 * peers.len() as u64);
+
+    let ServerConfig { auth, policy, quotas, .. } = config();
+    let all = ["0.0.0.0/0", "::/0"].map(|range| range.parse().unwrap());
+    let open = all.into_iter().fold(policy.clone(), PeerPolicy::allow);
+    let mut world = World::with(ServerConfig { policy: open, ..config() });
+    let mut raw = dual(&mut world);
+    for peer in &peers {
+        assert_eq!(raw.permit(&mut world, *peer), Ok(()), "{peer}");
+        send(&mut world, raw.path, *peer);
+        assert!(world.sent_to_peers.pop_front().is_some(), "{peer}, as long as it is allowed");
+    }
+    world.server.reconfigure(auth, policy, quotas).unwrap();
+    for peer in &peers {
+        send(&mut world, raw.path, *peer);
+        assert!(world.sent_to_peers.is_empty(), "Send {peer}, which had a permission");
+    }
 }
 
 #[test]
 fn cve_2020_26262_the_unspecified_address_is_not_loopback() {
-    not_reached(&["0.0.0.0", "127.0.0.1", "127.255.255.254", "::", "::1"]);
+    not_reached(&["0.0.0.0", "127.0.0.1", "127.8.8.8", "127.255.255.254", "::", "::1"]);
 }
 
 #[test]
@@ -61,6 +107,7 @@ fn coturn_1945_no_other_spelling_of_an_inner_address_is_reached() {
         "2002:7f00:1::",
         "2002:a9fe:a9fe::1",
         "64:ff9b::127.0.0.1",
+        "64:ff9b::10.0.0.1",
         "64:ff9b::169.254.169.254",
         "64:ff9b:1::10.0.0.1",
         "2001:0:c000:201::f5ff:fffe",
@@ -86,24 +133,24 @@ fn the_rest_of_the_inside_is_not_reached() {
         "255.255.255.255",
         "ff02::fb",
         "fc00::1",
+        "fd00::1",
     ]);
 }
 
 #[test]
 fn coturn_1946_the_servers_own_services_are_not_reached() {
-    let mut world = World::new();
+    let mut world = World::with(config());
     let mut raw = dual(&mut world);
+    let mut streams = [stream_client(&mut world, 2001, 1), stream_client(&mut world, 2002, 2)];
     for port in [3478, 22, 80, 5432, 6379] {
         let own = SocketAddr::new(world::ip(RELAY), port);
         assert_eq!(raw.bind(&mut world, 0x4000, own), Err(403), "{own}");
+        assert_eq!(connect(&mut world, &mut streams, own), Err(403), "{own}");
         // The permission is for relayed addresses there, and for nothing else.
         assert_eq!(raw.permit(&mut world, own), Ok(()));
-        let send = send_indication(&|writer| {
-            writer.xor_address(kind::XOR_PEER_ADDRESS, own).raw(kind::DATA, b"x");
-        });
-        assert_eq!(world.ask(raw.path, &send), None);
+        send(&mut world, raw.path, own);
     }
-    assert!(world.sent_to_peers.is_empty());
+    assert!(world.sent_to_peers.is_empty() && world.streams.is_empty());
     assert_eq!(world.server.counters().dropped(Drop::Own), 5);
 }
 

@@ -64,7 +64,19 @@ pub(crate) fn text(status: &Status, beside: &Beside) -> String {
         "Requests for peers that the policy denies.",
         status.counters.forbidden,
     );
-    page.counter("sterna_relay_lost_total", "Datagrams that a full buffer of the system lost.", status.lost);
+    let name = "sterna_relay_lost_total";
+    page.family(name, "counter", "Datagrams lost that were let through, or never looked at, by reason.");
+    for reason in relay::Loss::ALL {
+        page.sample(name, &[("reason", reason.code())], status.lost.of(reason) as f64);
+    }
+    let name = "sterna_relay_refused_total";
+    page.family(
+        name,
+        "counter",
+        "Connections, and handshakes, that were too many: in all, or of one source.",
+    );
+    page.sample(name, &[("limit", "connections")], status.connections_refused as f64);
+    page.sample(name, &[("limit", "handshakes")], status.handshakes_refused as f64);
     let name = "sterna_relay_dropped_total";
     page.family(name, "counter", "Datagrams dropped, by reason.");
     for reason in turn::Drop::ALL {
@@ -175,5 +187,6 @@ mod tests {
         }
         assert!(text.contains("sterna_uptime_seconds 1.5\n") && text.contains("sterna_ready 1\n"), "{text}");
         assert!(text.contains("sterna_relay_dropped_total{reason=\"malformed\"} 0\n"), "{text}");
+        assert!(text.contains("sterna_relay_lost_total{reason=\"slow_reader\"} 0\n"), "{text}");
     }
 }

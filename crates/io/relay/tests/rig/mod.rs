@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses its part.
 
+pub mod log;
 pub mod tunnel;
 
 use std::collections::VecDeque;
@@ -103,6 +104,11 @@ impl Server {
     pub fn address(&self, transport: Transport) -> SocketAddr {
         let transport = if transport == Transport::Dtls { Transport::Udp } else { transport };
         self.addresses.iter().find(|(kind, _)| *kind == transport).unwrap().1
+    }
+
+    /// All addresses of a kind.
+    pub fn addresses(&self, transport: Transport) -> Vec<SocketAddr> {
+        self.addresses.iter().filter(|(kind, _)| *kind == transport).map(|(_, address)| *address).collect()
     }
 
     /// Ends it, and waits until it has ended.

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crypto::Certificate;
 use dtls::{Config, Endpoint, Event, Role, Trust};
-use sansio::{Outbox, Path, Seed, Time, Transport};
+use sansio::{Batches, Outbox, Path, Seed, Time, Transport};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::{PATIENCE, loopback_of};
+use super::{PATIENCE, loopback, loopback_of};
 
 /// A client's end of DTLS.
 pub struct Tunnel {
@@ -41,6 +41,36 @@ impl Outbox<()> for Wire<'_> {
     }
 }
 
+fn endpoint() -> Endpoint {
+    let certificate = Certificate::generate().unwrap();
+    let usual = Config::new(Role::Client, certificate, Vec::new(), Seed(crypto::seed()));
+    Endpoint::new(Time::ZERO, Config { trust: Trust::Owner, ..usual }).unwrap()
+}
+
+/// What a client says first.
+pub fn hello() -> Vec<u8> {
+    let mut out = Batches::new(1 << 16);
+    let path = Path::new(Transport::Dtls, loopback(), loopback());
+    endpoint().poll_transmit(Time::ZERO, &mut Kept { path, out: &mut out });
+    out.pop().expect("it says something").bytes.to_vec()
+}
+
+/// Keeps what is sent.
+struct Kept<'a> {
+    path: Path,
+    out: &'a mut Batches,
+}
+
+impl Outbox<()> for Kept<'_> {
+    fn room(&self) -> usize {
+        self.out.room()
+    }
+
+    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.out.send(self.path, max, fill)
+    }
+}
+
 impl Tunnel {
     /// One whose handshake is over.
     pub async fn open(server: SocketAddr) -> Self {
@@ -59,10 +89,14 @@ impl Tunnel {
     pub async fn start(socket: UdpSocket, server: SocketAddr) -> Self {
         socket.connect(server).await.unwrap();
         socket.writable().await.unwrap();
-        let certificate = Certificate::generate().unwrap();
-        let usual = Config::new(Role::Client, certificate, Vec::new(), Seed(crypto::seed()));
-        let endpoint = Endpoint::new(Time::ZERO, Config { trust: Trust::Owner, ..usual }).unwrap();
-        Self { socket, endpoint, start: Instant::now(), received: VecDeque::new(), shown: None, ended: None }
+        Self {
+            socket,
+            endpoint: endpoint(),
+            start: Instant::now(),
+            received: VecDeque::new(),
+            shown: None,
+            ended: None,
+        }
     }
 
     pub fn is_connected(&self) -> bool {

@@ -363,6 +363,7 @@ impl Server {
             channels: Channels::new(self.config.quotas.channels),
             bytes_to_peers: 0,
             bytes_to_client: 0,
+            lost: 0,
             in_flows: false,
         });
         if let Some(expiry) = seats.next_expiry() {

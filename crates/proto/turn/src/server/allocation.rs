@@ -105,6 +105,8 @@ pub(super) struct Allocation {
     pub(super) channels: Channels,
     pub(super) bytes_to_peers: u64,
     pub(super) bytes_to_client: u64,
+    /// Datagrams of it that were lost in this machine.
+    pub(super) lost: u64,
     /// Whether somebody was told a flow of it since it was last unsettled.
     pub(super) in_flows: bool,
 }
@@ -240,6 +242,10 @@ impl Allocations {
 
     pub(super) fn by_id(&mut self, id: AllocationId) -> Option<&mut Allocation> {
         self.by_id.get_mut(&id).map(Box::as_mut)
+    }
+
+    pub(super) fn id_by_client(&self, client: Path) -> Option<AllocationId> {
+        self.by_client.get(&client).copied()
     }
 
     pub(super) fn by_client(&mut self, client: Path) -> Option<(AllocationId, &mut Allocation)> {

@@ -17,11 +17,15 @@ const SMALLEST_BURST: u64 = 1 << 16;
 const PARTS: u64 = 4;
 /// What a flow takes along at least; with less there is none.
 const SMALLEST_ALLOWANCE: u64 = 1500;
+/// What a stream gets at a time at most: it may end without having used it.
+const LARGEST_GRANT: u64 = 1 << 16;
 
 /// Which way. Each has its own measure, as a link has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
+pub enum Direction {
+    /// From a client to its peers.
     ToPeers,
+    /// From peers to a client.
     ToClient,
 }
 
@@ -39,6 +43,8 @@ pub(super) struct Meters {
 struct Bucket {
     /// When it will be full again. In the past: it is.
     full_at: Time,
+    /// When a stream took something, last.
+    stream_at: Option<Time>,
 }
 
 impl Bucket {
@@ -53,6 +59,21 @@ impl Bucket {
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         self.full_at = self.full_at.max(now) + cost;
     }
+
+    /// How long until a stream may take `bytes`: until as many are left for datagrams, which cannot wait. But where those
+    /// leave none, streams still get their half.
+    fn wait(&self, now: Time, rate: u64, bytes: u64) -> Duration {
+        let time = |bytes: u64| {
+            let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        };
+        let holds = capacity(rate).saturating_sub(2 * bytes);
+        let plenty = self.full_at.since(now).saturating_sub(time(holds));
+        match self.stream_at {
+            Some(before) => plenty.min((before + time(2 * bytes)).since(now)),
+            None => plenty.min(time(2 * bytes)),
+        }
+    }
 }
 
 fn capacity(rate: u64) -> u64 {
@@ -62,8 +83,12 @@ fn capacity(rate: u64) -> u64 {
 
 impl Meters {
     pub(super) fn configure(&mut self, quotas: &Quotas) {
-        (self.per_user, self.total) =
+        let rates =
             (quotas.bandwidth_per_user.map(|rate| rate.max(1)), quotas.bandwidth.map(|rate| rate.max(1)));
+        if rates != (self.per_user, self.total) {
+            // What was taken at the old rate says nothing about the new one.
+            *self = Self { per_user: rates.0, total: rates.1, ..Self::default() };
+        }
     }
 
     fn is_off(&self) -> bool {
@@ -94,6 +119,25 @@ impl Meters {
         }
     }
 
+    /// What a stream may carry, or 0 and after what time it may ask again: it does not lose what is too much, but waits.
+    fn grant(&mut self, now: Time, user: &str, direction: Direction) -> (u64, Duration) {
+        let (bytes, way) = (self.portion().min(LARGEST_GRANT), direction as usize);
+        let own = self.users.get(user).copied().unwrap_or_default()[way];
+        let own = self.per_user.map(|rate| own.wait(now, rate, bytes));
+        let all = self.total.map(|rate| self.all[way].wait(now, rate, bytes));
+        match own.max(all) {
+            Some(wait) if !wait.is_zero() => (0, wait),
+            _ => {
+                self.take(now, user, direction, bytes);
+                self.all[way].stream_at = Some(now);
+                if let Some(own) = self.users.get_mut(user) {
+                    own[way].stream_at = Some(now);
+                }
+                (bytes, Duration::ZERO)
+            }
+        }
+    }
+
     /// What a flow may take along at a time.
     fn portion(&self) -> u64 {
         let rate = self.per_user.into_iter().chain(self.total).min().unwrap_or(u64::MAX);
@@ -111,6 +155,22 @@ impl Meters {
 }
 
 impl Server {
+    /// Whether anything has a limit.
+    pub(super) fn is_metered(&self) -> bool {
+        !self.meters.is_off()
+    }
+
+    /// What a stream of this allocation may carry next that way, and after what time.
+    pub(super) fn grant(
+        &mut self,
+        now: Time,
+        id: AllocationId,
+        direction: Direction,
+    ) -> Option<(u64, Duration)> {
+        let allocation = self.allocations.by_id(id)?;
+        Some(self.meters.grant(now, user(&allocation.username), direction))
+    }
+
     /// Takes the bytes of one datagram out of what the user of an allocation may have relayed. `false`: that is too much.
     pub(super) fn affords(&mut self, now: Time, id: AllocationId, direction: Direction, bytes: u64) -> bool {
         if self.meters.is_off() {
@@ -170,6 +230,45 @@ mod tests {
         assert_eq!(bucket.available(at(0), rate), 0);
         assert_eq!(bucket.available(at(100), rate), 100_000);
         assert_eq!(bucket.available(at(100_000), rate), 250_000, "no more than it holds");
+    }
+
+    #[test]
+    fn streams_take_what_datagrams_leave_and_half_of_it_if_they_leave_nothing() {
+        let mut meters = Meters { per_user: Some(1_000_000), ..Meters::default() };
+        let carried = |meters: &mut Meters, from: u64, datagrams: bool| {
+            let (mut bytes, mut ready) = ([0, 0], at(from));
+            for millis in from..from + 10_000 {
+                let now = at(millis);
+                while datagrams && meters.available(now, "a", Direction::ToPeers) >= 1000 {
+                    meters.take(now, "a", Direction::ToPeers, 1000);
+                    bytes[1] += 1000;
+                }
+                while ready <= now {
+                    let (granted, after) = meters.grant(now, "a", Direction::ToPeers);
+                    bytes[0] += granted;
+                    ready = now + after.max(Duration::from_nanos(u64::from(granted == 0)));
+                }
+            }
+            bytes
+        };
+        // In ten seconds, and with the burst at the beginning.
+        let [streams, _] = carried(&mut meters, 0, false);
+        assert!((9_900_000..=10_250_000).contains(&streams), "{streams}");
+        let [streams, datagrams] = carried(&mut meters, 10_000, true);
+        assert!((9_900_000..=10_250_000).contains(&(streams + datagrams)), "{streams} {datagrams}");
+        assert!((4_500_000..=5_500_000).contains(&streams), "{streams} {datagrams}");
+        // Nobody else has to wait for that, nor the other way.
+        assert_eq!(meters.grant(at(20_000), "a", Direction::ToClient), (62_500, Duration::ZERO));
+        assert_eq!(meters.grant(at(20_000), "b", Direction::ToPeers), (62_500, Duration::ZERO));
+        let quotas = Quotas { bandwidth_per_user: Some(2_000_000), ..Quotas::default() };
+        meters.configure(&quotas);
+        assert_eq!(
+            meters.grant(at(20_000), "a", Direction::ToPeers),
+            (65_536, Duration::ZERO),
+            "all begins anew"
+        );
+        meters.configure(&quotas);
+        assert_eq!(meters.available(at(20_000), "a", Direction::ToPeers), 500_000 - 65_536, "nothing is new");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum Drop {
     Own,
     /// An answer to an unauthenticated source that had had its share.
     Throttled,
-    /// The outbox, or the system, was full.
+    /// The outbox was full.
     NoRoom,
     /// More than the user, or all users together, may have relayed in a second.
     Bandwidth,
@@ -118,7 +118,7 @@ pub struct Counters {
     pub allocations: u64,
     /// Requests refused because of [`PeerPolicy`](crate::PeerPolicy).
     pub forbidden: u64,
-    /// Datagrams relayed to peers.
+    /// Datagrams relayed to peers. (Here as below: what the server lets through. What its owner then loses, he counts.)
     pub packets_to_peers: u64,
     /// Bytes of application data relayed to peers.
     pub bytes_to_peers: u64,
@@ -156,11 +156,7 @@ impl Counters {
     }
 
     pub(crate) fn drop(&mut self, reason: Drop) {
-        self.drop_many(reason, 1);
-    }
-
-    pub(crate) fn drop_many(&mut self, reason: Drop, count: u64) {
-        self.dropped[reason as usize] += count;
+        self.dropped[reason as usize] += 1;
     }
 }
 

@@ -52,6 +52,9 @@ pub enum ServerEvent {
         bytes_to_peers: u64,
         /// Bytes of application data that went to the client.
         bytes_to_client: u64,
+        /// Datagrams among these that were lost before they left this machine, and those lost before they were looked at:
+        /// what [`Server::lost`](crate::Server::lost) was told.
+        lost: u64,
         /// Why it ended.
         reason: EndReason,
     },

@@ -3,9 +3,9 @@ use std::net::{IpAddr, SocketAddr};
 use sansio::{Path, Time, Transport};
 use stun::{HEADER_BYTES, Method, TransactionId};
 
+use super::Server;
 use super::allocation::{AllocationId, Seat};
 use super::relaying::Reach;
-use super::{Drop, Server};
 use crate::attribute::{Family, plain};
 use crate::channel::{CHANNEL_DATA_HEADER, ChannelNumber};
 use crate::indication::{indication_overhead, write_indication};
@@ -176,9 +176,21 @@ impl Server {
         }
     }
 
-    /// Datagrams of flows that were lost because the system had no room for them.
-    pub fn lost(&mut self, packets: u64) {
-        self.counters.drop_many(Drop::NoRoom, packets);
+    /// So many datagrams did not leave by `path`, or were never handed in that had come by it. They count for the session
+    /// whose they were, if there is one, and are told at its end.
+    pub fn lost(&mut self, path: Path, datagrams: u64) {
+        let peer = plain(path.remote);
+        let of_relay = || match path.transport {
+            Transport::Udp => {
+                let holder = || self.sharing.holder(path.local, peer);
+                self.allocations.id_by_local(path.local).or_else(holder)
+            }
+            _ => None,
+        };
+        let id = of_relay().or_else(|| self.allocations.id_by_client(path));
+        if let Some(allocation) = id.and_then(|id| self.allocations.by_id(id)) {
+            allocation.lost += datagrams;
+        }
     }
 
     /// The flows of an allocation are no longer as they were: it has moved or ended, or one of its peers has a channel now.

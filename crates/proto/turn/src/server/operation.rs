@@ -41,9 +41,14 @@ impl Server {
         }
         self.accounts = Accounts::new(&config.realm, config.auth.clone());
         self.lookups.configure(config.auth.lookup.clone());
+        let rates = |quotas: &Quotas| (quotas.bandwidth_per_user, quotas.bandwidth);
+        let new_rates = rates(&config.quotas) != rates(&self.config.quotas);
         self.meters.configure(&config.quotas);
         self.config = config;
         self.review_peers();
+        if new_rates {
+            self.meter_streams();
+        }
         Ok(())
     }
 

@@ -15,8 +15,8 @@ use stun::{Class, Message, MessageWriter, Method, TransactionId, kind};
 use super::allocate::{Outcome, Reply};
 use super::allocation::AllocationId;
 use super::answer::{ANSWER_ROOM, Asker};
+use super::bandwidth::Direction;
 use super::policy::Denial;
-use super::quota::user;
 use super::{Drop, Due, Server};
 use crate::attribute::{Family, plain};
 
@@ -57,12 +57,28 @@ pub enum StreamOp {
         peer: Path,
         /// The client's.
         client: Path,
-        /// Whose it is: one name for all connections of a user.
-        user: String,
-        /// Bytes in a second that may go each way for the user.
-        bandwidth_per_user: Option<u64>,
-        /// The same for all users together.
-        bandwidth: Option<u64>,
+        /// Whether what goes by them has to be asked for, with [`StreamNews::Wants`].
+        metered: bool,
+    },
+    /// The limits have changed. What was granted to a connection that is joined is no longer; what goes by it has to be
+    /// asked for from now on, or need not any more. Not answered.
+    Meter {
+        /// The peer's connection.
+        peer: Path,
+        /// Whether it has to.
+        metered: bool,
+    },
+    /// So much more may go by a joined connection, or nothing, and it may ask again later. The answer to
+    /// [`StreamNews::Wants`]; not answered.
+    Grant {
+        /// The peer's connection.
+        peer: Path,
+        /// Which way.
+        direction: Direction,
+        /// How much.
+        bytes: u64,
+        /// After so much time it may ask for more.
+        after: Duration,
     },
     /// Close a peer's connection, and the client's that it is joined with. Not answered.
     Close {
@@ -104,6 +120,14 @@ pub enum StreamNews {
         to_peer: u64,
         /// To the client.
         to_client: u64,
+    },
+    /// A joined connection that is metered has something to carry, and may carry no more. Answered by
+    /// [`StreamOp::Grant`].
+    Wants {
+        /// The peer's connection.
+        path: Path,
+        /// Which way.
+        direction: Direction,
     },
     /// There is no connection, or no longer.
     Ended {
@@ -208,6 +232,7 @@ impl Server {
             StreamNews::Accepted { path } => self.accepted(now, path),
             StreamNews::Connected { path } => self.dialed(now, path),
             StreamNews::Carried { path, to_peer, to_client } => self.spliced(path, to_peer, to_client),
+            StreamNews::Wants { path, direction } => self.stream_wants(now, path, direction),
             StreamNews::Ended { path } => {
                 if let Some(id) = self.streams.by_path.get(&path).copied() {
                     self.hang_up(id);
@@ -311,13 +336,30 @@ impl Server {
         let Some(id) = request.u32(kind::CONNECTION_ID) else { return };
         let Some(connection) = self.streams.connections.get_mut(&id) else { return };
         connection.state = State::Joined { client: asker.client };
-        let (peer, client, user) = (connection.path, asker.client, user(&signer.username).to_owned());
+        let (peer, client) = (connection.path, asker.client);
         self.streams.by_client.insert(client, id);
         self.timers.stop(Due::Connection(id));
         self.succeed(asker, signer, out, &|_: &mut MessageWriter<'_>| {});
-        let (bandwidth_per_user, bandwidth) =
-            (self.config.quotas.bandwidth_per_user, self.config.quotas.bandwidth);
-        self.streams.wish(StreamOp::Splice { peer, client, user, bandwidth_per_user, bandwidth });
+        let metered = self.is_metered();
+        self.streams.wish(StreamOp::Splice { peer, client, metered });
+    }
+
+    /// Streams and datagrams of a user have one measure.
+    fn stream_wants(&mut self, now: Time, peer: Path, direction: Direction) {
+        let connection = self.streams.by_path.get(&peer).and_then(|id| self.streams.connections.get(id));
+        let Some(id) = connection.map(|connection| connection.allocation) else { return };
+        if let Some((bytes, after)) = self.grant(now, id, direction) {
+            self.streams.wish(StreamOp::Grant { peer, direction, bytes, after });
+        }
+    }
+
+    /// The limits may be others now.
+    pub(super) fn meter_streams(&mut self) {
+        let metered = self.is_metered();
+        let Streams { connections, ops, .. } = &mut self.streams;
+        let joined =
+            connections.values().filter(|connection| matches!(connection.state, State::Joined { .. }));
+        ops.extend(joined.map(|connection| StreamOp::Meter { peer: connection.path, metered }));
     }
 
     fn may_join(&mut self, from: Path, request: &Message<'_>, signer: &Authenticated) -> Result<(), u16> {
