@@ -273,14 +273,17 @@ fn public(given: &[PublicIp]) -> Result<Vec<PublicIp>, Failure> {
 fn probe_server(text: &str) -> Result<ice::ServerUrl, Failure> {
     let url = if text.starts_with("stun:") { text.to_owned() } else { format!("stun:{text}") };
     url.parse().map_err(|error| {
-        usage(format!("--probe-server {text}: {error}; write it like stun.example.org or 198.51.100.1:3478"))
+        // One line, whatever stands in the file.
+        let shown = text.escape_debug();
+        usage(format!("--probe-server {shown}: {error}; write it like stun.example.org or 198.51.100.1:3478"))
     })
 }
 
 pub(super) fn host(name: &str) -> Result<String, Failure> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     if name.is_empty() || name.len() > 253 || !name.chars().all(fine) {
-        return Err(usage(format!("--host {name} is no name, such as turn.example.org (without port)")));
+        let shown = name.escape_debug();
+        return Err(usage(format!("--host {shown} is no name, such as turn.example.org (without port)")));
     }
     Ok(name.to_owned())
 }
@@ -428,6 +431,14 @@ mod tests {
     fn gather(arguments: &[&str]) -> Result<Settings, String> {
         let options = options(&[&["relay"], arguments].concat())?;
         Settings::gather(&options).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn what_a_file_breaks_over_two_lines_is_told_in_one() {
+        for (flag, value) in [("--probe-server", "stu\n.example.net"), ("--host", "turn\r\n.example.net")] {
+            let message = gather(&[flag, value]).err().expect("it is refused");
+            assert!(message.contains(flag) && !message.contains(['\n', '\r']), "{message:?}");
+        }
     }
 
     #[test]
