@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn what_a_file_breaks_over_two_lines_is_told_in_one() {
         for (flag, value) in [("--probe-server", "stu\n.example.net"), ("--host", "turn\r\n.example.net")] {
-            let message = gather(&[flag, value]).err().expect("it is refused");
+            let message = gather(&[flag, value]).expect_err("it is refused");
             assert!(message.contains(flag) && !message.contains(['\n', '\r']), "{message:?}");
         }
     }
