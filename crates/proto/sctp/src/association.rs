@@ -9,16 +9,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use sansio::{Datagram, Machine, Outbox, Rng, Time, Timers};
 
-use self::slot::{Closing, Slot};
-use crate::bundler::Bundler;
-use crate::engine::{Engine, Protocol};
+use self::slot::{Closing, Protocol, Slot, listed};
 use crate::handshake::Handshake;
 use crate::init::Init;
-use crate::packet;
-use crate::repair::Repair;
-use crate::reset::Answers;
-use crate::turns::Turns;
-use crate::{ChannelConfig, ChannelId, Config, Event, MessageKind, OpenError, SctpError, SendError};
+use crate::probe::Probe;
+use crate::receiver::{Message, Receiver};
+use crate::resets::Resets;
+use crate::sender::{Limit, Outgoing, Sender};
+use crate::timer::Timer;
+use crate::{
+    ChannelConfig, ChannelId, Config, Event, InitError, MessageKind, OpenError, SctpError, SendError,
+};
 
 /// Error causes in ABORT (RFC 9260 §3.3.10).
 const USER_INITIATED: u16 = 12;
@@ -30,35 +31,34 @@ pub struct Association {
     config: Config,
     local: Init,
     handshake: Handshake,
-    /// There once the terms are agreed.
-    engine: Option<Engine>,
-    bundler: Option<Bundler>,
-    repair: Option<Repair>,
-    /// Timeouts of the engine that the repair knows of.
-    timeouts: u64,
-    /// What the peer says to our stream resets.
-    answers: Answers,
+    sender: Sender,
+    /// What there is once the peer's terms are known.
+    link: Option<Link>,
+    probe: Probe,
     stage: Stage,
     channels: BTreeMap<u16, Slot>,
-    /// Streams that may have something to read, in the order in which they got it.
-    readable: VecDeque<u16>,
     /// Messages on streams that belong to no channel yet.
-    early: BTreeMap<u16, VecDeque<(Protocol, Bytes)>>,
-    turns: Turns,
-    /// Channels whose numbers the engine is not done with.
-    unstarted: BTreeSet<u16>,
+    early: BTreeMap<u16, VecDeque<Message>>,
     /// Channels whose buffered amount somebody waits for to fall.
     watched: BTreeSet<u16>,
     /// Whether buffered amounts may have fallen.
     acknowledged: bool,
-    /// Bytes read since the last SACK told our window.
-    read: usize,
+    /// What the peer's HEARTBEATs said, to be sent back.
+    echoes: VecDeque<Vec<u8>>,
     /// Whether the draining of events left something to send.
     wake: bool,
-    timers: Timers<u16>,
+    timers: Timers<Timer>,
     events: VecDeque<Event>,
     drops: Drops,
     now: Time,
+}
+
+/// What the peer's terms determine.
+#[derive(Debug)]
+struct Link {
+    peer: Init,
+    receiver: Receiver,
+    resets: Resets,
 }
 
 /// How far the association is.
@@ -80,12 +80,21 @@ enum Stage {
 pub struct Drops {
     /// Not an SCTP packet, or its checksum is wrong.
     pub malformed: u64,
+    /// Without a checksum, although that was not agreed on (RFC 9653).
+    pub unsummed: u64,
     /// For other ports or another verification tag.
     pub misdirected: u64,
     /// Before the terms were agreed, or after the end.
     pub untimely: u64,
     /// Chunks of a type that is not known, or that says nothing we act on.
     pub ignored: u64,
+    /// Chunks that say what cannot be: acknowledgements of what was never sent, gaps without order, fragments that
+    /// contradict each other.
+    pub absurd: u64,
+    /// DATA that came before.
+    pub duplicates: u64,
+    /// DATA for which there was no room, or too far ahead.
+    pub overflowing: u64,
 }
 
 impl Association {
@@ -93,43 +102,44 @@ impl Association {
     pub fn new(now: Time, config: Config) -> Self {
         let mut config = config;
         config.mtu = config.mtu.clamp(128, 65_000);
+        config.largest_mtu = config.largest_mtu.min(65_000);
         config.max_channels = config.max_channels.min(65_535);
         let mut rng = Rng::new(config.seed);
-        let local = Init {
-            tag: rng.next_u32().max(1),
-            // A message can only be read when it is whole, so the window must hold several.
-            window: config.receive_window.max(config.local_max_message_size.saturating_mul(4)),
-            outbound: u16::MAX,
-            inbound: u16::MAX,
-            // From the lower half: the engine dislikes 0, and numbers that wrap around are the least trodden path.
-            tsn: (rng.next_u32() >> 1).max(1),
-            partial: true,
-            reconfig: true,
-        };
+        let local = config.terms(&mut rng);
         Self {
-            handshake: Handshake::new(local, Rng::new(rng.fork())),
+            handshake: Handshake::new(local, &mut rng),
+            sender: Sender::new(now, config.congestion, config.mtu, local.tsn),
+            link: None,
+            probe: Probe::new(config.mtu, config.largest_mtu, Rng::new(rng.fork())),
             config,
             local,
-            engine: None,
-            bundler: None,
-            repair: None,
-            timeouts: 0,
-            answers: Answers::default(),
             stage: Stage::Connecting,
             channels: BTreeMap::new(),
-            readable: VecDeque::new(),
             early: BTreeMap::new(),
-            turns: Turns::new(local.tsn),
-            unstarted: BTreeSet::new(),
             watched: BTreeSet::new(),
             acknowledged: false,
-            read: 0,
+            echoes: VecDeque::new(),
             wake: false,
             timers: Timers::default(),
             events: VecDeque::new(),
             drops: Drops::default(),
             now,
         }
+    }
+
+    /// An association that is up at once: the peer's INIT chunk came by signalling, and ours, [`Config::init`], is known to
+    /// the peer (draft-hancke-tsvwg-snap).
+    ///
+    /// # Errors
+    /// If `init` is not an INIT chunk.
+    pub fn agreed(now: Time, config: Config, init: &[u8]) -> Result<Self, InitError> {
+        let peer = Init::parse_chunk(init).ok_or(InitError)?;
+        let mut association = Self::new(now, config);
+        let mut rng = Rng::new(Rng::new(association.config.seed).fork());
+        association.handshake = Handshake::skipped(association.local, peer, &mut rng);
+        association.agree(peer);
+        association.establish();
+        Ok(association)
     }
 
     /// Opens a channel. It can be written to at once, before the association is up and without waiting for the
@@ -150,7 +160,7 @@ impl Association {
         }
         let id = match config.negotiated {
             Some(ChannelId(id)) if id >= self.streams() => return Err(OpenError::InvalidId),
-            Some(ChannelId(id)) if self.channels.contains_key(&id) => return Err(OpenError::InUse),
+            Some(ChannelId(id)) if self.is_taken(id) => return Err(OpenError::InUse),
             Some(ChannelId(id)) => id,
             None => self.free_id().ok_or(OpenError::Exhausted)?,
         };
@@ -171,7 +181,8 @@ impl Association {
         data: &[u8],
     ) -> Result<(), SendError> {
         self.check(id, kind, data)?;
-        self.send_bytes(now, id, kind, Bytes::copy_from_slice(data))
+        self.queue(now, id, kind, Bytes::copy_from_slice(data));
+        Ok(())
     }
 
     /// Queues a message without copying it.
@@ -186,23 +197,21 @@ impl Association {
         data: Bytes,
     ) -> Result<(), SendError> {
         self.check(id, kind, &data)?;
+        self.queue(now, id, kind, data);
+        Ok(())
+    }
+
+    fn queue(&mut self, now: Time, id: ChannelId, kind: MessageKind, data: Bytes) {
         self.now = now;
-        let protocol = match (kind, data.is_empty()) {
-            (MessageKind::Text, false) => Protocol::Text,
-            (MessageKind::Binary, false) => Protocol::Binary,
-            (MessageKind::Text, true) => Protocol::TextEmpty,
-            (MessageKind::Binary, true) => Protocol::BinaryEmpty,
-        };
+        let protocol = Protocol::of(kind, data.is_empty());
         // SCTP knows no empty messages (RFC 8831 §6.6).
         let data = if data.is_empty() { Bytes::from_static(&[0]) } else { data };
         self.write(id.0, protocol, data);
-        Ok(())
     }
 
     /// Why a message would not be taken.
     fn check(&mut self, id: ChannelId, kind: MessageKind, data: &[u8]) -> Result<(), SendError> {
         let limit = self.config.remote_max_message_size;
-        let space = self.config.send_buffer;
         if limit != 0 && data.len() > limit as usize {
             return Err(SendError::TooLarge { limit });
         }
@@ -214,7 +223,7 @@ impl Association {
         }
         let buffered = self.buffered_amount(id);
         // A message larger than the whole buffer goes alone.
-        if buffered > 0 && buffered + data.len() > space {
+        if buffered > 0 && buffered + data.len() > self.send_buffer() {
             if let Some(channel) = self.channels.get_mut(&id.0) {
                 channel.wants_room = true;
                 self.watched.insert(id.0);
@@ -222,6 +231,12 @@ impl Association {
             return Err(SendError::Full);
         }
         Ok(())
+    }
+
+    /// Bytes that a channel may buffer: enough for what the path holds, and for a round trip in which losses are repeated.
+    fn send_buffer(&self) -> usize {
+        let wanted = 3 * self.sender.congestion_window();
+        wanted.min(self.config.largest_send_buffer).max(self.config.send_buffer)
     }
 
     /// Whether the channel can be written to.
@@ -232,13 +247,10 @@ impl Association {
 
     /// Bytes of messages that wait to be sent or acknowledged.
     pub fn buffered_amount(&mut self, id: ChannelId) -> usize {
-        let Some(channel) = self.channels.get(&id.0) else { return 0 };
-        let Some(engine) = &mut self.engine else { return channel.queued };
-        let unacknowledged = engine.buffered(id.0);
-        // DCEP's bytes were the first of the stream, and are the first to be acknowledged.
-        let done = channel.written.saturating_sub(unacknowledged as u64);
-        let control = channel.control.saturating_sub(done);
-        channel.queued + unacknowledged.saturating_sub(control as usize)
+        match self.channels.contains_key(&id.0) {
+            true => self.sender.backlog.buffered(id.0),
+            false => 0,
+        }
     }
 
     /// Sets the amount at which [`Event::BufferedAmountLow`] is due; 0 at first.
@@ -276,9 +288,7 @@ impl Association {
     pub fn close(&mut self, now: Time) {
         self.now = now;
         match self.stage {
-            Stage::Connecting if self.channels.values().all(|channel| channel.queue.is_empty()) => {
-                self.abort(now);
-            }
+            Stage::Connecting if self.sender.is_idle() => self.abort(now),
             Stage::Connecting | Stage::Up => {
                 self.stage = Stage::Draining;
                 self.acknowledged = true;
@@ -297,14 +307,23 @@ impl Association {
     /// timers say so that have been doubled with every attempt.
     pub fn hurry(&mut self, now: Time) {
         self.now = now;
-        if let Some(engine) = self.engine.as_mut().filter(|_| !matches!(self.stage, Stage::Over)) {
-            engine.hurry(now);
+        if self.is_over() {
+            return;
+        }
+        self.handshake.hurry();
+        self.sender.begin_anew(now);
+        if let Some(link) = &mut self.link {
+            link.resets.repeat();
+        }
+        if self.handshake.is_established() {
+            self.set_mtu(self.config.mtu);
+            self.probe.begin();
         }
     }
 
     /// The channels there are.
     pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &ChannelConfig)> {
-        self.channels.iter().map(|(&id, channel)| (ChannelId(id), &channel.config))
+        listed(self.channels.iter())
     }
 
     /// Whether the association is up.
@@ -314,7 +333,12 @@ impl Association {
 
     /// The smoothed round-trip time, once one was measured.
     pub fn rtt(&self) -> Option<Duration> {
-        self.engine.as_ref().map(Engine::rtt).filter(|rtt| !rtt.is_zero())
+        self.sender.rtt().smoothed()
+    }
+
+    /// The largest packet that is sent, in bytes.
+    pub fn mtu(&self) -> usize {
+        self.probe.mtu()
     }
 
     /// What was dropped so far.
@@ -322,29 +346,22 @@ impl Association {
         self.drops
     }
 
-    /// Takes a packet that the layer below authenticated.
-    pub fn handle_packet(&mut self, now: Time, packet: &[u8]) {
-        self.now = now;
-        if matches!(self.stage, Stage::Aborting { .. } | Stage::Over) {
-            self.drops.untimely += 1;
-            return;
-        }
-        let Some((header, chunks)) = packet::parse(packet) else {
-            self.drops.malformed += 1;
-            return;
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Aborting { .. } | Stage::Over)
+    }
+
+    /// Queues a message on a stream.
+    fn write(&mut self, id: u16, protocol: Protocol, data: Bytes) {
+        let Some(channel) = self.channels.get(&id) else { return };
+        let (unordered, limit) = match protocol {
+            Protocol::Dcep => (false, Limit::Never),
+            _ => (!channel.config.ordered && channel.known, Limit::new(self.now, channel.config.reliability)),
         };
-        if header.source != self.config.remote_port || header.destination != self.config.local_port {
-            self.drops.misdirected += 1;
-            return;
+        let message = Outgoing { protocol: protocol.number(), data, unordered, limit };
+        self.sender.backlog.push(id, channel.config.priority, message);
+        if channel.low < self.sender.backlog.buffered(id) {
+            self.watched.insert(id);
         }
-        if chunks.clone().all(|chunk| receive::is_for_engine(chunk.kind())) {
-            self.pass(now, header, packet);
-        } else if packet::intact(packet) {
-            self.sort_out(now, header, chunks);
-        } else {
-            self.drops.malformed += 1;
-        }
-        self.acknowledged = true;
     }
 }
 
@@ -359,30 +376,26 @@ impl Machine for Association {
     fn handle_timeout(&mut self, now: Time) {
         self.now = now;
         self.wake = false;
-        if matches!(self.stage, Stage::Aborting { .. } | Stage::Over) {
+        if self.is_over() {
             return;
         }
         if self.handshake.handle_timeout(now) {
             self.end(Event::Failed(SctpError::NoAnswer), None);
             return;
         }
-        if let Some(engine) = &mut self.engine {
-            engine.handle_timeout(now);
-        }
-        while let Some(id) = self.timers.expired(now) {
-            self.forget(id);
+        while let Some(timer) = self.timers.expired(now) {
+            self.expire(timer);
         }
     }
 
     fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox<()>) {
         self.now = now;
         self.wake = false;
-        self.pump();
         self.settle();
         if let Stage::Aborting { cause } = self.stage {
             self.write_abort(cause, out);
         }
-        if matches!(self.stage, Stage::Aborting { .. } | Stage::Over) {
+        if self.is_over() {
             return;
         }
         while self.handshake.poll().is_some() {
@@ -390,23 +403,8 @@ impl Machine for Association {
                 return;
             }
         }
-        if !self.handshake.is_established() {
-            return;
-        }
-        if let (Some(tsn), Some(engine)) = (self.reopened(), &mut self.engine) {
-            self.read = 0;
-            engine.acknowledge(now, tsn);
-        }
-        loop {
-            self.refill(now);
-            match &mut self.bundler {
-                Some(bundler) if !bundler.is_empty() => {
-                    if !bundler.write(None, out) {
-                        return;
-                    }
-                }
-                _ => return,
-            }
+        if self.handshake.is_established() {
+            self.write_packets(now, out);
         }
     }
 
@@ -415,21 +413,21 @@ impl Machine for Association {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            self.pump();
             self.settle();
             if self.events.is_empty() && !self.read_next() {
-                self.wake = self.has_news();
+                self.wake = self.link.as_ref().is_some_and(|link| {
+                    !self.is_over() && (link.receiver.has_reopened() || link.resets.has_work())
+                });
                 return None;
             }
         }
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        if matches!(self.stage, Stage::Aborting { .. } | Stage::Over) {
+        if self.is_over() {
             return None;
         }
-        let engine = self.engine.as_ref().and_then(Engine::poll_timeout);
         let wake = self.wake.then_some(self.now);
-        [self.handshake.poll_timeout(), engine, self.timers.next(), wake].into_iter().flatten().min()
+        [self.handshake.poll_timeout(), self.timers.next(), wake].into_iter().flatten().min()
     }
 }

@@ -32,8 +32,8 @@ pub struct ChannelConfig {
     /// `Some`: the two applications agreed on this number by other means, and no message announces the channel
     /// (W3C `negotiated: true`). `None`: announced in band (RFC 8832), and numbered by the association.
     pub negotiated: Option<ChannelId>,
-    /// RFC 8831 §6.4: 128 below normal, 256 normal, 512 high, 1024 extra high. Told to the peer; the borrowed
-    /// engine sends in the order of writing regardless.
+    /// RFC 8831 §6.4: 128 below normal, 256 normal, 512 high, 1024 extra high. Channels that have something to send share
+    /// the path in this proportion. Told to the peer.
     pub priority: u16,
 }
 

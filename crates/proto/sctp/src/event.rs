@@ -66,6 +66,11 @@ impl SctpError {
     }
 }
 
+/// What was said to be the peer's INIT is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no INIT chunk of SCTP")]
+pub struct InitError;
+
 /// Why a channel could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {

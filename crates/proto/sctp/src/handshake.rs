@@ -1,13 +1,15 @@
 //! How an association comes up (RFC 9260 §5): INIT, INIT ACK, COOKIE ECHO, COOKIE ACK, from one side or from both
 //! at once, which in WebRTC is the rule.
 //!
-//! This is ours and not the engine's, so that tags and sequence numbers come from the seed, that both sides may
-//! begin at once, that late duplicates harm nobody, and that the first messages travel with the COOKIE ECHO.
+//! All numbers come from the seed, late duplicates harm nobody, and the first messages travel with the COOKIE ECHO. Nothing
+//! is remembered of an INIT that was answered: it comes back in the cookie. If both sides have told their terms elsewhere
+//! (SNAP), there is nothing to shake hands about.
 
 use std::time::Duration;
 
 use sansio::{Rng, Time};
 
+use crate::cookie::Oven;
 use crate::init::Init;
 use crate::packet::kind;
 
@@ -45,10 +47,7 @@ pub(crate) enum Progress {
 pub(crate) struct Handshake {
     local: Init,
     state: State,
-    /// Our cookie for the peer's INIT, and the terms it stands for. What is below authenticates and needs no
-    /// stateless defence, so the cookie is a mere ticket.
-    offered: Option<([u8; 16], Init)>,
-    rng: Rng,
+    oven: Oven,
     /// An INIT ACK or COOKIE ACK that wants to be sent.
     answer: Option<Outgoing>,
     /// When INIT or COOKIE ECHO must go out again. `None` before the first time.
@@ -67,17 +66,21 @@ enum State {
 }
 
 impl Handshake {
-    pub(crate) fn new(local: Init, rng: Rng) -> Self {
+    pub(crate) fn new(local: Init, rng: &mut Rng) -> Self {
         Self {
             local,
             state: State::CookieWait,
-            offered: None,
-            rng,
+            oven: Oven::new(rng),
             answer: None,
             retry: None,
             due: true,
             attempts: 0,
         }
+    }
+
+    /// One that is done: the peer's terms came by signalling, and so did ours to the peer.
+    pub(crate) fn skipped(local: Init, peer: Init, rng: &mut Rng) -> Self {
+        Self { state: State::Established { peer }, due: false, ..Self::new(local, rng) }
     }
 
     /// The peer's terms, as far as they are binding.
@@ -119,11 +122,7 @@ impl Handshake {
         if self.is_established() && self.peer().is_some_and(|known| known.tag != peer.tag) {
             return Progress::None;
         }
-        let cookie = match self.offered {
-            Some((cookie, terms)) if terms == peer => cookie,
-            _ => self.rng.bytes(),
-        };
-        self.offered = Some((cookie, peer));
+        let cookie = self.oven.bake(&peer);
         self.answer =
             Some(Outgoing { tag: peer.tag, kind: kind::INIT_ACK, value: self.local.value(Some(&cookie)) });
         Progress::None
@@ -142,10 +141,7 @@ impl Handshake {
 
     /// RFC 9260 §5.1 D, §5.2.4.
     fn handle_cookie_echo(&mut self, value: &[u8]) -> Progress {
-        let Some((cookie, peer)) = self.offered else { return Progress::None };
-        if value != cookie {
-            return Progress::None;
-        }
+        let Some(peer) = self.oven.taste(value) else { return Progress::None };
         match &self.state {
             State::Failed => return Progress::None,
             // We already agreed on other terms with a peer that began from both ends.
@@ -189,6 +185,16 @@ impl Handshake {
         }
     }
 
+    /// Whether what [`Handshake::poll`] returns was sent before, in vain.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.answer.is_none() && self.attempts > 0
+    }
+
+    /// There is a path again: what waits for an answer goes again at once.
+    pub(crate) fn hurry(&mut self) {
+        self.due |= self.retry.take().is_some();
+    }
+
     /// What [`Handshake::poll`] returned was sent.
     pub(crate) fn sent(&mut self, now: Time) {
         if self.answer.take().is_some() {
@@ -225,9 +231,18 @@ mod tests {
     use sansio::Seed;
 
     fn side(tag: u32) -> Handshake {
-        let local =
-            Init { tag, window: 1, outbound: 9, inbound: 9, tsn: tag * 10, partial: true, reconfig: true };
-        Handshake::new(local, Rng::new(Seed::from(u64::from(tag))))
+        let local = Init {
+            tag,
+            window: 1,
+            outbound: 9,
+            inbound: 9,
+            tsn: tag * 10,
+            partial: true,
+            reconfig: true,
+            interleaving: true,
+            unsummed: false,
+        };
+        Handshake::new(local, &mut Rng::new(Seed::from(u64::from(tag))))
     }
 
     /// Takes out all that a side wants to send.

@@ -9,19 +9,21 @@
 //! [`Association`] is that machine. Its packets go to the layer below without an address (`Addr = ()`): the DTLS lane
 //! seals them in the buffer they leave from.
 //!
-//! The engine that retransmits, reassembles and minds the congestion window is borrowed, see
-//! `docs/decisions/`. What is ours around it: the handshake (both sides may begin, all numbers come from the seed),
-//! the channels, the send buffers, and packets of the right size.
+//! **How it is made.** Messages wait in a *backlog* per stream and leave in fragments, in turn by priority; fragments are
+//! *under way* until a SACK tells their fate, losses are found by time (RACK), and a *controller* (CUBIC, or one after
+//! BBR) says how much may be under way. What comes is ticked off, put together, brought in order and kept until it is
+//! read. With peers that know how, messages of several channels are mixed (RFC 8260) and packets carry no checksum of
+//! their own (RFC 9653). Decision 009 tells why.
 //!
 //! **Back-pressure.** [`Association::send`] refuses with [`SendError::Full`] when a channel's buffer is full, and
-//! [`Event::Writable`] tells when to go on. Received messages are taken out of the engine one by one by
-//! [`poll_event`](sansio::Machine::poll_event); a channel that is not to be read
-//! ([`Association::set_reading`]) fills the receive window, and the peer waits.
+//! [`Event::Writable`] tells when to go on. Received messages are handed over one by one by
+//! [`poll_event`](sansio::Machine::poll_event); a channel that is not to be read ([`Association::set_reading`]) fills
+//! the receive window, and the peer waits.
 //!
-//! **Copies of payload.** Sending: one into [`Association::send`] (none with [`Association::send_bytes`]), one into
-//! the engine's packet, one into the outbox. Receiving: one of the packet, one of its fragments into one message.
+//! **Copies of payload.** Sending: one into [`Association::send`] (none with [`Association::send_bytes`]), one into the
+//! outbox. Receiving: one, out of the packet into the message.
 //!
-//! **Not deterministic:** nothing that is sent. Tags, cookies and sequence numbers come from [`Config::seed`].
+//! **Deterministic.** Tags, cookies and sequence numbers come from [`Config::seed`].
 //!
 //! ```
 //! use sansio::{Machine, Outbox, Seed, Time};
@@ -61,21 +63,30 @@
 //! ```
 
 mod association;
-mod bundler;
 mod channel;
+mod chunk;
 mod config;
+mod congestion;
+mod cookie;
 mod dcep;
-mod engine;
 mod event;
 mod handshake;
 mod init;
-mod instant;
 mod packet;
-mod repair;
-mod reset;
-mod turns;
+mod probe;
+mod ranges;
+mod receiver;
+mod reconfig;
+mod resets;
+mod rtt;
+mod sender;
+mod serial;
+mod timer;
 
 pub use association::{Association, Drops};
 pub use channel::{ChannelConfig, ChannelId, MessageKind, Reliability};
-pub use config::{Config, Role};
-pub use event::{Event, OpenError, SctpError, SendError};
+pub use config::{Config, Congestion, Role};
+pub use event::{Event, InitError, OpenError, SctpError, SendError};
+
+/// The payload protocol identifier of DCEP (RFC 8832 §8.1).
+pub(crate) const DCEP: u32 = 50;

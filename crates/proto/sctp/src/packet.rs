@@ -5,21 +5,25 @@ pub(crate) const HEADER: usize = 12;
 /// Bytes of a chunk's header.
 pub(crate) const CHUNK_HEADER: usize = 4;
 
-/// The chunk types that are told apart here (RFC 9260 §3.2, RFC 6525 §3, RFC 3758 §3.2).
+/// The chunk types (RFC 9260 §3.2, RFC 8260 §2, RFC 6525 §3, RFC 4820 §3, RFC 3758 §3.2).
 pub(crate) mod kind {
     pub(crate) const DATA: u8 = 0;
     pub(crate) const INIT: u8 = 1;
     pub(crate) const INIT_ACK: u8 = 2;
     pub(crate) const SACK: u8 = 3;
     pub(crate) const HEARTBEAT: u8 = 4;
+    pub(crate) const HEARTBEAT_ACK: u8 = 5;
     pub(crate) const ABORT: u8 = 6;
     pub(crate) const SHUTDOWN: u8 = 7;
     pub(crate) const SHUTDOWN_ACK: u8 = 8;
     pub(crate) const COOKIE_ECHO: u8 = 10;
     pub(crate) const COOKIE_ACK: u8 = 11;
     pub(crate) const SHUTDOWN_COMPLETE: u8 = 14;
+    pub(crate) const I_DATA: u8 = 64;
     pub(crate) const RE_CONFIG: u8 = 130;
+    pub(crate) const PAD: u8 = 132;
     pub(crate) const FORWARD_TSN: u8 = 192;
+    pub(crate) const I_FORWARD_TSN: u8 = 194;
 }
 
 /// The common header, without its checksum.
@@ -97,13 +101,26 @@ pub(crate) fn parse(packet: &[u8]) -> Option<(Header, Chunks<'_>)> {
     Some((header, Chunks(packet.get(HEADER..)?)))
 }
 
-/// Whether the checksum of `packet` is right.
-pub(crate) fn intact(packet: &[u8]) -> bool {
-    packet.get(8..HEADER).is_some_and(|sum| sum == checksum(packet).to_le_bytes())
+/// What the checksum of a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checksum {
+    Right,
+    /// Zero, which is right only by agreement (RFC 9653).
+    Zero,
+    Wrong,
+}
+
+/// Looks at the checksum of `packet`.
+pub(crate) fn checked(packet: &[u8]) -> Checksum {
+    match packet.get(8..HEADER) {
+        Some([0, 0, 0, 0]) => Checksum::Zero,
+        Some(sum) if sum == checksum(packet).to_le_bytes() => Checksum::Right,
+        _ => Checksum::Wrong,
+    }
 }
 
 /// CRC32c over `packet` with the checksum field taken as zero (RFC 9260 §6.8, appendix A).
-fn checksum(packet: &[u8]) -> u32 {
+pub(crate) fn checksum(packet: &[u8]) -> u32 {
     let sum = crc32c::crc32c(&packet[..8]);
     let sum = crc32c::crc32c_append(sum, &[0; 4]);
     crc32c::crc32c_append(sum, &packet[HEADER..])
@@ -141,6 +158,16 @@ impl<'b> Writer<'b> {
         writer
     }
 
+    /// Bytes that still fit.
+    pub(crate) fn room(&self) -> usize {
+        self.buffer.len() - self.used
+    }
+
+    /// Whether there is no chunk yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used <= HEADER
+    }
+
     /// Appends a chunk made of `parts`.
     pub(crate) fn chunk(&mut self, kind: u8, flags: u8, parts: &[&[u8]]) {
         let length = CHUNK_HEADER + parts.iter().map(|part| part.len()).sum::<usize>();
@@ -148,25 +175,37 @@ impl<'b> Writer<'b> {
             self.overrun = true;
             return;
         };
-        self.put(&[kind, flags]);
-        self.put(&written.to_be_bytes());
+        let [high, low] = written.to_be_bytes();
+        self.put(&[kind, flags, high, low]);
         parts.iter().for_each(|part| self.put(part));
-        self.put(&[0; 3][..padded(length) - length]);
+        let padding = padded(length) - length;
+        if padding > 0 {
+            self.put(&[0; 3][..padding]);
+        }
     }
 
-    /// Appends a chunk as it is.
-    pub(crate) fn copy(&mut self, chunk: &[u8]) {
-        self.put(chunk);
-        self.put(&[0; 3][..padded(chunk.len()) - chunk.len()]);
+    /// Makes the packet `length` bytes long by a chunk that says nothing (RFC 4820 §3).
+    pub(crate) fn pad_to(&mut self, length: usize) {
+        let bytes = length.min(self.buffer.len()).saturating_sub(self.used) & !3;
+        if bytes >= CHUNK_HEADER {
+            let [high, low] = (bytes.min(0xfffc) as u16).to_be_bytes();
+            self.put(&[kind::PAD, 0, high, low]);
+            let end = self.used + bytes.min(0xfffc) - CHUNK_HEADER;
+            self.buffer[self.used..end].fill(0);
+            self.used = end;
+        }
     }
 
-    /// Writes the checksum and returns the packet's length.
-    pub(crate) fn finish(self) -> usize {
+    /// Writes the checksum, or leaves it out, and returns the packet's length.
+    pub(crate) fn finish(self, summed: bool) -> usize {
         if self.overrun {
             return 0;
         }
-        let sum = checksum(&self.buffer[..self.used]);
-        self.buffer[8..HEADER].copy_from_slice(&sum.to_le_bytes());
+        if summed {
+            // The field is still zero, as the sum wants it.
+            let sum = crc32c::crc32c(&self.buffer[..self.used]);
+            self.buffer[8..HEADER].copy_from_slice(&sum.to_le_bytes());
+        }
         self.used
     }
 
@@ -181,16 +220,6 @@ impl<'b> Writer<'b> {
     }
 }
 
-/// A packet of `chunks`, which are whole, as a vector.
-pub(crate) fn assemble<'a>(header: Header, chunks: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
-    let length = HEADER + chunks.clone().map(|chunk| padded(chunk.len())).sum::<usize>();
-    let mut packet = vec![0; length];
-    let mut writer = Writer::new(&mut packet, header);
-    chunks.for_each(|chunk| writer.copy(chunk));
-    writer.finish();
-    packet
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,15 +232,17 @@ mod tests {
         let mut writer = Writer::new(&mut buffer, header);
         writer.chunk(kind::COOKIE_ECHO, 0, &[b"ab", b"c"]);
         writer.chunk(kind::COOKIE_ACK, 1, &[]);
-        let used = writer.finish();
+        let used = writer.finish(true);
         assert_eq!(used, HEADER + 8 + 4);
-        assert!(intact(&buffer[..used]));
+        assert_eq!(checked(&buffer[..used]), Checksum::Right);
         let (read, chunks) = parse(&buffer[..used]).unwrap();
         assert_eq!(read, header);
         let chunks: Vec<_> = chunks.map(|c| (c.kind(), c.flags(), c.value().to_vec())).collect();
         assert_eq!(chunks, [(kind::COOKIE_ECHO, 0, b"abc".to_vec()), (kind::COOKIE_ACK, 1, vec![])]);
         buffer[20] ^= 1;
-        assert!(!intact(&buffer[..used]));
+        assert_eq!(checked(&buffer[..used]), Checksum::Wrong);
+        buffer[8..12].fill(0);
+        assert_eq!(checked(&buffer[..used]), Checksum::Zero);
     }
 
     #[test]
@@ -221,8 +252,20 @@ mod tests {
             let mut buffer = vec![0; length];
             let mut writer = Writer::new(&mut buffer, header);
             writer.chunk(kind::INIT, 0, &[&[0; 4]]);
-            assert_eq!(writer.finish(), 0);
+            assert_eq!(writer.finish(true), 0);
         }
+    }
+
+    #[test]
+    fn padding_fills_a_packet() {
+        let mut buffer = [0xff; 64];
+        let mut writer = Writer::new(&mut buffer, Header { source: 1, destination: 2, tag: 3 });
+        writer.chunk(kind::COOKIE_ACK, 0, &[]);
+        writer.pad_to(60);
+        assert_eq!(writer.finish(false), 60);
+        let kinds: Vec<u8> = parse(&buffer[..60]).unwrap().1.map(|chunk| chunk.kind()).collect();
+        assert_eq!(kinds, [kind::COOKIE_ACK, kind::PAD]);
+        assert_eq!(checked(&buffer[..60]), Checksum::Zero);
     }
 
     #[test]
@@ -234,7 +277,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            intact(&bytes);
+            checked(&bytes);
             if let Some((_, chunks)) = parse(&bytes) {
                 for chunk in chunks {
                     prop_assert!(chunk.bytes.len() >= CHUNK_HEADER);

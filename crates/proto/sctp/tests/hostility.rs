@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use link::{FINE, Link, Weather, pattern};
 use sansio::{Machine as _, Rng, Seed};
-use sterna_sctp::{ChannelConfig, Event, Reliability};
+use sterna_sctp::{ChannelConfig, Config, Event, Reliability};
 
 const LONG: Duration = Duration::from_secs(300);
 
 /// A session in which every type of chunk occurs.
 fn lively(seed: u64) -> Link {
-    let mut link = Link::new(
-        seed,
-        Weather { delay: Duration::from_millis(5), jitter: Duration::from_millis(5), loss: 10, twice: 0 },
-    );
+    lively_with(seed, |_| {})
+}
+
+/// The same, with other settings for both.
+fn lively_with(seed: u64, change: impl FnMut(&mut Config)) -> Link {
+    let windy =
+        Weather { delay: Duration::from_millis(5), jitter: Duration::from_millis(5), loss: 10, twice: 0 };
+    let mut link = Link::with(seed, windy, change);
     let reliable = link.open(0, ChannelConfig { label: "reliable".into(), ..Default::default() });
     let hasty = link.open(
         1,
@@ -98,7 +102,7 @@ fn mutated_packets_with_good_checksums_do_no_harm() {
 
 #[test]
 fn noise_without_checksum_changes_nothing() {
-    let mut link = lively(1);
+    let mut link = lively_with(1, |config| config.zero_checksum = false);
     link.weather = FINE;
     link.rest(Duration::from_secs(10));
     let mut rng = Rng::new(Seed::from(5));

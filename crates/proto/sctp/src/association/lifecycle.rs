@@ -2,19 +2,79 @@
 
 use std::time::Duration;
 
-use super::slot::Closing;
-use super::{Association, PROTOCOL_VIOLATION, Stage, USER_INITIATED};
+use super::slot::{Closing, Protocol};
+use super::{Association, Link, PROTOCOL_VIOLATION, Stage, USER_INITIATED};
 use crate::dcep;
-use crate::engine::{Engine, Notice, Protocol};
-use crate::{ChannelId, Event, Role};
+use crate::handshake::Progress;
+use crate::init::Init;
+use crate::receiver::{Receiver, Terms};
+use crate::resets::{Reset, Resets};
+use crate::sender::Sender;
+use crate::timer::Timer;
+use crate::{ChannelId, Event, Role, SctpError};
 
 /// A channel that is being closed is forgotten after so long if the peer never resets its half.
 const CLOSING: Duration = Duration::from_secs(30);
+/// Timeouts in a row after which large packets are held for the cause.
+const STALLS: u32 = 3;
 
 impl Association {
+    /// Takes note of how far the handshake is.
+    pub(super) fn progress(&mut self, progress: Progress) {
+        match progress {
+            Progress::None => {}
+            Progress::Agreed(peer) => self.agree(peer),
+            Progress::Established(peer) => {
+                self.agree(peer);
+                self.establish();
+            }
+        }
+    }
+
+    /// The peer's terms are known.
+    pub(super) fn agree(&mut self, peer: Init) {
+        if self.link.is_some() {
+            return;
+        }
+        let interleaved = self.local.interleaving && peer.interleaving;
+        self.sender.agree(peer.window, interleaved, peer.partial);
+        let terms = Terms {
+            first: peer.tsn,
+            interleaved,
+            window: self.local.window as usize,
+            largest_window: self.config.largest_receive_window as usize,
+            longest: self.config.local_max_message_size as usize,
+        };
+        let resets = Resets::new(self.local.tsn, peer.tsn);
+        self.link = Some(Link { peer, receiver: Receiver::new(terms), resets });
+        let refused: Vec<u16> = self.channels.range(self.streams()..).map(|(id, _)| *id).collect();
+        for id in refused {
+            self.sender.backlog.reset(id);
+            self.forget(id);
+        }
+    }
+
+    /// The association is up.
+    pub(super) fn establish(&mut self) {
+        if self.stage == Stage::Connecting {
+            self.stage = Stage::Up;
+        }
+        self.events.push_back(Event::Connected);
+        let ids: Vec<u16> = self.channels.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.announce(id));
+        self.sender.arm(self.now, &mut self.timers);
+        self.probe.begin();
+        self.acknowledged = true;
+    }
+
     /// Streams that the peer lets us use.
     pub(super) fn streams(&self) -> u16 {
         self.handshake.peer().map_or(u16::MAX, |peer| peer.inbound.min(peer.outbound))
+    }
+
+    /// Whether a number cannot be used: by another channel, or because the last one with it is not quite over.
+    pub(super) fn is_taken(&self, id: u16) -> bool {
+        self.channels.contains_key(&id) || self.link.as_ref().is_some_and(|link| link.resets.is_pending(id))
     }
 
     /// The lowest free number of our parity (RFC 8832 §6).
@@ -23,30 +83,16 @@ impl Association {
             Role::Client => 0,
             Role::Server => 1,
         };
-        (first..self.streams())
-            .step_by(2)
-            .find(|id| !self.channels.contains_key(id) && !self.early.contains_key(id))
+        (first..self.streams()).step_by(2).find(|id| !self.is_taken(*id) && !self.early.contains_key(id))
     }
 
-    /// Brings a new channel to the engine, as soon as there is one, and what was written to it before.
+    /// Announces a channel to the peer, and reports it, if that can be done already.
     pub(super) fn start(&mut self, id: u16) {
-        let streams = self.streams();
-        let (Some(engine), Some(channel)) = (&mut self.engine, self.channels.get_mut(&id)) else { return };
-        if id >= streams {
-            self.forget(id);
-            return;
-        }
-        if !engine.open(id) {
-            self.unstarted.insert(id);
-            return;
-        }
-        self.unstarted.remove(&id);
-        self.turns.begin(id, channel.is_hasty());
+        let Some(channel) = self.channels.get(&id) else { return };
         if channel.config.negotiated.is_none() && !channel.incoming {
             let open = dcep::Message::Open(channel.config.clone()).write();
-            self.give(id, Protocol::Dcep, open.into());
+            self.write(id, Protocol::Dcep, open.into());
         }
-        self.offer(id);
         self.announce(id);
     }
 
@@ -63,45 +109,8 @@ impl Association {
             config: channel.config.clone(),
             incoming: channel.incoming,
         });
-        for (protocol, data) in self.early.remove(&id).unwrap_or_default() {
-            self.deliver(id, protocol, data);
-        }
-    }
-
-    /// Takes what the engine has to say.
-    pub(super) fn pump(&mut self) {
-        while let Some(notice) = self.engine.as_mut().and_then(Engine::poll) {
-            match notice {
-                Notice::Readable(id) => {
-                    if !self.readable.contains(&id) {
-                        self.readable.push_back(id);
-                    }
-                }
-                // Of the former use of a number that is in use again.
-                Notice::Finished(id) | Notice::Reset(id) if self.unstarted.contains(&id) => {}
-                // The peer's half is closed. The engine closes ours in answer.
-                Notice::Finished(id) => {
-                    if let Some(channel) = self.channels.get_mut(&id) {
-                        channel.closing = Closing::Resetting;
-                        self.timers.set(id, self.now + CLOSING);
-                    }
-                    self.early.remove(&id);
-                }
-                Notice::Reset(id) => self.forget(id),
-                Notice::Lost(error) => {
-                    self.end(Event::Failed(error), Some(PROTOCOL_VIOLATION));
-                    return;
-                }
-            }
-        }
-        for id in std::mem::take(&mut self.unstarted) {
-            self.start(id);
-        }
-        if self.engine.as_ref().is_some_and(Engine::is_closing)
-            && !matches!(self.stage, Stage::Aborting { .. } | Stage::Over)
-        {
-            // The peer shuts down. It has all that it will take (RFC 9260 §9.2), and RFC 8831 §6.2 closes channels.
-            self.end(Event::Closed, Some(USER_INITIATED));
+        for message in self.early.remove(&id).unwrap_or_default() {
+            self.deliver(id, message);
         }
     }
 
@@ -111,82 +120,157 @@ impl Association {
             return;
         }
         for id in std::mem::take(&mut self.watched) {
-            let buffered = self.buffered_amount(ChannelId(id));
-            let all = self.engine.as_mut().map_or(0, |engine| engine.buffered(id));
-            let connected = self.handshake.is_established();
-            let space = self.config.send_buffer;
-            let Some(channel) = self.channels.get_mut(&id) else { continue };
-            if buffered > channel.low {
-                channel.above_low = true;
-            } else if std::mem::take(&mut channel.above_low) {
-                self.events.push_back(Event::BufferedAmountLow(ChannelId(id)));
-            }
-            if channel.wants_room && buffered <= space / 2 {
-                channel.wants_room = false;
-                self.events.push_back(Event::Writable(ChannelId(id)));
-            }
-            let done = buffered == 0 && all == 0 && channel.queue.is_empty();
-            if channel.closing == Closing::Draining && done {
-                if connected {
-                    self.reset(id);
-                } else if self.engine.is_none() {
-                    self.forget(id);
-                } else {
-                    self.watched.insert(id);
-                }
-                continue;
-            }
-            if channel.above_low || channel.wants_room || channel.closing == Closing::Draining {
-                self.watched.insert(id);
-            }
+            self.settle_channel(id);
         }
-        if self.stage == Stage::Draining && self.is_drained() {
+        if self.stage == Stage::Draining
+            && self.handshake.is_established()
+            && self.sender.backlog.is_all_drained()
+        {
             self.end(Event::Closed, Some(USER_INITIATED));
         }
     }
 
-    /// Whether nothing is left to be delivered.
-    pub(super) fn is_drained(&mut self) -> bool {
-        let ids: Vec<u16> = self.channels.keys().copied().collect();
-        self.handshake.is_established()
-            && self.channels.values().all(|channel| channel.queue.is_empty())
-            && ids.into_iter().all(|id| self.engine.as_mut().is_none_or(|engine| engine.buffered(id) == 0))
+    fn settle_channel(&mut self, id: u16) {
+        let buffered = self.sender.backlog.buffered(id);
+        let space = self.send_buffer();
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        if buffered > channel.low {
+            channel.above_low = true;
+        } else if std::mem::take(&mut channel.above_low) {
+            self.events.push_back(Event::BufferedAmountLow(ChannelId(id)));
+        }
+        if channel.wants_room && buffered <= space / 2 {
+            channel.wants_room = false;
+            self.events.push_back(Event::Writable(ChannelId(id)));
+        }
+        let closing = channel.closing == Closing::Draining;
+        if closing && self.link.is_none() && buffered == 0 {
+            // Nobody has heard of it.
+            self.sender.backlog.reset(id);
+            self.forget(id);
+        } else if closing && self.handshake.is_established() && self.sender.backlog.is_drained(id) {
+            self.reset(id);
+        } else if closing || channel.above_low || channel.wants_room {
+            self.watched.insert(id);
+        }
     }
 
-    /// Resets our half of a stream. The engine then forgets what was not read, so it is read first.
-    pub(super) fn reset(&mut self, id: u16) {
-        while self.read_from(id) {}
-        if let Some(channel) = self.channels.get_mut(&id) {
+    /// Resets our half of a stream.
+    fn reset(&mut self, id: u16) {
+        if let (Some(link), Some(channel)) = (&mut self.link, self.channels.get_mut(&id)) {
             channel.closing = Closing::Resetting;
-            self.timers.set(id, self.now + CLOSING);
+            self.timers.set(Timer::Closing(id), self.now + CLOSING);
+            link.resets.want(id);
         }
-        if let Some(engine) = &mut self.engine {
-            engine.reset(id);
+    }
+
+    /// Streams were reset, by us or by the peer.
+    pub(super) fn handle_reset(&mut self, reset: Reset) {
+        match reset {
+            Reset::Ours(streams) => streams.into_iter().for_each(|id| self.reset_ours(id)),
+            Reset::Theirs(streams) if streams.is_empty() => {
+                let all = self.link.as_ref().map(|link| link.receiver.streams()).unwrap_or_default();
+                all.into_iter().for_each(|id| self.reset_theirs(id));
+            }
+            Reset::Theirs(streams) => streams.into_iter().for_each(|id| self.reset_theirs(id)),
+        }
+    }
+
+    fn reset_ours(&mut self, id: u16) {
+        self.sender.backlog.reset(id);
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        channel.closing = Closing::Reset;
+        if channel.finished {
+            self.forget(id);
+        }
+    }
+
+    /// The peer's half of a channel is closed: all that came on it is reported first, and our half follows (RFC 8831 §6.7).
+    fn reset_theirs(&mut self, id: u16) {
+        let finished = self.channels.get(&id).is_some_and(|channel| channel.finished);
+        let Some(link) = &mut self.link else { return };
+        let messages = link.receiver.read_all(self.now, id);
+        link.receiver.reset(id);
+        if finished {
+            return;
+        }
+        messages.into_iter().for_each(|message| self.dispatch(id, message));
+        self.early.remove(&id);
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        channel.finished = true;
+        self.timers.set_earlier(Timer::Closing(id), self.now + CLOSING);
+        match channel.closing {
+            Closing::Reset => self.forget(id),
+            Closing::Draining | Closing::Resetting => {}
+            Closing::No => {
+                channel.closing = Closing::Draining;
+                self.watched.insert(id);
+                self.acknowledged = true;
+            }
         }
     }
 
     /// The end of a channel.
     pub(super) fn forget(&mut self, id: u16) {
-        self.timers.stop(id);
+        self.timers.stop(Timer::Closing(id));
         self.watched.remove(&id);
-        self.unstarted.remove(&id);
         if self.channels.remove(&id).is_some() {
             self.events.push_back(Event::ChannelClosed(ChannelId(id)));
         }
     }
 
+    /// Something that was waited for is due.
+    pub(super) fn expire(&mut self, timer: Timer) {
+        let now = self.now;
+        match timer {
+            Timer::Retransmission => {
+                self.sender.timed_out(now);
+                if self.sender.stalls() >= STALLS && self.probe.fall_back(now, &mut self.timers) {
+                    self.set_mtu(self.probe.mtu());
+                }
+                self.sender.arm(now, &mut self.timers);
+            }
+            Timer::Probe => self.sender.probe(),
+            Timer::Reordering => self.sender.reordered(now, &mut self.timers),
+            Timer::Pace => {}
+            Timer::Acknowledgement => {
+                if let Some(link) = &mut self.link {
+                    link.receiver.hurry();
+                }
+            }
+            Timer::Reset => {
+                if let Some(link) = &mut self.link {
+                    link.resets.repeat();
+                }
+            }
+            Timer::Size => self.probe.timed_out(now, &mut self.timers),
+            Timer::Closing(id) => self.forget(id),
+        }
+    }
+
+    /// Packets may have another size now.
+    pub(super) fn set_mtu(&mut self, mtu: usize) {
+        self.sender.set_mtu(mtu);
+    }
+
+    /// The peer broke the rules.
+    pub(super) fn violated(&mut self, what: &str) {
+        self.end(Event::Failed(SctpError::Protocol(what.into())), Some(PROTOCOL_VIOLATION));
+    }
+
     /// The end of the association: what can be read is read, all channels are closed, and that is all.
     pub(super) fn end(&mut self, event: Event, cause: Option<u16>) {
-        if matches!(self.stage, Stage::Aborting { .. } | Stage::Over) {
+        if self.is_over() {
             return;
         }
-        while let Some(notice) = self.engine.as_mut().and_then(Engine::poll) {
-            if let Notice::Readable(id) = notice {
-                self.readable.push_back(id);
+        let readable = self.link.as_ref().map(|link| link.receiver.streams_to_read()).unwrap_or_default();
+        for id in readable {
+            if self.channels.get(&id).is_some_and(|channel| channel.finished) {
+                continue;
             }
-        }
-        while let Some(id) = self.readable.pop_front() {
-            while self.read_from(id) {}
+            let Some(link) = &mut self.link else { break };
+            let messages = link.receiver.read_all(self.now, id);
+            messages.into_iter().for_each(|message| self.dispatch(id, message));
         }
         self.stage = match cause {
             Some(cause) if self.handshake.peer().is_some() => Stage::Aborting { cause },
@@ -197,6 +281,8 @@ impl Association {
             self.forget(id);
         }
         self.events.push_back(event);
-        self.engine = None;
+        self.link = None;
+        self.early.clear();
+        self.sender = Sender::new(self.now, self.config.congestion, self.config.mtu, self.local.tsn);
     }
 }

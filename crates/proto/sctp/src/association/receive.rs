@@ -1,78 +1,178 @@
 //! What comes from the peer: packets taken apart, channels accepted, messages read.
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
 use sansio::Time;
 
-use super::slot::{Closing, Slot};
-use super::{Association, PROTOCOL_VIOLATION, Stage, USER_INITIATED};
-use crate::bundler::Bundler;
+use super::slot::{Closing, Protocol, Slot};
+use super::{Association, PROTOCOL_VIOLATION, USER_INITIATED};
+use crate::chunk::{Data, Forward, Sack};
 use crate::dcep;
-use crate::engine::{Engine, HIDDEN_WINDOW, Protocol};
-use crate::handshake::Progress;
-use crate::packet::{self, Chunk, Header, kind};
-use crate::repair::Repair;
+use crate::packet::{self, Checksum, Chunk, Chunks, Header, kind};
+use crate::receiver::{Message, Verdict};
 use crate::{ChannelId, Event, MessageKind, Role, SctpError};
+use bytes::Bytes;
 
 /// Messages, and bytes of them, that are kept for channels that do not exist yet.
 const EARLY: (usize, usize) = (256, 1 << 20);
+/// HEARTBEATs that wait to be answered.
+const ECHOES: usize = 4;
 
 impl Association {
-    /// Gives the engine a packet that is all its own.
-    pub(super) fn pass(&mut self, now: Time, header: Header, packet: &[u8]) {
-        if header.tag != self.local.tag {
+    /// Takes a packet that the layer below authenticated.
+    pub fn handle_packet(&mut self, now: Time, packet: &[u8]) {
+        self.now = now;
+        if self.is_over() {
+            self.drops.untimely += 1;
+            return;
+        }
+        let Some((header, chunks)) = packet::parse(packet) else {
+            self.drops.malformed += 1;
+            return;
+        };
+        if header.source != self.config.remote_port || header.destination != self.config.local_port {
             self.drops.misdirected += 1;
             return;
         }
-        let progress = self.handshake.confirmed();
-        self.progress(progress);
-        let Some(engine) = &mut self.engine else {
+        if !self.is_intact(packet, chunks.clone()) {
+            return;
+        }
+        for chunk in chunks {
+            if !self.handle_chunk(header, chunk) || self.is_over() {
+                break;
+            }
+        }
+        let Some(link) = &mut self.link else { return };
+        link.receiver.handle_packet(now, &mut self.timers);
+        if let Some(reset) = link.resets.progressed(link.receiver.cumulative()) {
+            self.handle_reset(reset);
+        }
+    }
+
+    /// Looks at the checksum. It may be missing if we said so (RFC 9653 §5.3), but not before the peer can have heard it.
+    fn is_intact(&mut self, packet: &[u8], mut chunks: Chunks<'_>) -> bool {
+        match packet::checked(packet) {
+            Checksum::Right => return true,
+            Checksum::Zero => {
+                let too_early = chunks.any(|chunk| matches!(chunk.kind(), kind::INIT | kind::COOKIE_ECHO));
+                if self.config.zero_checksum && !too_early || packet::checksum(packet) == 0 {
+                    return true;
+                }
+                self.drops.unsummed += 1;
+            }
+            Checksum::Wrong => self.drops.malformed += 1,
+        }
+        false
+    }
+
+    /// Takes a chunk. Returns whether to go on with the next.
+    fn handle_chunk(&mut self, header: Header, chunk: Chunk<'_>) -> bool {
+        match chunk.kind() {
+            kind::INIT | kind::INIT_ACK | kind::COOKIE_ECHO | kind::COOKIE_ACK => {
+                let progress = self.handshake.handle(header.tag, chunk.kind(), chunk.value());
+                self.progress(progress);
+            }
+            kind::ABORT => {
+                self.handle_abort(header, chunk);
+                return false;
+            }
+            kind if is_for_link(kind) => {
+                if header.tag != self.local.tag {
+                    self.drops.misdirected += 1;
+                    return false;
+                }
+                let progress = self.handshake.confirmed();
+                self.progress(progress);
+                self.handle_linked(chunk);
+            }
+            kind::PAD => {}
+            // An unknown type says by its highest bit whether to go on with the rest of the packet (RFC 9260 §3.2).
+            kind => {
+                self.drops.ignored += 1;
+                return kind <= kind::SHUTDOWN_COMPLETE || kind & 0x80 != 0;
+            }
+        }
+        true
+    }
+
+    /// Takes a chunk of an association that is up.
+    fn handle_linked(&mut self, chunk: Chunk<'_>) {
+        let now = self.now;
+        let Some(link) = &mut self.link else {
             self.drops.untimely += 1;
             return;
         };
-        engine.receive(now, packet);
-        let Some(repair) = &mut self.repair else { return };
-        let chunks = packet::parse(packet).into_iter().flat_map(|(_, chunks)| chunks);
-        for chunk in chunks.filter(|chunk| chunk.kind() == kind::SACK) {
-            repair.acknowledge(now, engine.rtt(), chunk.bytes);
-        }
-    }
-
-    /// Takes the chunks of a packet apart: those of the handshake and ABORT are ours, what the engine does not
-    /// understand or takes amiss is left out (RFC 9260 §3.2), and the rest is the engine's.
-    pub(super) fn sort_out(&mut self, now: Time, header: Header, chunks: packet::Chunks<'_>) {
-        for chunk in chunks.clone().filter(|chunk| chunk.kind() == kind::RE_CONFIG) {
-            self.answers.learn(chunk.bytes);
-        }
-        let mut kept: Vec<Cow<'_, [u8]>> = Vec::new();
-        for chunk in chunks {
-            match chunk.kind() {
-                kind::RE_CONFIG => kept.push(Cow::Owned(self.answers.correct(chunk.bytes))),
-                kind if is_for_engine(kind) => kept.push(Cow::Borrowed(chunk.bytes)),
-                kind::INIT | kind::INIT_ACK | kind::COOKIE_ECHO | kind::COOKIE_ACK => {
-                    let progress = self.handshake.handle(header.tag, chunk.kind(), chunk.value());
-                    self.progress(progress);
+        match chunk.kind() {
+            kind::DATA | kind::I_DATA => self.handle_data(chunk),
+            kind::SACK => self.handle_sack(chunk),
+            kind::FORWARD_TSN | kind::I_FORWARD_TSN => {
+                // RFC 8260 §2.3.1: one of them belongs to each kind of DATA.
+                if (chunk.kind() == kind::I_FORWARD_TSN) != link.receiver.is_interleaved() {
+                    return self.violated("FORWARD-TSN of the wrong kind");
                 }
-                kind::ABORT => {
-                    self.handle_abort(header, chunk);
-                    return;
-                }
-                // An unknown type says by its highest bit whether to go on with the rest of the packet.
-                kind if kind > kind::SHUTDOWN_COMPLETE && kind & 0x80 == 0 => {
-                    self.drops.ignored += 1;
-                    break;
-                }
-                _ => self.drops.ignored += 1,
+                let sound =
+                    Forward::parse(chunk).is_some_and(|forward| link.receiver.handle_forward(&forward));
+                self.drops.absurd += u64::from(!sound);
             }
-        }
-        if !kept.is_empty() {
-            let packet = packet::assemble(header, kept.iter().map(|chunk| &**chunk));
-            self.pass(now, header, &packet);
+            kind::RE_CONFIG => {
+                let cumulative = link.receiver.cumulative();
+                let happened = link.resets.handle(chunk, cumulative, &mut self.timers);
+                happened.into_iter().for_each(|reset| self.handle_reset(reset));
+            }
+            kind::HEARTBEAT => {
+                if self.echoes.len() < ECHOES && chunk.bytes.len() + packet::HEADER <= self.config.mtu {
+                    self.echoes.push_back(chunk.value().to_vec());
+                }
+            }
+            kind::HEARTBEAT_ACK => match self.probe.handle_answer(now, chunk.value(), &mut self.timers) {
+                Some(rtt) => {
+                    self.sender.measured(now, rtt);
+                    self.set_mtu(self.probe.mtu());
+                }
+                None => self.drops.ignored += 1,
+            },
+            // The peer shuts down. It has all that it will take (RFC 9260 §9.2), and RFC 8831 §6.2 closes channels.
+            kind::SHUTDOWN | kind::SHUTDOWN_ACK => self.end(Event::Closed, Some(USER_INITIATED)),
+            _ => self.drops.ignored += 1,
         }
     }
 
-    pub(super) fn handle_abort(&mut self, header: Header, chunk: Chunk<'_>) {
+    fn handle_data(&mut self, chunk: Chunk<'_>) {
+        let Some(link) = &mut self.link else { return };
+        if (chunk.kind() == kind::I_DATA) != link.receiver.is_interleaved() {
+            // "MUST abort the association" (RFC 8260 §2.2.3)
+            return self.violated("DATA of the wrong kind");
+        }
+        let Some(data) = Data::parse(chunk) else {
+            self.drops.malformed += 1;
+            return;
+        };
+        if data.payload.is_empty() {
+            // "MUST send an ABORT" (RFC 9260 §6.2)
+            return self.violated("DATA without data");
+        }
+        match link.receiver.handle_data(self.now, &data) {
+            Verdict::Taken => {}
+            Verdict::Duplicate => self.drops.duplicates += 1,
+            Verdict::Refused => self.drops.overflowing += 1,
+            Verdict::Contradiction => self.drops.absurd += 1,
+            Verdict::TooLong => self.violated("a message is larger than was agreed"),
+        }
+    }
+
+    fn handle_sack(&mut self, chunk: Chunk<'_>) {
+        let Some(sack) = Sack::parse(chunk) else {
+            self.drops.malformed += 1;
+            return;
+        };
+        match self.sender.acknowledge(self.now, &sack, &mut self.timers) {
+            Ok(advanced) => self.acknowledged |= advanced,
+            Err(_) => self.drops.absurd += 1,
+        }
+        if let (Some(link), Some(rtt)) = (&mut self.link, self.sender.rtt().smoothed()) {
+            link.receiver.set_rtt(rtt);
+        }
+    }
+
+    fn handle_abort(&mut self, header: Header, chunk: Chunk<'_>) {
         // RFC 9260 §8.5.1 B: with the T bit the sender knew only its own tag.
         let reflected = chunk.flags() & 1 != 0;
         let expected =
@@ -93,77 +193,41 @@ impl Association {
         self.end(event, None);
     }
 
-    pub(super) fn progress(&mut self, progress: Progress) {
-        let (peer, established) = match progress {
-            Progress::None => return,
-            Progress::Agreed(peer) => (peer, false),
-            Progress::Established(peer) => (peer, true),
-        };
-        if self.engine.is_none() {
-            let Some(engine) = Engine::new(&self.config, &self.local, &peer) else {
-                let error = SctpError::Protocol("unusable INIT".into());
-                self.end(Event::Failed(error), Some(PROTOCOL_VIOLATION));
-                return;
-            };
-            self.engine = Some(engine);
-            let header = Header {
-                source: self.config.local_port,
-                destination: self.config.remote_port,
-                tag: peer.tag,
-            };
-            self.bundler = Some(Bundler::new(header, self.config.mtu, HIDDEN_WINDOW));
-            self.repair = Some(Repair::new(header, self.config.mtu, self.local.tsn));
-            let ids: Vec<u16> = self.channels.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.start(id));
-        }
-        if established {
-            if self.stage == Stage::Connecting {
-                self.stage = Stage::Up;
-            }
-            self.events.push_back(Event::Connected);
-            let ids: Vec<u16> = self.channels.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.announce(id));
-        }
-    }
-
     /// Reads one message of the stream that has waited longest. Returns whether there was one.
     pub(super) fn read_next(&mut self) -> bool {
-        let paused = |id: &u16| self.channels.get(id).is_some_and(|channel| channel.paused);
-        let Some(at) = self.readable.iter().position(|id| !paused(id)) else { return false };
-        let Some(id) = self.readable.remove(at) else { return false };
-        if self.read_from(id) {
-            self.readable.push_back(id);
+        let Some(link) = &mut self.link else { return false };
+        let channels = &self.channels;
+        let may = |id: u16| channels.get(&id).is_none_or(|channel| !channel.paused && !channel.finished);
+        let Some(id) = link.receiver.next_readable(may) else { return false };
+        let message = link.receiver.read(self.now, id);
+        link.receiver.put_back(id);
+        if let Some(message) = message {
+            self.dispatch(id, message);
         }
         true
     }
 
-    pub(super) fn read_from(&mut self, id: u16) -> bool {
-        let Some((protocol, data)) = self.engine.as_mut().and_then(|engine| engine.read(id)) else {
-            return false;
-        };
-        self.read += data.len();
+    /// Takes a message to where it belongs.
+    pub(super) fn dispatch(&mut self, id: u16, message: Message) {
         if self.channels.contains_key(&id) {
-            self.deliver(id, protocol, data);
-        } else if protocol == Protocol::Dcep {
-            self.accept(id, &data);
+            self.deliver(id, message);
+        } else if Protocol::from(message.protocol) == Protocol::Dcep {
+            self.accept(id, &message.data);
         } else {
-            self.keep(id, protocol, data);
+            self.keep(id, message);
         }
-        true
     }
 
     /// Takes a message on a channel.
-    pub(super) fn deliver(&mut self, id: u16, protocol: Protocol, data: Bytes) {
+    pub(super) fn deliver(&mut self, id: u16, message: Message) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         channel.known = true;
-        let id = ChannelId(id);
-        let event = match protocol {
-            Protocol::Text => Event::MessageReceived { id, kind: MessageKind::Text, data: valid_text(data) },
-            Protocol::Binary => Event::MessageReceived { id, kind: MessageKind::Binary, data },
-            Protocol::TextEmpty => Event::MessageReceived { id, kind: MessageKind::Text, data: Bytes::new() },
-            Protocol::BinaryEmpty => {
-                Event::MessageReceived { id, kind: MessageKind::Binary, data: Bytes::new() }
-            }
+        let (id, data) = (ChannelId(id), message.data);
+        let (kind, data) = match Protocol::from(message.protocol) {
+            Protocol::Text => (MessageKind::Text, valid_text(data)),
+            Protocol::Binary => (MessageKind::Binary, data),
+            Protocol::TextEmpty => (MessageKind::Text, Bytes::new()),
+            Protocol::BinaryEmpty => (MessageKind::Binary, Bytes::new()),
             Protocol::Dcep if dcep::Message::parse(&data) == Some(dcep::Message::Ack) => return,
             // RFC 8832 §6 (announced twice, or malformed), RFC 8831 §6.6 (an unsupported PPID).
             Protocol::Dcep | Protocol::Unknown => {
@@ -175,11 +239,11 @@ impl Association {
                 return;
             }
         };
-        self.events.push_back(event);
+        self.events.push_back(Event::MessageReceived { id, kind, data });
     }
 
     /// Takes the announcement of a channel (RFC 8832 §6), or refuses it by resetting the stream.
-    pub(super) fn accept(&mut self, id: u16, data: &[u8]) {
+    fn accept(&mut self, id: u16, data: &[u8]) {
         let peers_parity = match self.config.role {
             Role::Client => 1,
             Role::Server => 0,
@@ -194,47 +258,49 @@ impl Association {
             }
             // Late, for a channel that we have forgotten.
             Some(dcep::Message::Ack) => return,
-            _ => {
-                self.early.remove(&id);
-                if let Some(engine) = &mut self.engine {
-                    engine.reset(id);
-                }
-                return;
-            }
+            _ => return self.refuse(id),
         };
         self.channels.insert(id, Slot::accepted(config));
-        self.give(id, Protocol::Dcep, dcep::Message::Ack.write().into());
+        self.write(id, Protocol::Dcep, dcep::Message::Ack.write().into());
         self.start(id);
     }
 
     /// Keeps a message for a channel that does not exist yet: its announcement, or our own application's opening
     /// of a negotiated channel, may be on the way.
-    pub(super) fn keep(&mut self, id: u16, protocol: Protocol, data: Bytes) {
+    fn keep(&mut self, id: u16, message: Message) {
         let kept = self.early.values().flatten();
-        let (count, bytes) = kept.fold((0, 0), |(n, sum), (_, message)| (n + 1, sum + message.len()));
-        if count < EARLY.0 && bytes + data.len() <= EARLY.1 {
-            self.early.entry(id).or_default().push_back((protocol, data));
+        let (count, bytes) = kept.fold((0, 0), |(n, sum), message| (n + 1, sum + message.data.len()));
+        if count < EARLY.0 && bytes + message.data.len() <= EARLY.1 {
+            self.early.entry(id).or_default().push_back(message);
         } else {
             // RFC 8832 §6: a message on an unused stream closes it.
-            self.early.remove(&id);
-            if let Some(engine) = &mut self.engine {
-                engine.reset(id);
-            }
+            self.refuse(id);
+        }
+    }
+
+    /// Closes a stream that is no channel.
+    fn refuse(&mut self, id: u16) {
+        self.early.remove(&id);
+        if let Some(link) = &mut self.link {
+            link.resets.want(id);
         }
     }
 }
 
-/// Whether the engine understands chunks of this type, and takes none of them amiss.
-pub(super) fn is_for_engine(kind: u8) -> bool {
+/// Whether chunks of this type belong to an association that is up.
+fn is_for_link(kind: u8) -> bool {
     matches!(
         kind,
         kind::DATA
+            | kind::I_DATA
             | kind::SACK
             | kind::HEARTBEAT
+            | kind::HEARTBEAT_ACK
             | kind::SHUTDOWN
             | kind::SHUTDOWN_ACK
-            | kind::SHUTDOWN_COMPLETE
+            | kind::RE_CONFIG
             | kind::FORWARD_TSN
+            | kind::I_FORWARD_TSN
     )
 }
 

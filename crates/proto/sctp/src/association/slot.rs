@@ -1,11 +1,7 @@
 //! A channel as its association keeps it.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
-
-use crate::engine::Protocol;
-use crate::{ChannelConfig, Reliability};
+use crate::DCEP;
+use crate::{ChannelConfig, ChannelId, MessageKind};
 
 /// A channel.
 #[derive(Debug)]
@@ -17,16 +13,8 @@ pub(super) struct Slot {
     /// Whether the peer is known to know the channel: only then may messages go out of order (RFC 8832 §6).
     pub(super) known: bool,
     pub(super) closing: Closing,
-    /// What the engine has not got yet, and how many bytes that is.
-    pub(super) queue: VecDeque<(Protocol, Bytes)>,
-    pub(super) queued: usize,
-    /// Bytes that may still be sent in this turn; negative after a message that was larger.
-    pub(super) credit: i64,
-    /// Bytes given to the engine, and how many of them were DCEP's, which came first.
-    pub(super) written: u64,
-    pub(super) control: u64,
-    /// What the engine was told last: whether unordered, and how reliable.
-    pub(super) reliability: Option<(bool, Reliability)>,
+    /// Whether the peer has reset its half. What comes then is of the next channel with this number.
+    pub(super) finished: bool,
     /// The threshold of [`Event::BufferedAmountLow`](crate::Event::BufferedAmountLow), and whether it is exceeded.
     pub(super) low: usize,
     pub(super) above_low: bool,
@@ -43,6 +31,8 @@ pub(super) enum Closing {
     Draining,
     /// Our half is being reset.
     Resetting,
+    /// Our half is reset.
+    Reset,
 }
 
 impl Slot {
@@ -54,12 +44,7 @@ impl Slot {
             open: false,
             incoming: false,
             closing: Closing::No,
-            queue: VecDeque::new(),
-            queued: 0,
-            credit: 0,
-            written: 0,
-            control: 0,
-            reliability: None,
+            finished: false,
             low: 0,
             above_low: false,
             wants_room: false,
@@ -71,9 +56,52 @@ impl Slot {
     pub(super) fn accepted(config: ChannelConfig) -> Self {
         Self { incoming: true, known: true, ..Self::new(config) }
     }
+}
 
-    /// Whether its messages are given up at some time.
-    pub(super) fn is_hasty(&self) -> bool {
-        self.config.reliability != Reliability::Reliable
+/// What a message is, as its payload protocol identifier says (RFC 8831 §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Dcep,
+    Text,
+    Binary,
+    TextEmpty,
+    BinaryEmpty,
+    Unknown,
+}
+
+impl Protocol {
+    pub(super) fn of(kind: MessageKind, empty: bool) -> Self {
+        match (kind, empty) {
+            (MessageKind::Text, false) => Self::Text,
+            (MessageKind::Binary, false) => Self::Binary,
+            (MessageKind::Text, true) => Self::TextEmpty,
+            (MessageKind::Binary, true) => Self::BinaryEmpty,
+        }
     }
+
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::Dcep => DCEP,
+            Self::Text => 51,
+            Self::Binary => 53,
+            Self::TextEmpty => 56,
+            Self::BinaryEmpty => 57,
+            Self::Unknown => 0,
+        }
+    }
+}
+
+impl From<u32> for Protocol {
+    fn from(number: u32) -> Self {
+        // 52 and 54 were fragments of messages, and are deprecated.
+        let known = [Self::Dcep, Self::Text, Self::Binary, Self::TextEmpty, Self::BinaryEmpty];
+        known.into_iter().find(|protocol| protocol.number() == number).unwrap_or(Self::Unknown)
+    }
+}
+
+/// The channels of `slots` as their owner sees them.
+pub(super) fn listed<'a>(
+    slots: impl Iterator<Item = (&'a u16, &'a Slot)>,
+) -> impl Iterator<Item = (ChannelId, &'a ChannelConfig)> {
+    slots.map(|(&id, slot)| (ChannelId(id), &slot.config))
 }

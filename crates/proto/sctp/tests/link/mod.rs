@@ -107,7 +107,12 @@ impl Link {
     pub(crate) fn with(seed: u64, weather: Weather, mut change: impl FnMut(&mut Config)) -> Self {
         let mut rng = Rng::new(Seed::from(seed));
         let mut end = |role| {
-            let mut config = Config::new(role, rng.fork());
+            // Buffers stay as each test sets them.
+            let mut config = Config {
+                largest_send_buffer: 0,
+                largest_receive_window: 0,
+                ..Config::new(role, rng.fork())
+            };
             change(&mut config);
             End {
                 mtu: config.mtu,

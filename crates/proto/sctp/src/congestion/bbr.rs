@@ -1,0 +1,248 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sansio::Time;
+
+use super::{Ack, Controller, INITIAL};
+
+/// Doubles the rate each round trip: 2 / ln 2.
+const STARTUP: f64 = 2.885;
+/// The rates of one cycle, each for a round trip: look for more, make up for it, cruise.
+const CYCLE: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+/// How many times what the path holds may be on its way: acknowledgements come in clumps.
+const WINDOW: f64 = 2.0;
+/// Rounds for which the greatest rate counts.
+const ROUNDS: u64 = 10;
+/// So often the queue is emptied, for so long, to see the bare round trip.
+const EMPTYING: Duration = Duration::from_secs(10);
+const EMPTY: Duration = Duration::from_millis(200);
+/// The least window, in packets.
+const LEAST: usize = 4;
+
+/// After BBR: sends at the rate at which things arrive, and keeps about what the path holds on its way. A loss is not taken
+/// for a full queue, so links that lose at random stay full.
+#[derive(Debug)]
+pub(crate) struct Bbr {
+    mtu: usize,
+    phase: Phase,
+    /// Rounds so far.
+    round: u64,
+    /// The greatest rates of the last rounds, falling, with their rounds.
+    rates: VecDeque<(u64, f64)>,
+    least: Option<(Duration, Time)>,
+    /// The rate after which startup saw no growth, and for how many rounds.
+    full: (f64, u32),
+    /// After a timeout, until something arrives.
+    silent: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    Startup,
+    /// Lets the queue of the startup run off.
+    Drain,
+    Cruise {
+        step: usize,
+        since: Time,
+    },
+    Empty {
+        until: Option<Time>,
+    },
+}
+
+impl Bbr {
+    pub(crate) fn new(mtu: usize) -> Self {
+        Self {
+            mtu,
+            phase: Phase::Startup,
+            round: 0,
+            rates: VecDeque::new(),
+            least: None,
+            full: (0.0, 0),
+            silent: false,
+        }
+    }
+
+    fn fastest(&self) -> Option<f64> {
+        self.rates.front().map(|(_, rate)| *rate)
+    }
+
+    /// What the path holds.
+    fn product(&self) -> Option<f64> {
+        Some(self.fastest()? * self.least?.0.as_secs_f64())
+    }
+
+    fn gain(&self) -> f64 {
+        match self.phase {
+            Phase::Startup => STARTUP,
+            Phase::Drain => 1.0 / STARTUP,
+            Phase::Cruise { step, .. } => CYCLE[step],
+            Phase::Empty { .. } => 1.0,
+        }
+    }
+
+    fn learn(&mut self, ack: &Ack) {
+        if ack.round {
+            self.round += 1;
+        }
+        while self.rates.front().is_some_and(|(round, _)| round + ROUNDS < self.round) && self.rates.len() > 1
+        {
+            self.rates.pop_front();
+        }
+        if let Some((rate, starved)) = ack.delivery
+            && (!starved || self.fastest().is_none_or(|fastest| rate > fastest))
+        {
+            while self.rates.back().is_some_and(|(_, old)| *old <= rate) {
+                self.rates.pop_back();
+            }
+            self.rates.push_back((self.round, rate));
+        }
+        if let Some(rtt) = ack.rtt
+            && self.least.is_none_or(|(least, _)| rtt <= least)
+        {
+            self.least = Some((rtt, ack.now));
+        }
+    }
+
+    /// Startup is over when three rounds have not brought a quarter more.
+    fn is_full(&mut self, ack: &Ack) -> bool {
+        let (Some(rate), true, true) = (self.fastest(), ack.round, ack.limited) else { return false };
+        if rate >= self.full.0 * 1.25 {
+            self.full = (rate, 0);
+        } else {
+            self.full.1 += 1;
+        }
+        self.full.1 >= 3
+    }
+}
+
+impl Controller for Bbr {
+    fn acknowledged(&mut self, ack: &Ack) {
+        self.silent = false;
+        self.learn(ack);
+        let left = ack.flight.saturating_sub(ack.bytes);
+        let product = self.product().unwrap_or(0.0);
+        let cruise = Phase::Cruise { step: 2, since: ack.now };
+        let full = self.phase == Phase::Startup && self.is_full(ack);
+        self.phase = match self.phase {
+            Phase::Startup if full => Phase::Drain,
+            Phase::Drain if left as f64 <= product => cruise,
+            Phase::Cruise { step, since } => {
+                let round = ack.now - since >= ack.least.max(Duration::from_millis(1));
+                // The queue that looking for more has made is gone early.
+                let drained = step == 1 && left as f64 <= product;
+                let step = if round || drained { (step + 1) % CYCLE.len() } else { step };
+                let stale = self.least.is_some_and(|(_, at)| ack.now - at > EMPTYING);
+                match (stale, round || drained) {
+                    (true, _) => Phase::Empty { until: None },
+                    (false, true) => Phase::Cruise { step, since: ack.now },
+                    (false, false) => self.phase,
+                }
+            }
+            Phase::Empty { until: None } if left <= self.window() + self.mtu => {
+                Phase::Empty { until: Some(ack.now + EMPTY.max(ack.least)) }
+            }
+            Phase::Empty { until: Some(until) } => {
+                if let Some(rtt) = ack.rtt {
+                    self.least = Some((
+                        self.least.map_or(
+                            rtt,
+                            |(old, at)| if at + EMPTYING < ack.now { rtt } else { old.min(rtt) },
+                        ),
+                        ack.now,
+                    ));
+                }
+                if ack.now >= until { cruise } else { self.phase }
+            }
+            phase => phase,
+        };
+    }
+
+    fn lost(&mut self, _: Time, _: usize) {}
+
+    fn timed_out(&mut self, _: Time, _: usize, _: bool) {
+        self.silent = true;
+    }
+
+    fn window(&self) -> usize {
+        if self.silent {
+            return self.mtu;
+        }
+        let Some(product) = self.product() else { return INITIAL * self.mtu };
+        let gain = match self.phase {
+            Phase::Startup | Phase::Drain => STARTUP,
+            Phase::Cruise { .. } => WINDOW,
+            Phase::Empty { .. } => 0.5,
+        };
+        ((product * gain) as usize).max(if self.phase == Phase::Startup { INITIAL } else { LEAST } * self.mtu)
+    }
+
+    fn rate(&self, smoothed: Option<Duration>) -> Option<f64> {
+        match self.fastest() {
+            Some(rate) => Some(self.gain() * rate),
+            None => Some(STARTUP * (INITIAL * self.mtu) as f64 / smoothed?.as_secs_f64().max(1e-6)),
+        }
+    }
+
+    fn set_mtu(&mut self, mtu: usize) {
+        self.mtu = mtu;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(50);
+
+    /// A path that carries so many bytes a second, with room for a round trip in its queue.
+    fn drive(bbr: &mut Bbr, capacity: f64, rounds: usize, now: &mut Time) -> f64 {
+        let mut carried = 0.0;
+        for _ in 0..rounds {
+            let sent = (bbr.rate(Some(RTT)).unwrap() * RTT.as_secs_f64()).min(bbr.window() as f64);
+            let arrived = sent.min(capacity * RTT.as_secs_f64());
+            *now += RTT;
+            carried += arrived;
+            bbr.acknowledged(&Ack {
+                now: *now,
+                bytes: arrived as usize,
+                flight: sent as usize,
+                rtt: Some(RTT),
+                smoothed: RTT,
+                least: RTT,
+                round: true,
+                recovering: false,
+                limited: true,
+                delivery: Some((arrived / RTT.as_secs_f64(), false)),
+            });
+            bbr.lost(*now, 0);
+        }
+        carried / (RTT.as_secs_f64() * rounds as f64)
+    }
+
+    #[test]
+    fn it_finds_the_rate_of_the_path_and_stays_there_whatever_is_lost() {
+        let mut bbr = Bbr::new(1200);
+        let mut now = Time::ZERO;
+        drive(&mut bbr, 10e6, 30, &mut now);
+        assert!(matches!(bbr.phase, Phase::Cruise { .. }), "{:?}", bbr.phase);
+        let carried = drive(&mut bbr, 10e6, 200, &mut now);
+        assert!(carried > 9.4e6, "{carried}");
+        // The path gets slower, and faster again.
+        drive(&mut bbr, 2e6, 40, &mut now);
+        assert!(bbr.fastest().unwrap() < 2.1e6);
+        drive(&mut bbr, 8e6, 100, &mut now);
+        assert!(bbr.fastest().unwrap() > 7.5e6);
+    }
+
+    #[test]
+    fn silence_leaves_one_packet_until_something_arrives() {
+        let mut bbr = Bbr::new(1200);
+        let mut now = Time::ZERO;
+        drive(&mut bbr, 10e6, 30, &mut now);
+        bbr.timed_out(now, 1, false);
+        assert_eq!(bbr.window(), 1200);
+        drive(&mut bbr, 10e6, 1, &mut now);
+        assert!(bbr.window() > 100_000);
+    }
+}

@@ -1,0 +1,472 @@
+//! What goes to the peer: messages wait in the backlog, leave in fragments, are under way, arrive or are lost.
+
+mod backlog;
+mod flight;
+mod loss;
+mod rate;
+
+use std::time::Duration;
+
+use sansio::{Time, Timers};
+
+pub(crate) use self::backlog::{Backlog, Limit, Outgoing};
+use self::flight::{Acked, Flight};
+use self::loss::Rack;
+use self::rate::Meter;
+use crate::Congestion;
+use crate::chunk::{Data, Forward, Sack, flag};
+use crate::congestion::{Ack, Controller, Pacer, controller};
+use crate::packet::{CHUNK_HEADER, HEADER, Writer};
+use crate::rtt::Rtt;
+use crate::timer::Timer;
+
+pub(crate) use self::flight::Absurd;
+
+/// The sending half of an association.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pub(crate) backlog: Backlog,
+    flight: Flight,
+    rack: Rack,
+    rtt: Rtt,
+    meter: Meter,
+    choice: Congestion,
+    congestion: Box<dyn Controller>,
+    pacer: Pacer,
+    mtu: usize,
+    /// What the peer can take.
+    window: usize,
+    /// The number of the next packet with data.
+    packet: u64,
+    /// Losses of packets before this one belong to the last reaction to a loss.
+    recovery: u64,
+    /// The round trip ends when this packet arrives.
+    round: u64,
+    /// Whether the congestion window held something back since the last SACK.
+    limited: bool,
+    /// Whether the peer should hear what is given up.
+    forward: Forwarding,
+    /// Whether the last packet is to be sent again to provoke an answer.
+    probe: bool,
+    /// Whether a packet may go although the peer has no room.
+    peek: bool,
+    /// Whether the peer knows FORWARD-TSN.
+    partial: bool,
+    /// Timeouts in a row of packets that were larger than the least.
+    stalls: u32,
+}
+
+/// How FORWARD-TSN stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Forwarding {
+    Idle,
+    Due,
+    Sent(Time),
+}
+
+impl Sender {
+    /// `first` is the first TSN. Nothing may leave before [`Sender::agree`].
+    pub(crate) fn new(now: Time, choice: Congestion, mtu: usize, first: u32) -> Self {
+        Self {
+            backlog: Backlog::default(),
+            flight: Flight::new(first),
+            rack: Rack::default(),
+            rtt: Rtt::default(),
+            meter: Meter::default(),
+            choice,
+            congestion: controller(choice, mtu),
+            pacer: Pacer::new(now),
+            mtu,
+            window: 0,
+            packet: 1,
+            recovery: 0,
+            round: 1,
+            limited: false,
+            forward: Forwarding::Idle,
+            probe: false,
+            peek: false,
+            partial: false,
+            stalls: 0,
+        }
+    }
+
+    /// The peer's terms are known.
+    pub(crate) fn agree(&mut self, window: u32, interleaved: bool, partial: bool) {
+        self.window = window as usize;
+        self.partial = partial;
+        self.backlog.set_interleaved(interleaved);
+        self.flight.set_interleaved(interleaved);
+    }
+
+    pub(crate) fn set_mtu(&mut self, mtu: usize) {
+        self.mtu = mtu;
+        self.congestion.set_mtu(mtu);
+    }
+
+    pub(crate) fn rtt(&self) -> &Rtt {
+        &self.rtt
+    }
+
+    /// The last TSN that was assigned.
+    pub(crate) fn last_tsn(&self) -> u32 {
+        self.flight.last_assigned() as u32
+    }
+
+    /// Bytes that the path has room for.
+    pub(crate) fn congestion_window(&self) -> usize {
+        self.congestion.window()
+    }
+
+    /// Whether nothing is under way, and nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flight.is_empty() && self.backlog.is_empty()
+    }
+
+    /// Whether a packet may be written now.
+    pub(crate) fn has_work(&mut self, now: Time) -> bool {
+        if self.forward == Forwarding::Due || self.probe {
+            return true;
+        }
+        let lost = self.flight.has_lost() && self.flight.next_lost().is_some();
+        if !lost && (self.backlog.is_empty() || self.flight.is_full() || !self.has_credit()) {
+            return false;
+        }
+        if self.flight.bytes() >= self.congestion.window() {
+            self.limited = true;
+            return false;
+        }
+        self.is_paced(now)
+    }
+
+    /// Whether the peer can take a packet more. If it cannot, and nothing is under way, one may go now and then, to see
+    /// whether that is still so (RFC 9260 §6.1 A).
+    fn has_credit(&self) -> bool {
+        let under_way = self.flight.payload();
+        under_way + self.mtu.min(self.backlog.bytes()) <= self.window || under_way == 0 && self.peek
+    }
+
+    fn is_paced(&mut self, now: Time) -> bool {
+        let Some(rate) = self.congestion.rate(self.rtt.smoothed()) else { return true };
+        self.pacer.fill(now, rate, self.mtu);
+        let ready = self.pacer.is_ready();
+        self.limited |= !ready;
+        ready
+    }
+
+    /// Writes what fits into a packet.
+    pub(crate) fn fill(&mut self, now: Time, writer: &mut Writer<'_>) {
+        let before = writer.room();
+        if self.forward == Forwarding::Due {
+            self.write_forward(now, writer);
+        }
+        self.write_lost(now, writer);
+        if !self.flight.has_lost() {
+            self.write_new(now, writer);
+        }
+        if std::mem::take(&mut self.probe) && writer.room() == before {
+            self.write_probe(now, writer);
+        }
+        self.pacer.spend(before - writer.room());
+        self.packet += 1;
+        if self.backlog.is_empty() && self.flight.bytes() < self.congestion.window() {
+            self.meter.starve(self.flight.bytes());
+        }
+    }
+
+    fn write_forward(&mut self, now: Time, writer: &mut Writer<'_>) {
+        self.forward = Forwarding::Idle;
+        let interleaved = self.backlog.is_interleaved();
+        let limit = writer.room().saturating_sub(CHUNK_HEADER + 4) / Forward::entry(interleaved);
+        if self.flight.is_advanced() && limit > 0 {
+            let (cumulative, skipped) = self.flight.skipped(interleaved, limit);
+            Forward::write(cumulative, interleaved, skipped.into_iter(), writer);
+            self.forward = Forwarding::Sent(now);
+        }
+    }
+
+    fn write_lost(&mut self, now: Time, writer: &mut Writer<'_>) {
+        while let Some(tsn) = self.flight.next_lost() {
+            if self.partial && self.flight.is_limit_reached(now, tsn) {
+                self.abandon(now, tsn);
+                continue;
+            }
+            let full = self.flight.bytes() > 0 && self.flight.bytes() >= self.congestion.window();
+            if full || !self.write_again(now, tsn, writer) {
+                return;
+            }
+        }
+    }
+
+    /// Writes a chunk that was sent before. Returns whether it fitted.
+    fn write_again(&mut self, now: Time, tsn: u64, writer: &mut Writer<'_>) -> bool {
+        let Some(sent) = self.flight.get(tsn) else { return false };
+        let interleaved = self.backlog.is_interleaved();
+        if Data::header(interleaved) + sent.fragment.data.len() > writer.room() {
+            return false;
+        }
+        chunk(&sent.fragment, tsn, flag::IMMEDIATELY).write(interleaved, writer);
+        let snapshot = self.meter.sent(now, self.flight.bytes());
+        self.flight.resend(now, self.packet, tsn, snapshot);
+        true
+    }
+
+    fn write_new(&mut self, now: Time, writer: &mut Writer<'_>) {
+        let interleaved = self.backlog.is_interleaved();
+        let header = Data::header(interleaved);
+        let window = self.congestion.window();
+        while !self.backlog.is_empty() && !self.flight.is_full() {
+            let under_way = self.flight.payload();
+            let credit = match self.window.saturating_sub(under_way) {
+                _ if self.peek && under_way == 0 => self.mtu,
+                credit => credit,
+            };
+            if credit == 0 || self.flight.bytes() > 0 && self.flight.bytes() >= window && !self.probe {
+                return;
+            }
+            let Some(fragment) = self.backlog.next(now, header, writer.room(), credit) else { return };
+            if self.partial && fragment.limit.is_reached(now, 0) {
+                // Too late for the rest of a message that is begun.
+                self.backlog.release(fragment.stream, fragment.protocol, fragment.data.len());
+                self.flight.push_abandoned(now, fragment);
+                self.abandon(now, self.flight.last_assigned());
+                continue;
+            }
+            let hurry = if self.backlog.is_empty() { flag::IMMEDIATELY } else { 0 };
+            chunk(&fragment, self.flight.next(), hurry).write(interleaved, writer);
+            let snapshot = self.meter.sent(now, self.flight.bytes());
+            self.flight.push(now, self.packet, fragment, snapshot);
+            self.peek = false;
+        }
+    }
+
+    fn write_probe(&mut self, now: Time, writer: &mut Writer<'_>) {
+        if let Some(tsn) = self.flight.last() {
+            self.write_again(now, tsn, writer);
+        }
+    }
+
+    /// Gives up the message that a chunk belongs to.
+    fn abandon(&mut self, now: Time, tsn: u64) {
+        let Some(sent) = self.flight.get(tsn) else { return };
+        let (stream, message) = (sent.fragment.stream, sent.fragment.message);
+        let unordered = sent.fragment.flags & flag::UNORDERED != 0;
+        if let Some(rest) = self.backlog.abandon(stream, unordered, message) {
+            self.flight.push_abandoned(now, rest);
+        }
+        let backlog = &mut self.backlog;
+        self.flight.abandon(tsn, |fragment| {
+            backlog.release(fragment.stream, fragment.protocol, fragment.data.len());
+        });
+        if self.flight.advance() {
+            self.forward = Forwarding::Due;
+        }
+    }
+
+    /// Takes a SACK in. Returns whether something was acknowledged for good.
+    pub(crate) fn acknowledge(
+        &mut self,
+        now: Time,
+        sack: &Sack<'_>,
+        timers: &mut Timers<Timer>,
+    ) -> Result<bool, Absurd> {
+        let flight = self.flight.bytes();
+        let backlog = &mut self.backlog;
+        let acked = self.flight.acknowledge(sack, |fragment| {
+            backlog.release(fragment.stream, fragment.protocol, fragment.data.len());
+        })?;
+        if !acked.news {
+            return Ok(false);
+        }
+        let opened = self.window < self.mtu && sack.window as usize >= self.mtu;
+        self.window = sack.window as usize;
+        if sack.duplicates > 0 {
+            self.rack.duplicated();
+        }
+        if self.flight.advance() || self.flight.is_advanced() && self.may_forward(now) {
+            self.forward = Forwarding::Due;
+        }
+        if acked.newest.is_some() {
+            self.arrived(now, &acked, flight);
+        } else if opened && !acked.advanced && self.flight.bytes() <= 2 * self.mtu {
+            // The peer had no room for the probe of its window, but has now.
+            self.flight.lose_all();
+        }
+        self.find_losses(now, flight, timers);
+        if acked.newest.is_some() || acked.advanced {
+            timers.stop(Timer::Retransmission);
+            timers.stop(Timer::Probe);
+            self.arm(now, timers);
+        }
+        Ok(acked.advanced)
+    }
+
+    /// The peer is told once a round trip.
+    fn may_forward(&self, now: Time) -> bool {
+        match self.forward {
+            Forwarding::Sent(at) => now - at >= self.rtt.smoothed().unwrap_or_default(),
+            Forwarding::Idle | Forwarding::Due => true,
+        }
+    }
+
+    fn arrived(&mut self, now: Time, acked: &Acked, flight: usize) {
+        let Some(newest) = acked.newest else { return };
+        let rtt = (!newest.repeated).then(|| now - newest.at);
+        if let Some(rtt) = rtt {
+            self.rtt.measured(now, rtt);
+        }
+        self.rtt.progressed();
+        self.stalls = 0;
+        self.rack.arrived(now, acked, &self.rtt);
+        let delivery = self.meter.arrived(now, acked.bytes, newest.at, newest.snapshot);
+        let round = newest.packet >= self.round;
+        if round {
+            self.round = self.packet;
+        }
+        let recovering = self.rack.newest().is_none_or(|newest| newest < self.recovery);
+        self.congestion.acknowledged(&Ack {
+            now,
+            bytes: acked.bytes,
+            flight,
+            rtt,
+            smoothed: self.rtt.smoothed().unwrap_or_else(|| self.rtt.timeout()),
+            least: self.rtt.least(),
+            round,
+            recovering,
+            limited: std::mem::take(&mut self.limited)
+                || 2 * flight >= self.congestion.window() && self.is_growing(),
+            delivery,
+        });
+    }
+
+    /// Whether the application keeps up with a window that doubles.
+    fn is_growing(&self) -> bool {
+        !self.backlog.is_empty() && self.window > self.flight.payload() + self.mtu
+    }
+
+    fn find_losses(&mut self, now: Time, flight: usize, timers: &mut Timers<Timer>) {
+        let (rack, rtt) = (&self.rack, &self.rtt);
+        let mut next = None;
+        let found = self.flight.find_lost(|packet, at| match rack.due(packet, at, rtt) {
+            Some(due) if due <= now => true,
+            due => {
+                next = due;
+                false
+            }
+        });
+        match next {
+            Some(at) => timers.set(Timer::Reordering, at),
+            None => timers.stop(Timer::Reordering),
+        }
+        if let Some((_, newest)) = found
+            && newest >= self.recovery
+        {
+            self.recovery = self.packet;
+            self.congestion.lost(now, flight);
+        }
+    }
+
+    /// Sets the timers that notice silence, after something was sent or arrived.
+    pub(crate) fn arm(&self, now: Time, timers: &mut Timers<Timer>) {
+        if self.flight.is_empty() {
+            timers.stop(Timer::Probe);
+            if self.backlog.is_empty() || self.peek || self.has_credit() {
+                timers.stop(Timer::Retransmission);
+                return;
+            }
+        }
+        timers.set_earlier(Timer::Retransmission, now + self.rtt.timeout());
+        let silent = !self.flight.is_empty() && !self.flight.has_lost() && !self.probe;
+        if let Some(wait) = self.rtt.probe_timeout().filter(|_| silent) {
+            timers.set(Timer::Probe, now + wait);
+        }
+    }
+
+    /// When pacing lets the next packet go, if that is what it waits for.
+    pub(crate) fn pace(&mut self, now: Time, timers: &mut Timers<Timer>) {
+        let waits =
+            self.flight.has_lost() || !self.backlog.is_empty() && !self.flight.is_full() && self.has_credit();
+        let rate = self
+            .congestion
+            .rate(self.rtt.smoothed())
+            .filter(|_| waits && self.flight.bytes() < self.congestion.window() && !self.is_paced(now));
+        match rate {
+            Some(rate) => timers.set(Timer::Pace, self.pacer.ready_at(rate, self.mtu)),
+            None => timers.stop(Timer::Pace),
+        }
+    }
+
+    /// Nothing was heard for a while: something is sent, to provoke an answer (RFC 8985 §7).
+    pub(crate) fn probe(&mut self) {
+        self.probe = !self.flight.is_empty();
+    }
+
+    /// The time for which reordering is waited for is over.
+    pub(crate) fn reordered(&mut self, now: Time, timers: &mut Timers<Timer>) {
+        let flight = self.flight.bytes();
+        self.find_losses(now, flight, timers);
+    }
+
+    /// The retransmission timer went off (RFC 9260 §6.3.3).
+    pub(crate) fn timed_out(&mut self, now: Time) {
+        if self.flight.is_empty() {
+            self.peek = true;
+            return self.rtt.timed_out();
+        }
+        let flight = self.flight.bytes();
+        self.lose_all();
+        self.congestion.timed_out(now, flight, self.rtt.backoff() > 0);
+        self.rtt.timed_out();
+        self.recovery = self.packet;
+        self.stalls += 1;
+    }
+
+    /// Timeouts in a row.
+    pub(crate) fn stalls(&self) -> u32 {
+        self.stalls
+    }
+
+    /// Everything under way goes again.
+    pub(crate) fn lose_all(&mut self) {
+        self.flight.lose_all();
+        if self.flight.is_advanced() {
+            self.forward = Forwarding::Due;
+        }
+    }
+
+    /// There is a path again, and maybe another one: what is under way goes again, and nothing is known of the path.
+    pub(crate) fn begin_anew(&mut self, now: Time) {
+        if !self.flight.is_empty() {
+            self.lose_all();
+        }
+        self.rtt.progressed();
+        self.congestion = controller(self.choice, self.mtu);
+        self.pacer = Pacer::new(now);
+        self.recovery = self.packet;
+    }
+
+    /// A round trip that was measured by other means.
+    pub(crate) fn measured(&mut self, now: Time, rtt: Duration) {
+        self.rtt.measured(now, rtt);
+    }
+
+    /// The least room that a packet must have for any chunk under way to fit.
+    pub(crate) fn least_packet(&mut self) -> usize {
+        let interleaved = self.backlog.is_interleaved();
+        let lost = self.flight.next_lost().and_then(|tsn| self.flight.get(tsn));
+        lost.map_or(0, |sent| {
+            HEADER + Data::header(interleaved) + sent.fragment.data.len().next_multiple_of(4)
+        })
+    }
+}
+
+fn chunk(fragment: &backlog::Fragment, tsn: u64, flags: u8) -> Data<'_> {
+    Data {
+        flags: fragment.flags | flags,
+        tsn: tsn as u32,
+        stream: fragment.stream,
+        message: fragment.message,
+        protocol: fragment.protocol,
+        fragment: fragment.number,
+        payload: &fragment.data,
+    }
+}
