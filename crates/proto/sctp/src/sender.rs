@@ -128,7 +128,11 @@ impl Sender {
             return true;
         }
         let lost = self.flight.has_lost() && self.flight.next_lost().is_some();
-        if !lost && (self.backlog.is_empty() || self.flight.is_full() || !self.has_credit()) {
+        if !lost && self.backlog.is_empty() {
+            return false;
+        }
+        if !lost && (self.flight.is_full() || !self.has_credit()) {
+            self.meter.starve(self.flight.bytes());
             return false;
         }
         if self.flight.bytes() >= self.congestion.window() {

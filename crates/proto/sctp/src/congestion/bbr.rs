@@ -106,7 +106,9 @@ impl Bbr {
 
     /// Startup is over when three rounds have not brought a quarter more.
     fn is_full(&mut self, ack: &Ack) -> bool {
-        let (Some(rate), true, true) = (self.fastest(), ack.round, ack.limited) else { return false };
+        // Neither the application nor the peer's window was the limit.
+        let limited = ack.limited && ack.delivery.is_some_and(|(_, starved)| !starved);
+        let (Some(rate), true, true) = (self.fastest(), ack.round, limited) else { return false };
         if rate >= self.full.0 * 1.25 {
             self.full = (rate, 0);
         } else {

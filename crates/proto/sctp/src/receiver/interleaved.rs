@@ -189,7 +189,7 @@ mod tests {
             let mut fragments = Vec::new();
             for (number, length) in lengths.iter().enumerate() {
                 for at in 0..*length {
-                    let flags = u8::from(at == 0) * flag::BEGIN | u8::from(at + 1 == *length) * flag::END;
+                    let flags = (u8::from(at == 0) * flag::BEGIN) | (u8::from(at + 1 == *length) * flag::END);
                     fragments.push((number as u64, at, flags));
                 }
             }

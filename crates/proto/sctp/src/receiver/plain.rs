@@ -167,7 +167,7 @@ mod tests {
             let mut fragments = Vec::new();
             for (number, length) in lengths.iter().enumerate() {
                 for at in 0..*length {
-                    let flags = u8::from(at == 0) * flag::BEGIN | u8::from(at + 1 == *length) * flag::END;
+                    let flags = (u8::from(at == 0) * flag::BEGIN) | (u8::from(at + 1 == *length) * flag::END);
                     fragments.push((fragments.len() as u64, number as u64, flags, [number as u8, at as u8]));
                 }
             }

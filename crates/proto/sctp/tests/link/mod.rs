@@ -59,10 +59,30 @@ impl End {
     }
 }
 
+/// The narrowest part of a path, the same in both directions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bottleneck {
+    /// Bytes per second.
+    pub(crate) rate: f64,
+    /// Bytes that may wait.
+    pub(crate) queue: usize,
+    /// Bytes that each packet costs beyond its own.
+    pub(crate) overhead: usize,
+}
+
 pub(crate) struct Link {
     pub(crate) now: Time,
     pub(crate) ends: [End; 2],
     pub(crate) weather: Weather,
+    pub(crate) bottleneck: Option<Bottleneck>,
+    /// When the bottleneck has sent all that waits, for each direction.
+    free: [Time; 2],
+    /// Packets that found the queue full.
+    pub(crate) overflown: usize,
+    /// Larger packets do not arrive.
+    pub(crate) largest: usize,
+    /// Whether [`End::sent`] is kept.
+    pub(crate) keeps: bool,
     /// Arrival, number, which end, packet.
     wire: BTreeMap<(Time, u64), (usize, Vec<u8>)>,
     number: u64,
@@ -108,14 +128,11 @@ impl Link {
         let mut rng = Rng::new(Seed::from(seed));
         let mut end = |role| {
             // Buffers stay as each test sets them.
-            let mut config = Config {
-                largest_send_buffer: 0,
-                largest_receive_window: 0,
-                ..Config::new(role, rng.fork())
-            };
+            let mut config =
+                Config { largest_send_buffer: 0, largest_receive_window: 0, ..Config::new(role, rng.fork()) };
             change(&mut config);
             End {
-                mtu: config.mtu,
+                mtu: config.mtu.max(config.largest_mtu),
                 association: Association::new(Time::ZERO, config),
                 events: Vec::new(),
                 sent: Vec::new(),
@@ -123,7 +140,19 @@ impl Link {
             }
         };
         let ends = [end(Role::Client), end(Role::Server)];
-        Self { now: Time::ZERO, ends, weather, wire: BTreeMap::new(), number: 0, rng }
+        Self {
+            now: Time::ZERO,
+            ends,
+            weather,
+            bottleneck: None,
+            free: [Time::ZERO; 2],
+            overflown: 0,
+            largest: usize::MAX,
+            keeps: true,
+            wire: BTreeMap::new(),
+            number: 0,
+            rng,
+        }
     }
 
     pub(crate) fn open(&mut self, end: usize, config: sterna_sctp::ChannelConfig) -> ChannelId {
@@ -144,7 +173,9 @@ impl Link {
             end.association
                 .poll_transmit(self.now, &mut Sink { packets: &mut packets, mtu: end.mtu, room: 1 << 20 });
             for packet in packets {
-                self.ends[index].sent.push((self.now, packet.clone()));
+                if self.keeps {
+                    self.ends[index].sent.push((self.now, packet.clone()));
+                }
                 self.launch(1 - index, packet);
             }
             let end = &mut self.ends[index];
@@ -157,13 +188,24 @@ impl Link {
     }
 
     fn launch(&mut self, to: usize, packet: Vec<u8>) {
-        if self.rng.below(100) < self.weather.loss {
+        if self.rng.below(100) < self.weather.loss || packet.len() > self.largest {
             return;
+        }
+        let mut delay = self.weather.delay;
+        if let Some(Bottleneck { rate, queue, overhead }) = self.bottleneck {
+            let waits = self.free[to] - self.now;
+            if waits.as_secs_f64() * rate > queue as f64 {
+                self.overflown += 1;
+                return;
+            }
+            let takes = Duration::from_secs_f64((packet.len() + overhead) as f64 / rate);
+            self.free[to] = self.now + waits + takes;
+            delay += waits + takes;
         }
         let copies = if self.rng.below(100) < self.weather.twice { 2 } else { 1 };
         for _ in 0..copies {
             let jitter = self.weather.jitter.mul_f64(self.rng.unit());
-            let at = self.now + self.weather.delay + jitter;
+            let at = self.now + delay + jitter;
             self.number += 1;
             self.wire.insert((at, self.number), (to, packet.clone()));
         }
