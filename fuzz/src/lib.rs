@@ -28,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("scenario", scenario::association),
     ("script", parsers::script),
     ("sctp", machines::sctp),
+    ("sctp-chunks", machines::sctp_chunks),
     ("sdp", parsers::sdp),
     ("server-url", parsers::server_url),
     ("stun", parsers::stun),

@@ -61,6 +61,32 @@ pub(crate) fn sctp(data: &[u8]) {
     }
 }
 
+/// An SCTP association that is up, with a channel and data under way, and hears any chunks: each packet gets a header that
+/// is right. The first byte decides whether messages are mixed.
+pub(crate) fn sctp_chunks(data: &[u8]) {
+    let Some((&first, data)) = data.split_first() else { return };
+    let config = |role, seed| sctp::Config { interleaving: first & 1 != 0, ..sctp::Config::new(role, Seed::from(seed)) };
+    let (ours, theirs) = (config(sctp::Role::Server, 1), config(sctp::Role::Client, 2));
+    let tag: [u8; 4] = ours.init()[4..8].try_into().expect("an INIT begins with a tag");
+    let mut association =
+        sctp::Association::agreed(Time::ZERO, ours, &theirs.init()).expect("our own INIT is one");
+    let id = association.open_channel(Time::ZERO, sctp::ChannelConfig::default()).expect("the first channel opens");
+    let mut now = Time::ZERO;
+    for chunks in datagrams(data) {
+        let _ = association.send(now, id, sctp::MessageKind::Binary, &chunks);
+        // Both ports are 5000, and there is no checksum.
+        let packet = [&[0x13, 0x88, 0x13, 0x88][..], &tag, &[0; 4], &chunks].concat();
+        association.handle_packet(now, &packet);
+        let mut out = Lane(Batches::new(1 << 20));
+        association.poll_transmit(now, &mut out);
+        assert!(out.0.used() < 200_000, "{} bytes at once", out.0.used());
+        while association.poll_event().is_some() {}
+        now += Duration::from_millis(10);
+        association.handle_timeout(now);
+        assert!(association.poll_timeout().is_none_or(|at| at > now), "time moves forward");
+    }
+}
+
 /// An outbox for machines that have no addresses.
 pub(crate) struct Lane(pub(crate) Batches);
 

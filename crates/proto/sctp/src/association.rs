@@ -1,6 +1,8 @@
 mod lifecycle;
 mod receive;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod transmit;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,8 +43,8 @@ pub struct Association {
     early: BTreeMap<u16, VecDeque<Message>>,
     /// Channels whose buffered amount somebody waits for to fall.
     watched: BTreeSet<u16>,
-    /// Whether buffered amounts may have fallen.
-    acknowledged: bool,
+    /// Whether a channel may have come further on its way to its end.
+    dirty: bool,
     /// What the peer's HEARTBEATs said, to be sent back.
     echoes: VecDeque<Vec<u8>>,
     /// Whether the draining of events left something to send.
@@ -117,7 +119,7 @@ impl Association {
             channels: BTreeMap::new(),
             early: BTreeMap::new(),
             watched: BTreeSet::new(),
-            acknowledged: false,
+            dirty: false,
             echoes: VecDeque::new(),
             wake: false,
             timers: Timers::default(),
@@ -280,7 +282,7 @@ impl Association {
             channel.closing = Closing::Draining;
             channel.paused = false;
             self.watched.insert(id.0);
-            self.acknowledged = true;
+            self.dirty = true;
         }
     }
 
@@ -291,7 +293,7 @@ impl Association {
             Stage::Connecting if self.sender.is_idle() => self.abort(now),
             Stage::Connecting | Stage::Up => {
                 self.stage = Stage::Draining;
-                self.acknowledged = true;
+                self.dirty = true;
             }
             Stage::Draining | Stage::Aborting { .. } | Stage::Over => {}
         }

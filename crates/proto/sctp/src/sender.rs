@@ -244,7 +244,7 @@ impl Sender {
     }
 
     fn write_probe(&mut self, now: Time, writer: &mut Writer<'_>) {
-        if let Some(tsn) = self.flight.last() {
+        if let Some(tsn) = self.flight.last_repeatable(now) {
             self.write_again(now, tsn, writer);
         }
     }
@@ -266,20 +266,20 @@ impl Sender {
         }
     }
 
-    /// Takes a SACK in. Returns whether something was acknowledged for good.
+    /// Takes a SACK in.
     pub(crate) fn acknowledge(
         &mut self,
         now: Time,
         sack: &Sack<'_>,
         timers: &mut Timers<Timer>,
-    ) -> Result<bool, Absurd> {
+    ) -> Result<(), Absurd> {
         let flight = self.flight.bytes();
         let backlog = &mut self.backlog;
         let acked = self.flight.acknowledge(sack, |fragment| {
             backlog.release(fragment.stream, fragment.protocol, fragment.data.len());
         })?;
         if !acked.news {
-            return Ok(false);
+            return Ok(());
         }
         let opened = self.window < self.mtu && sack.window as usize >= self.mtu;
         self.window = sack.window as usize;
@@ -301,7 +301,7 @@ impl Sender {
             timers.stop(Timer::Probe);
             self.arm(now, timers);
         }
-        Ok(acked.advanced)
+        Ok(())
     }
 
     /// The peer is told once a round trip.

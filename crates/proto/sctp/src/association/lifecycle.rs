@@ -64,7 +64,7 @@ impl Association {
         ids.into_iter().for_each(|id| self.announce(id));
         self.sender.arm(self.now, &mut self.timers);
         self.probe.begin();
-        self.acknowledged = true;
+        self.dirty = true;
     }
 
     /// Streams that the peer lets us use.
@@ -116,7 +116,7 @@ impl Association {
 
     /// Looks after the channels whose buffers have emptied.
     pub(super) fn settle(&mut self) {
-        if !std::mem::take(&mut self.acknowledged) {
+        if !std::mem::take(&mut self.dirty) & !self.sender.backlog.take_released() {
             return;
         }
         for id in std::mem::take(&mut self.watched) {
@@ -205,7 +205,7 @@ impl Association {
             Closing::No => {
                 channel.closing = Closing::Draining;
                 self.watched.insert(id);
-                self.acknowledged = true;
+                self.dirty = true;
             }
         }
     }

@@ -163,9 +163,8 @@ impl Association {
             self.drops.malformed += 1;
             return;
         };
-        match self.sender.acknowledge(self.now, &sack, &mut self.timers) {
-            Ok(advanced) => self.acknowledged |= advanced,
-            Err(_) => self.drops.absurd += 1,
+        if self.sender.acknowledge(self.now, &sack, &mut self.timers).is_err() {
+            self.drops.absurd += 1;
         }
         if let (Some(link), Some(rtt)) = (&mut self.link, self.sender.rtt().smoothed()) {
             link.receiver.set_rtt(rtt);
@@ -234,7 +233,7 @@ impl Association {
                 if channel.closing == Closing::No {
                     channel.closing = Closing::Draining;
                     self.watched.insert(id.0);
-                    self.acknowledged = true;
+                    self.dirty = true;
                 }
                 return;
             }

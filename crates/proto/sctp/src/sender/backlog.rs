@@ -74,6 +74,8 @@ pub(crate) struct Backlog {
     open: usize,
     /// Bytes that wait.
     bytes: usize,
+    /// Whether the buffered bytes of some stream have become less.
+    released: bool,
 }
 
 #[derive(Debug, Default)]
@@ -148,7 +150,13 @@ impl Backlog {
         if let Some(stream) = self.streams.get_mut(&id) {
             let account = stream.account(protocol);
             *account = account.saturating_sub(bytes);
+            self.released = true;
         }
+    }
+
+    /// Whether the buffered bytes of some stream have become less since the last call.
+    pub(crate) fn take_released(&mut self) -> bool {
+        std::mem::take(&mut self.released)
     }
 
     /// The stream begins again, with its first numbers.
@@ -176,6 +184,7 @@ impl Backlog {
                     stream.queue.pop_front().map(|first| (first.protocol, first.data.len()))?;
                 *stream.account(protocol) -= bytes;
                 self.bytes -= bytes;
+                self.released = true;
             }
             let Some(first) = stream.queue.front() else {
                 (stream.in_ring, stream.credit) = (false, stream.credit.min(0));
@@ -259,6 +268,7 @@ impl Backlog {
         let number = stream.fragments;
         stream.queue.pop_front();
         *stream.account(protocol) -= left;
+        self.released = true;
         (stream.sent, stream.fragments, stream.message) = (0, 0, None);
         self.bytes -= left;
         self.open -= 1;

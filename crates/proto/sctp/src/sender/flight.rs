@@ -171,10 +171,12 @@ impl Flight {
         !self.lost.is_empty()
     }
 
-    /// The last chunk that is under way: for a probe.
-    pub(crate) fn last(&self) -> Option<u64> {
-        let at = self.sent.iter().rposition(|sent| sent.fate == Fate::UnderWay)?;
-        Some(self.first + at as u64)
+    /// The last chunk that is under way and may be sent again: for a probe.
+    pub(crate) fn last_repeatable(&self, now: Time) -> Option<u64> {
+        let may = |sent: &Sent| {
+            sent.fate == Fate::UnderWay && !sent.fragment.limit.is_reached(now, sent.transmissions)
+        };
+        Some(self.first + self.sent.iter().rposition(may)? as u64)
     }
 
     pub(crate) fn get(&self, tsn: u64) -> Option<&Sent> {
