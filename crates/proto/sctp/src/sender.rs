@@ -50,6 +50,8 @@ pub(crate) struct Sender {
     probe: bool,
     /// Whether a packet may go although the peer has no room.
     peek: bool,
+    /// Whether something was sent since the timers were set.
+    unwatched: bool,
     /// Whether the peer knows FORWARD-TSN.
     partial: bool,
     /// Timeouts in a row of packets that were larger than the least.
@@ -85,6 +87,7 @@ impl Sender {
             forward: Forwarding::Idle,
             probe: false,
             peek: false,
+            unwatched: false,
             partial: false,
             stalls: 0,
         }
@@ -170,7 +173,9 @@ impl Sender {
         if std::mem::take(&mut self.probe) && writer.room() == before {
             self.write_probe(now, writer);
         }
-        self.pacer.spend(before - writer.room());
+        let used = before - writer.room();
+        self.pacer.spend(used);
+        self.unwatched |= used > 0;
         self.packet += 1;
         if self.backlog.is_empty() && self.flight.bytes() < self.congestion.window() {
             self.meter.starve(self.flight.bytes());
@@ -366,6 +371,13 @@ impl Sender {
         {
             self.recovery = self.packet;
             self.congestion.lost(now, flight);
+        }
+    }
+
+    /// Sets the timers that notice silence, if something was sent, in whatever packet.
+    pub(crate) fn watch(&mut self, now: Time, timers: &mut Timers<Timer>) {
+        if std::mem::take(&mut self.unwatched) {
+            self.arm(now, timers);
         }
     }
 

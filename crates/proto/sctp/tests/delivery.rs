@@ -32,6 +32,17 @@ fn the_first_message_arrives_after_one_and_a_half_round_trips() {
 }
 
 #[test]
+fn the_first_messages_arrive_whichever_packet_of_the_handshake_they_travel_with_and_is_lost() {
+    for seed in 0..400 {
+        let mut link = Link::new(seed, storm(30));
+        let config = ChannelConfig { negotiated: Some(ChannelId(7)), ..Default::default() };
+        let ids = [0, 1].map(|end| link.open(end, config.clone()));
+        ids.into_iter().enumerate().for_each(|(end, id)| link.send(end, id, b"hello"));
+        link.run(LONG, |link| link.ends.iter().all(|end| end.messages().len() == 1));
+    }
+}
+
+#[test]
 fn ordered_reliable_data_survives_loss_and_reordering_with_any_seed() {
     for seed in 0..300 {
         let loss = 10 + seed % 21;

@@ -11,12 +11,8 @@ const EMPTY: u32 = 16;
 impl Association {
     /// Writes packets until nothing is left to be sent, or there is no room.
     pub(super) fn write_packets(&mut self, now: Time, out: &mut dyn Outbox<()>) {
-        let (mut empty, mut sent) = (0, false);
-        while empty < EMPTY {
-            let data = self.sender.has_work(now);
-            if !data && !self.has_control() {
-                break;
-            }
+        let mut empty = 0;
+        while empty < EMPTY && (self.sender.has_work(now) || self.has_control()) {
             let size = self.probe.mtu().max(self.sender.least_packet());
             let mut used = 0;
             let taken = out.send((), size, &mut |buffer| {
@@ -27,14 +23,11 @@ impl Association {
                 break;
             }
             empty = if used == 0 { empty + 1 } else { 0 };
-            sent |= data && used > 0;
         }
         if let Some(size) = self.probe.wanted() {
             out.send((), size, &mut |buffer| self.fill_probe(now, buffer));
         }
-        if sent {
-            self.sender.arm(now, &mut self.timers);
-        }
+        self.sender.watch(now, &mut self.timers);
         self.sender.pace(now, &mut self.timers);
     }
 
