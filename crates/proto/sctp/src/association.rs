@@ -5,7 +5,7 @@ mod slot;
 mod tests;
 mod transmit;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,10 +41,8 @@ pub struct Association {
     channels: BTreeMap<u16, Slot>,
     /// Messages on streams that belong to no channel yet.
     early: BTreeMap<u16, VecDeque<Message>>,
-    /// Channels whose buffered amount somebody waits for to fall.
-    watched: BTreeSet<u16>,
-    /// Whether a channel may have come further on its way to its end.
-    dirty: bool,
+    /// Channels that may have come further on their way to their end.
+    stirred: Vec<u16>,
     /// What the peer's HEARTBEATs said, to be sent back.
     echoes: VecDeque<Vec<u8>>,
     /// Whether the draining of events left something to send.
@@ -118,8 +116,7 @@ impl Association {
             stage: Stage::Connecting,
             channels: BTreeMap::new(),
             early: BTreeMap::new(),
-            watched: BTreeSet::new(),
-            dirty: false,
+            stirred: Vec::new(),
             echoes: VecDeque::new(),
             wake: false,
             timers: Timers::default(),
@@ -228,7 +225,6 @@ impl Association {
         if buffered > 0 && buffered + data.len() > self.send_buffer() {
             if let Some(channel) = self.channels.get_mut(&id.0) {
                 channel.wants_room = true;
-                self.watched.insert(id.0);
             }
             return Err(SendError::Full);
         }
@@ -259,7 +255,7 @@ impl Association {
     pub fn set_buffered_amount_low_threshold(&mut self, id: ChannelId, bytes: usize) {
         if let Some(channel) = self.channels.get_mut(&id.0) {
             channel.low = bytes;
-            self.watched.insert(id.0);
+            channel.above_low |= self.sender.backlog.buffered(id.0) > bytes;
         }
     }
 
@@ -281,8 +277,7 @@ impl Association {
         {
             channel.closing = Closing::Draining;
             channel.paused = false;
-            self.watched.insert(id.0);
-            self.dirty = true;
+            self.stirred.push(id.0);
         }
     }
 
@@ -291,10 +286,7 @@ impl Association {
         self.now = now;
         match self.stage {
             Stage::Connecting if self.sender.is_idle() => self.abort(now),
-            Stage::Connecting | Stage::Up => {
-                self.stage = Stage::Draining;
-                self.dirty = true;
-            }
+            Stage::Connecting | Stage::Up => self.stage = Stage::Draining,
             Stage::Draining | Stage::Aborting { .. } | Stage::Over => {}
         }
     }
@@ -354,16 +346,14 @@ impl Association {
 
     /// Queues a message on a stream.
     fn write(&mut self, id: u16, protocol: Protocol, data: Bytes) {
-        let Some(channel) = self.channels.get(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else { return };
         let (unordered, limit) = match protocol {
             Protocol::Dcep => (false, Limit::Never),
             _ => (!channel.config.ordered && channel.known, Limit::new(self.now, channel.config.reliability)),
         };
         let message = Outgoing { protocol: protocol.number(), data, unordered, limit };
         self.sender.backlog.push(id, channel.config.priority, message);
-        if channel.low < self.sender.backlog.buffered(id) {
-            self.watched.insert(id);
-        }
+        channel.above_low |= self.sender.backlog.buffered(id) > channel.low;
     }
 }
 

@@ -13,7 +13,7 @@
 //! *under way* until a SACK tells their fate, losses are found by time (RACK), and a *controller* (CUBIC, or one after
 //! BBR) says how much may be under way. What comes is ticked off, put together, brought in order and kept until it is
 //! read. With peers that know how, messages of several channels are mixed (RFC 8260) and packets carry no checksum of
-//! their own (RFC 9653). Decision 009 tells why.
+//! their own (RFC 9653). Decision 013 tells why.
 //!
 //! **Back-pressure.** [`Association::send`] refuses with [`SendError::Full`] when a channel's buffer is full, and
 //! [`Event::Writable`] tells when to go on. Received messages are handed over one by one by

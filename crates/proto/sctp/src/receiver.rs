@@ -130,8 +130,9 @@ impl Receiver {
             return Verdict::Duplicate;
         }
         let length = data.payload.len();
-        let held = self.ready + self.waiting;
-        if !self.window.takes(held, self.ready, length, self.longest) || !self.acknowledgement.takes(tsn) {
+        if !self.window.takes(self.held(), self.ready, length, self.longest)
+            || !self.acknowledgement.takes(tsn)
+        {
             self.acknowledgement.hurry();
             return Verdict::Refused;
         }
@@ -158,6 +159,15 @@ impl Receiver {
                 Verdict::Contradiction
             }
         }
+    }
+
+    /// What all that was not read costs.
+    fn held(&self) -> usize {
+        let cost = match &self.reassembly {
+            Reassembly::Plain(plain) => plain.cost(),
+            Reassembly::Interleaved(interleaved) => interleaved.cost(),
+        };
+        self.ready + self.waiting + cost
     }
 
     /// Whether what is put together now is not too long already.
@@ -231,7 +241,9 @@ impl Receiver {
             return false;
         }
         if let Reassembly::Plain(plain) = &mut self.reassembly {
-            self.waiting = self.waiting.saturating_sub(plain.forget_through(cumulative));
+            // Beyond what was named: what had come there of a message that is given up is of no use either.
+            let through = self.acknowledgement.cumulative();
+            self.waiting = self.waiting.saturating_sub(plain.forget_through(through));
         }
         for skipped in forward.entries() {
             let Some(stream) = self.streams.get_mut(&skipped.stream) else {
@@ -277,27 +289,22 @@ impl Receiver {
         }
     }
 
-    /// The first stream with something to read that `may` be read.
-    pub(crate) fn next_readable(&mut self, may: impl Fn(u16) -> bool) -> Option<u16> {
+    /// Takes a message of the stream that has waited longest of those that `may` be read.
+    pub(crate) fn read_next(&mut self, now: Time, may: impl Fn(u16) -> bool) -> Option<(u16, Message)> {
         let at = self.readable.iter().position(|id| may(*id))?;
-        self.readable.remove(at)
+        let id = self.readable.remove(at)?;
+        let message = self.read(now, id)?;
+        if self.streams.get(&id).is_some_and(|stream| !stream.inbox.is_empty()) {
+            self.readable.push_back(id);
+        }
+        Some((id, message))
     }
 
-    /// Takes the next message of a stream. After [`Receiver::next_readable`], to be followed by [`Receiver::put_back`].
-    pub(crate) fn read(&mut self, now: Time, id: u16) -> Option<Message> {
+    fn read(&mut self, now: Time, id: u16) -> Option<Message> {
         let message = self.streams.get_mut(&id)?.inbox.pop_front()?;
         self.ready -= message.data.len() + OVERHEAD;
         self.window.read(now, message.data.len());
         Some(message)
-    }
-
-    /// A stream may have more to read.
-    pub(crate) fn put_back(&mut self, id: u16) {
-        if self.streams.get(&id).is_some_and(|stream| !stream.inbox.is_empty())
-            && !self.readable.contains(&id)
-        {
-            self.readable.push_back(id);
-        }
     }
 
     /// All that can be read of a stream, whoever waits for what.
@@ -342,7 +349,7 @@ impl Receiver {
 
     /// Whether the peer was last told that there is little room, and now there is much.
     pub(crate) fn has_reopened(&self) -> bool {
-        self.window.has_reopened(self.ready + self.waiting)
+        self.window.has_reopened(self.held())
     }
 
     /// Whether a SACK should be sent now.
@@ -357,7 +364,7 @@ impl Receiver {
 
     /// Writes a SACK.
     pub(crate) fn write_sack(&mut self, writer: &mut Writer<'_>, timers: &mut Timers<Timer>) {
-        let window = self.window.offer(self.ready + self.waiting, self.ready, self.longest);
+        let window = self.window.offer(self.held(), self.ready, self.longest);
         self.acknowledgement.write(window, writer);
         timers.stop(Timer::Acknowledgement);
     }

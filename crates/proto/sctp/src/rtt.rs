@@ -20,8 +20,9 @@ pub(crate) struct Rtt {
     least: Duration,
     /// When the least was measured.
     least_at: Time,
-    /// Timeouts in a row.
+    /// Timeouts in a row, and probes.
     backoff: u32,
+    probes: u32,
 }
 
 impl Rtt {
@@ -58,15 +59,20 @@ impl Rtt {
         base.saturating_mul(1 << self.backoff.min(5)).min(LONGEST_TIMEOUT)
     }
 
-    /// After how long of silence the last packet is sent again, to provoke an answer (RFC 8985 §7.2). `None` if it is not
-    /// known how long to wait, or the timer has gone off already.
+    /// After how long of silence the last packet is sent again, to provoke an answer (RFC 8985 §7.2): twice as long after each
+    /// that provoked none. `None` if it is not known how long to wait, or the retransmission timer has gone off already.
     pub(crate) fn probe_timeout(&self) -> Option<Duration> {
         let smoothed = self.smoothed.filter(|_| self.backoff == 0)?;
-        Some((smoothed * 2 + self.variation).max(SHORTEST_PROBE))
+        let wait = (smoothed * 2 + self.variation).max(SHORTEST_PROBE);
+        Some(wait.saturating_mul(1 << self.probes.min(8)))
     }
 
     pub(crate) fn backoff(&self) -> u32 {
         self.backoff
+    }
+
+    pub(crate) fn probed(&mut self) {
+        self.probes = self.probes.saturating_add(1);
     }
 
     pub(crate) fn timed_out(&mut self) {
@@ -75,7 +81,7 @@ impl Rtt {
 
     /// Something arrived.
     pub(crate) fn progressed(&mut self) {
-        self.backoff = 0;
+        (self.backoff, self.probes) = (0, 0);
     }
 }
 

@@ -414,6 +414,7 @@ impl Sender {
     /// Nothing was heard for a while: something is sent, to provoke an answer (RFC 8985 §7).
     pub(crate) fn probe(&mut self) {
         self.probe = !self.flight.is_empty();
+        self.rtt.probed();
     }
 
     /// The time for which reordering is waited for is over.

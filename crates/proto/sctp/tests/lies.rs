@@ -314,16 +314,45 @@ fn data_that_is_far_ahead_or_beyond_all_room_is_refused() {
 }
 
 #[test]
-fn pieces_without_end_are_bounded() {
-    for kind in [0, 64] {
+fn pieces_and_beginnings_without_end_are_bounded() {
+    for (kind, flags) in [(0, 0), (0, 2), (64, 0), (64, 2)] {
         let (mut link, _) = pair(kind == 64);
         let next = last_tsn(&link, 0).wrapping_add(1);
-        let mut absurd = 0;
+        let mut dropped = 0;
         for number in 0..80_000u32 {
-            absurd +=
-                tell(&mut link, 1, &data(kind, 0, next.wrapping_add(number), 5 + number, 7, b"x")).absurd;
+            let piece = data(kind, flags, next.wrapping_add(number), 5 + number, 7, b"x");
+            let drops = tell(&mut link, 1, &piece);
+            dropped += drops.absurd + drops.overflowing;
         }
-        assert!(absurd > 10_000, "{absurd}");
+        assert!(dropped > 10_000, "{dropped} of kind {kind} with flags {flags}");
+    }
+}
+
+#[test]
+fn what_came_of_a_message_that_is_given_up_takes_no_room() {
+    for kind in [0, 64] {
+        let (mut link, id) = pair(kind == 64);
+        let next = last_tsn(&link, 0).wrapping_add(1);
+        let told = |link: &Link| {
+            let mut sent = link.ends[1].sent.iter();
+            let (_, sack) = sent.rfind(|(_, packet)| packet[12] == 3).expect("it has sent a SACK");
+            u32::from_be_bytes([sack[20], sack[21], sack[22], sack[23]])
+        };
+        // The first piece is lost, the second comes, and the last is not sent any more.
+        tell(
+            &mut link,
+            1,
+            &data(kind, 0, next.wrapping_add(1), 1, if kind == 0 { 53 } else { 1 }, &[7; 900]),
+        );
+        link.settle();
+        let before = told(&link);
+        let mut forward = vec![if kind == 0 { 192 } else { 194 }, 0, 0, if kind == 0 { 12 } else { 16 }];
+        forward.extend(next.to_be_bytes());
+        forward.extend(id.0.to_be_bytes());
+        forward.extend(if kind == 0 { vec![0, 1] } else { vec![0, 0, 0, 0, 0, 1] });
+        assert_eq!(tell(&mut link, 1, &forward), Drops::default());
+        link.settle();
+        assert!(told(&link) >= before + 900, "{} after {before}", told(&link));
     }
 }
 

@@ -78,6 +78,23 @@ fn a_burst_that_is_lost_in_the_middle_costs_a_few_round_trips() {
 }
 
 #[test]
+fn a_dead_path_is_probed_less_and_less() {
+    let near = Weather { delay: Duration::from_micros(500), ..STEADY };
+    let mut link = Link::new(2, near);
+    let id = link.open(0, ChannelConfig::default());
+    link.run(LONG, |link| link.connected() && link.ends[1].events.len() > 1);
+    link.rest(Duration::from_secs(1));
+    link.weather.loss = 100;
+    link.ends[0].sent.clear();
+    link.send(0, id, b"lost");
+    link.rest(Duration::from_millis(390));
+    // At 5, 15, 35, 75, 155 and 315 ms, and the retransmission timer comes after 400.
+    assert_eq!(link.ends[0].sent.len(), 7);
+    link.rest(Duration::from_secs(60));
+    assert!((20..40).contains(&link.ends[0].sent.len()), "{}", link.ends[0].sent.len());
+}
+
+#[test]
 fn a_channel_is_closed_without_waiting_for_anything_but_the_network() {
     let mut link = Link::new(1, STEADY);
     let id = link.open(0, ChannelConfig::default());

@@ -64,7 +64,7 @@ impl Association {
         ids.into_iter().for_each(|id| self.announce(id));
         self.sender.arm(self.now, &mut self.timers);
         self.probe.begin();
-        self.dirty = true;
+        self.stirred.extend(self.channels.keys());
     }
 
     /// Streams that the peer lets us use.
@@ -116,10 +116,7 @@ impl Association {
 
     /// Looks after the channels whose buffers have emptied.
     pub(super) fn settle(&mut self) {
-        if !std::mem::take(&mut self.dirty) & !self.sender.backlog.take_released() {
-            return;
-        }
-        for id in std::mem::take(&mut self.watched) {
+        while let Some(id) = self.stirred.pop().or_else(|| self.sender.backlog.pop_relieved()) {
             self.settle_channel(id);
         }
         if self.stage == Stage::Draining
@@ -134,9 +131,7 @@ impl Association {
         let buffered = self.sender.backlog.buffered(id);
         let space = self.send_buffer();
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        if buffered > channel.low {
-            channel.above_low = true;
-        } else if std::mem::take(&mut channel.above_low) {
+        if buffered <= channel.low && std::mem::take(&mut channel.above_low) {
             self.events.push_back(Event::BufferedAmountLow(ChannelId(id)));
         }
         if channel.wants_room && buffered <= space / 2 {
@@ -150,8 +145,6 @@ impl Association {
             self.forget(id);
         } else if closing && self.handshake.is_established() && self.sender.backlog.is_drained(id) {
             self.reset(id);
-        } else if closing || channel.above_low || channel.wants_room {
-            self.watched.insert(id);
         }
     }
 
@@ -204,8 +197,7 @@ impl Association {
             Closing::Draining | Closing::Resetting => {}
             Closing::No => {
                 channel.closing = Closing::Draining;
-                self.watched.insert(id);
-                self.dirty = true;
+                self.stirred.push(id);
             }
         }
     }
@@ -213,7 +205,6 @@ impl Association {
     /// The end of a channel.
     pub(super) fn forget(&mut self, id: u16) {
         self.timers.stop(Timer::Closing(id));
-        self.watched.remove(&id);
         if self.channels.remove(&id).is_some() {
             self.events.push_back(Event::ChannelClosed(ChannelId(id)));
         }

@@ -197,12 +197,8 @@ impl Association {
         let Some(link) = &mut self.link else { return false };
         let channels = &self.channels;
         let may = |id: u16| channels.get(&id).is_none_or(|channel| !channel.paused && !channel.finished);
-        let Some(id) = link.receiver.next_readable(may) else { return false };
-        let message = link.receiver.read(self.now, id);
-        link.receiver.put_back(id);
-        if let Some(message) = message {
-            self.dispatch(id, message);
-        }
+        let Some((id, message)) = link.receiver.read_next(self.now, may) else { return false };
+        self.dispatch(id, message);
         true
     }
 
@@ -232,8 +228,7 @@ impl Association {
             Protocol::Dcep | Protocol::Unknown => {
                 if channel.closing == Closing::No {
                     channel.closing = Closing::Draining;
-                    self.watched.insert(id.0);
-                    self.dirty = true;
+                    self.stirred.push(id.0);
                 }
                 return;
             }

@@ -53,10 +53,11 @@ impl Cubic {
         let (window, highest) = (self.window, self.highest);
         let epoch = self.epoch.get_or_insert_with(|| {
             let below = (highest - window).max(0.0);
-            Epoch { begin: now, flat: (below / C).cbrt(), plateau: window + below, reno: window }
+            Epoch { begin: now, flat: cube_root(below / C), plateau: window + below, reno: window }
         });
         let time = (now - epoch.begin).as_secs_f64() + rtt.as_secs_f64();
-        let target = epoch.plateau + C * (time - epoch.flat).powi(3);
+        let off = time - epoch.flat;
+        let target = epoch.plateau + C * off * off * off;
         let target = target.clamp(window, 1.5 * window);
         let alpha = if epoch.reno < highest { ALPHA } else { 1.0 };
         epoch.reno += alpha * packets / window;
@@ -124,6 +125,19 @@ impl Controller for Cubic {
     }
 }
 
+/// By Newton's method: `f64::cbrt` gives other bits on other machines, and the same seed has to give the same packets.
+fn cube_root(number: f64) -> f64 {
+    let mut root = number.max(1.0);
+    for _ in 0..100 {
+        let next = (2.0 * root + number / (root * root)) / 3.0;
+        if next >= root {
+            break;
+        }
+        root = next;
+    }
+    root
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +168,14 @@ mod tests {
         assert_eq!(cubic.window(), 20_000, "the window was not the limit");
         cubic.lost(Time::ZERO, 20_000);
         assert_eq!(cubic.window(), 14_000);
+    }
+
+    #[test]
+    fn cube_roots_are_those_of_the_library() {
+        for number in [0.0, 1e-9, 0.3, 1.0, 2.5, 27.0, 1e4, 123_456.7, 1e9] {
+            let (ours, theirs): (f64, f64) = (cube_root(number), number.cbrt());
+            assert!((ours - theirs).abs() <= 1e-9 * theirs.max(1.0), "{number}: {ours}, {theirs}");
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Acknowledgement {
     /// Whether the packet that is being taken in has data.
     fresh: bool,
     due: bool,
+    /// The last SACK, to write the next one where it was.
+    written: Vec<u8>,
 }
 
 impl Acknowledgement {
@@ -37,6 +39,7 @@ impl Acknowledgement {
             packets: 0,
             fresh: false,
             due: false,
+            written: Vec::new(),
         }
     }
 
@@ -128,7 +131,8 @@ impl Acknowledgement {
             return;
         }
         let repeated = self.duplicates.len().min(room);
-        let mut fields = Vec::with_capacity(SACK_HEADER + 4 * (self.beyond.len() + repeated));
+        let fields = &mut self.written;
+        fields.clear();
         fields.extend((self.cumulative as u32).to_be_bytes());
         fields.extend(window.to_be_bytes());
         fields.extend([0; 4]);
@@ -142,7 +146,7 @@ impl Acknowledgement {
         self.duplicates.iter().take(repeated).for_each(|tsn| fields.extend(tsn.to_be_bytes()));
         fields[8..10].copy_from_slice(&gaps.to_be_bytes());
         fields[10..12].copy_from_slice(&(repeated as u16).to_be_bytes());
-        writer.chunk(kind::SACK, 0, &[&fields]);
+        writer.chunk(kind::SACK, 0, &[fields.as_slice()]);
         self.duplicates.clear();
         (self.packets, self.due) = (0, false);
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::message::{Assembled, Assembly, Flaw, MOST_PIECES, whole};
+use super::message::{Assembled, Assembly, Flaw, MOST_PIECES, cost, whole};
 use crate::chunk::{Data, flag};
 
 /// Puts messages together from I-DATA chunks: each fragment says which message it is of, and its number (RFC 8260 §2.2.3).
@@ -63,21 +63,19 @@ impl Interleaved {
         if data.has(flag::BEGIN) && data.has(flag::END) {
             return match self.open.contains_key(&key) {
                 true => Err(self.discard(key, data)),
-                false => Ok(Some(whole(data.stream, unordered, number, data.protocol, data.payload))),
+                false => Ok(Some(whole(data, number))),
             };
         }
+        let others = self.open.len();
         let partial = self.open.entry(key).or_default();
-        if partial.contradicts(data) || self.loose >= MOST_PIECES {
+        if partial.contradicts(data) || self.loose >= MOST_PIECES || others >= MOST_PIECES {
             return Err(self.discard(key, data));
         }
         if data.has(flag::END) {
             partial.last = Some(data.fragment);
         }
         if data.has(flag::BEGIN) {
-            let guess = guess.max(data.payload.len());
-            let mut assembly = Assembly::new(data.stream, unordered, number, data.protocol, guess);
-            assembly.append(data.payload);
-            (partial.assembly, partial.next) = (Some(assembly), 1);
+            (partial.assembly, partial.next) = (Some(Assembly::begin(data, number, guess, others)), 1);
         } else if data.fragment == partial.next
             && let Some(assembly) = &mut partial.assembly
         {
@@ -86,9 +84,6 @@ impl Interleaved {
         } else {
             partial.loose.insert(data.fragment, Bytes::copy_from_slice(data.payload));
             self.loose += 1;
-            if self.open.len() > MOST_PIECES {
-                return Err(self.discard(key, data));
-            }
             return Ok(None);
         }
         if let Some(assembly) = &mut partial.assembly {
@@ -120,6 +115,11 @@ impl Interleaved {
     /// The length of the message that grew last.
     pub(crate) fn growing(&self) -> usize {
         self.growing
+    }
+
+    /// What is held costs so much beyond its bytes.
+    pub(crate) fn cost(&self) -> usize {
+        cost(self.open.len(), self.loose)
     }
 
     /// Messages of a stream up to this one will not become whole. Returns how many bytes were dropped by that.

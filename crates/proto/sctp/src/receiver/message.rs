@@ -1,10 +1,23 @@
 use bytes::{Bytes, BytesMut};
 
+use crate::chunk::{Data, flag};
+
 /// The most that is set aside for a message before it has come.
 const MOST_GUESSED: usize = 256 * 1024;
 
+/// Messages in part for which so much may be set aside at the same time.
+const MOST_SET_ASIDE: usize = 64;
+
 /// Fragments, or messages in part, that are held at most.
 pub(crate) const MOST_PIECES: usize = 65_536;
+
+/// What a message in part, and a fragment that continues nothing yet, cost beyond their bytes.
+const COST: (usize, usize) = (256, 64);
+
+/// What so many messages in part and fragments that continue nothing cost beyond their bytes.
+pub(crate) fn cost(parts: usize, loose: usize) -> usize {
+    parts * COST.0 + loose * COST.1
+}
 
 /// A message that is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +54,13 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// `guess`: how long it may become.
-    pub(crate) fn new(stream: u16, unordered: bool, number: u64, protocol: u32, guess: usize) -> Self {
-        let bytes = BytesMut::with_capacity(guess.min(MOST_GUESSED));
-        Self { stream, unordered, number, protocol, bytes }
+    /// One that begins with `data`. `guess` is how long it may become, and `others` how many there are beside it.
+    pub(crate) fn begin(data: &Data<'_>, number: u64, guess: usize, others: usize) -> Self {
+        let aside = if others < MOST_SET_ASIDE { guess.min(MOST_GUESSED) } else { 0 };
+        let mut bytes = BytesMut::with_capacity(aside.max(data.payload.len()));
+        bytes.extend_from_slice(data.payload);
+        let unordered = data.has(flag::UNORDERED);
+        Self { stream: data.stream, unordered, number, protocol: data.protocol, bytes }
     }
 
     pub(crate) fn append(&mut self, payload: &[u8]) {
@@ -62,7 +78,7 @@ impl Assembly {
 }
 
 /// A message of one fragment.
-pub(crate) fn whole(stream: u16, unordered: bool, number: u64, protocol: u32, payload: &[u8]) -> Assembled {
-    let message = Message { protocol, data: Bytes::copy_from_slice(payload) };
-    Assembled { stream, unordered, number, message }
+pub(crate) fn whole(data: &Data<'_>, number: u64) -> Assembled {
+    let message = Message { protocol: data.protocol, data: Bytes::copy_from_slice(data.payload) };
+    Assembled { stream: data.stream, unordered: data.has(flag::UNORDERED), number, message }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::message::{Assembled, Assembly, Flaw, MOST_PIECES, whole};
+use super::message::{Assembled, Assembly, Flaw, MOST_PIECES, cost, whole};
 use crate::chunk::{Data, flag};
 
 /// Puts messages together from DATA chunks: the fragments of one have consecutive TSNs (RFC 9260 §6.9).
@@ -34,7 +34,6 @@ impl Plain {
         data: &Data<'_>,
         guess: usize,
     ) -> Result<Option<Assembled>, Flaw> {
-        let unordered = data.has(flag::UNORDERED);
         let (begins, ends) = (data.has(flag::BEGIN), data.has(flag::END));
         let continued = self.take_open(tsn);
         if begins {
@@ -43,12 +42,9 @@ impl Plain {
                 return Err(Flaw { dropped: assembly.len() + data.payload.len() });
             }
             if ends {
-                return Ok(Some(whole(data.stream, unordered, number, data.protocol, data.payload)));
+                return Ok(Some(whole(data, number)));
             }
-            let mut assembly =
-                Assembly::new(data.stream, unordered, number, data.protocol, guess.max(data.payload.len()));
-            assembly.append(data.payload);
-            return self.grow(tsn + 1, assembly);
+            return self.grow(tsn + 1, Assembly::begin(data, number, guess, self.open.len()));
         }
         let Some(mut assembly) = continued else {
             if self.open.len() + self.loose.len() >= MOST_PIECES {
@@ -58,7 +54,7 @@ impl Plain {
             self.loose.insert(tsn, Loose { stream: data.stream, flags: data.flags, number, payload });
             return Ok(None);
         };
-        if !belongs(&assembly, data.stream, unordered, number) {
+        if !belongs(&assembly, data.stream, data.has(flag::UNORDERED), number) {
             return Err(Flaw { dropped: assembly.len() + data.payload.len() });
         }
         assembly.append(data.payload);
@@ -96,6 +92,11 @@ impl Plain {
     /// The length of the message that grew last.
     pub(crate) fn growing(&self) -> usize {
         self.hot.as_ref().map_or(0, |(_, assembly)| assembly.len())
+    }
+
+    /// What is held costs so much beyond its bytes.
+    pub(crate) fn cost(&self) -> usize {
+        cost(self.open.len() + usize::from(self.hot.is_some()), self.loose.len())
     }
 
     /// Nothing up to this TSN will come any more. Returns how many bytes were dropped by that.

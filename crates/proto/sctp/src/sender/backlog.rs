@@ -72,10 +72,11 @@ pub(crate) struct Backlog {
     interleaved: bool,
     /// How many messages are sent in part.
     open: usize,
-    /// Bytes that wait.
+    /// Bytes that wait, and bytes that wait or are not acknowledged.
     bytes: usize,
-    /// Whether the buffered bytes of some stream have become less.
-    released: bool,
+    unsettled: usize,
+    /// Streams whose buffered bytes have become less.
+    relieved: Vec<u16>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +92,8 @@ struct Stream {
     priority: i64,
     credit: i64,
     in_ring: bool,
+    /// Whether it is among the relieved.
+    relieved: bool,
     /// Bytes of messages that wait or are not acknowledged, and the same of DCEP.
     buffered: usize,
     control: usize,
@@ -112,6 +115,7 @@ impl Backlog {
         let bytes = message.data.len();
         *stream.account(message.protocol) += bytes;
         self.bytes += bytes;
+        self.unsettled += bytes;
         stream.queue.push_back(message);
         if !std::mem::replace(&mut stream.in_ring, true) {
             // Who was idle gets a first turn, but no second.
@@ -142,27 +146,35 @@ impl Backlog {
 
     /// Whether that is so of all streams.
     pub(crate) fn is_all_drained(&self) -> bool {
-        self.streams.values().all(|stream| stream.buffered == 0 && stream.control == 0)
+        self.unsettled == 0
     }
 
     /// What was sent of a stream is acknowledged or given up.
     pub(crate) fn release(&mut self, id: u16, protocol: u32, bytes: usize) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            let account = stream.account(protocol);
-            *account = account.saturating_sub(bytes);
-            self.released = true;
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let account = stream.account(protocol);
+        let bytes = bytes.min(*account);
+        *account -= bytes;
+        self.unsettled -= bytes;
+        if !std::mem::replace(&mut stream.relieved, true) {
+            self.relieved.push(id);
         }
     }
 
-    /// Whether the buffered bytes of some stream have become less since the last call.
-    pub(crate) fn take_released(&mut self) -> bool {
-        std::mem::take(&mut self.released)
+    /// A stream whose buffered bytes have become less since it was last named.
+    pub(crate) fn pop_relieved(&mut self) -> Option<u16> {
+        let id = self.relieved.pop()?;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.relieved = false;
+        }
+        Some(id)
     }
 
     /// The stream begins again, with its first numbers.
     pub(crate) fn reset(&mut self, id: u16) {
         if let Some(stream) = self.streams.remove(&id) {
             self.bytes -= stream.waiting();
+            self.unsettled -= stream.buffered + stream.control;
             self.open -= usize::from(stream.message.is_some());
             self.ring.retain(|other| *other != id);
         }
@@ -175,17 +187,8 @@ impl Backlog {
         let mut passed = 0;
         loop {
             let id = *self.ring.front()?;
+            self.drop_late(now, id);
             let stream = self.streams.get_mut(&id)?;
-            while stream.message.is_none()
-                && stream.queue.front().is_some_and(|first| first.limit.is_reached(now, 0))
-            {
-                // Its time is over before any of it was sent: nobody has to know.
-                let (protocol, bytes) =
-                    stream.queue.pop_front().map(|first| (first.protocol, first.data.len()))?;
-                *stream.account(protocol) -= bytes;
-                self.bytes -= bytes;
-                self.released = true;
-            }
             let Some(first) = stream.queue.front() else {
                 (stream.in_ring, stream.credit) = (false, stream.credit.min(0));
                 self.ring.pop_front();
@@ -213,6 +216,16 @@ impl Backlog {
                 return None;
             }
             return Some(self.cut(id, length));
+        }
+    }
+
+    /// Drops messages whose time was over before any of them was sent: nobody has to know.
+    fn drop_late(&mut self, now: Time, id: u16) {
+        while let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.message.is_none())
+            && let Some(late) = stream.queue.pop_front_if(|first| first.limit.is_reached(now, 0))
+        {
+            self.bytes -= late.data.len();
+            self.release(id, late.protocol, late.data.len());
         }
     }
 
@@ -267,11 +280,10 @@ impl Backlog {
         let (protocol, limit, left) = (first.protocol, first.limit, first.data.len() - stream.sent);
         let number = stream.fragments;
         stream.queue.pop_front();
-        *stream.account(protocol) -= left;
-        self.released = true;
         (stream.sent, stream.fragments, stream.message) = (0, 0, None);
         self.bytes -= left;
         self.open -= 1;
+        self.release(id, protocol, left);
         let flags = if unordered { flag::UNORDERED | flag::END } else { flag::END };
         Some(Fragment { stream: id, flags, message, number, protocol, limit, data: Bytes::new() })
     }
