@@ -301,7 +301,7 @@ impl Sender {
             self.flight.lose_all();
         }
         self.find_losses(now, flight, timers);
-        if acked.newest.is_some() || acked.advanced {
+        if acked.newest.is_some() || acked.advanced || self.flight.is_empty() {
             timers.stop(Timer::Retransmission);
             timers.stop(Timer::Probe);
             self.arm(now, timers);
@@ -374,9 +374,11 @@ impl Sender {
         }
     }
 
-    /// Sets the timers that notice silence, if something was sent, in whatever packet.
+    /// Sets the timers that notice silence, if something was sent, in whatever packet, or waits for the peer to have room: that
+    /// it has may be said once and not heard.
     pub(crate) fn watch(&mut self, now: Time, timers: &mut Timers<Timer>) {
-        if std::mem::take(&mut self.unwatched) {
+        let waits = self.flight.is_empty() && !self.backlog.is_empty() && !self.has_credit();
+        if std::mem::take(&mut self.unwatched) || waits {
             self.arm(now, timers);
         }
     }
@@ -385,7 +387,7 @@ impl Sender {
     pub(crate) fn arm(&self, now: Time, timers: &mut Timers<Timer>) {
         if self.flight.is_empty() {
             timers.stop(Timer::Probe);
-            if self.backlog.is_empty() || self.peek || self.has_credit() {
+            if self.backlog.is_empty() || self.has_credit() {
                 timers.stop(Timer::Retransmission);
                 return;
             }

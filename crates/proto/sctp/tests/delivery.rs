@@ -244,7 +244,7 @@ fn the_same_seed_gives_the_same_packets() {
             link.send(1, ids[2 * (number % 2) + 1], &pattern(900, number));
         }
         link.rest(Duration::from_secs(20));
-        link.ends.map(|end| end.sent)
+        link.ends.into_iter().map(|end| end.sent).collect::<Vec<_>>()
     };
     let (first, second, other) = (trace(5), trace(5), trace(6));
     assert!(first[0].len() > 50);

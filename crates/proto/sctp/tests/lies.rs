@@ -195,6 +195,17 @@ fn a_window_that_shrinks_holds_the_sender_back_and_breaks_nothing() {
 }
 
 #[test]
+fn a_window_that_closes_while_nothing_is_under_way_is_asked_about() {
+    let (mut link, id) = pair(true);
+    let last = last_tsn(&link, 0);
+    tell(&mut link, 0, &sack(last, 0, &[]));
+    let before = link.now;
+    // Nobody will tell that there is room again.
+    still_works(&mut link, id);
+    assert!(link.now - before < Duration::from_secs(2), "{:?}", link.now - before);
+}
+
+#[test]
 fn packets_without_checksum_need_agreement() {
     for agreed in [true, false] {
         let mut link = Link::with(3, FINE, |config| config.zero_checksum = agreed);

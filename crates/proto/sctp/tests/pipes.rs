@@ -4,60 +4,18 @@ mod link;
 
 use std::time::Duration;
 
-use link::{Bottleneck, Link, Weather};
-use sterna_sctp::{ChannelConfig, ChannelId, Config, Congestion, MessageKind};
+use link::pipe::{MESSAGE, Pipe, fill};
+use sterna_sctp::{ChannelConfig, Congestion, MessageKind};
 
-const LONG: Duration = Duration::from_secs(60);
-/// Bytes that DTLS, UDP and IP add to each packet.
-const OVERHEAD: usize = 37 + 28;
-const MESSAGE: usize = 16_384;
-
-/// A path of so many bits a second and milliseconds of round trip, with a queue of so many of them.
-fn path(mbits: u64, rtt: u64, queue: f64, change: impl FnMut(&mut Config)) -> (Link, ChannelId) {
-    let delay = Duration::from_millis(rtt) / 2;
-    let mut change = change;
-    let mut link = Link::with(1, Weather { delay, jitter: Duration::ZERO, loss: 0, twice: 0 }, |config| {
-        (config.largest_send_buffer, config.largest_receive_window) = (64 << 20, 64 << 20);
-        change(config);
-    });
-    let rate = mbits as f64 * 1e6 / 8.0;
-    let queue = (rate * rtt as f64 / 1e3 * queue) as usize;
-    link.bottleneck = Some(Bottleneck { rate, queue: queue.max(20_000), overhead: OVERHEAD });
-    link.keeps = false;
-    let id = link.open(0, ChannelConfig::default());
-    link.run(LONG, |link| link.connected() && link.ends[1].association.is_open(id));
-    (link, id)
-}
-
-/// Sends as much as the association takes for a while. Returns what part of the link the messages that arrived used, from
-/// `warm` seconds on.
-fn fill(link: &mut Link, id: ChannelId, warm: u64, seconds: u64) -> f64 {
-    let message = vec![7; MESSAGE];
-    let begin = link.now;
-    let (mut received, mut counted) = (0, None);
-    let end = begin + Duration::from_secs(warm + seconds);
-    while link.now < end {
-        let now = link.now;
-        while link.ends[0].association.send(now, id, MessageKind::Binary, &message).is_ok() {}
-        assert!(link.step());
-        received += link.ends[1].messages().iter().filter(|message| message.0 == id.0).count() * MESSAGE;
-        link.ends[1].events.clear();
-        link.ends[0].events.clear();
-        if counted.is_none() && link.now >= begin + Duration::from_secs(warm) {
-            counted = Some((link.now, received));
-        }
-    }
-    let (since, before) = counted.expect("it warmed up");
-    let rate = link.bottleneck.expect("there is one").rate;
-    (received - before) as f64 / (link.now - since).as_secs_f64() / rate
-}
+const CLEAN: Pipe = Pipe { mbits: 50, rtt: 40, queue: 1.0, loss: 0.0 };
 
 #[test]
 fn a_path_without_loss_is_filled() {
     for (mbits, rtt) in [(10, 20), (40, 2), (50, 200)] {
         for congestion in [Congestion::Cubic, Congestion::Bbr] {
-            let (mut link, id) = path(mbits, rtt, 1.0, |config| config.congestion = congestion);
-            let used = fill(&mut link, id, 4, 3);
+            let pipe = Pipe { mbits, rtt, ..CLEAN };
+            let (mut link, id) = pipe.lay(1, |config| config.congestion = congestion);
+            let used = fill(&mut link, id, 4.0, 3.0)[0];
             println!("{congestion:?} {mbits} Mbit/s {rtt} ms: {:.1} %", used * 100.0);
             // 8 % is what headers cost: 1128 of 1225 bytes are message.
             assert!(used > 0.86, "{congestion:?} {mbits} Mbit/s {rtt} ms: {used}");
@@ -68,19 +26,37 @@ fn a_path_without_loss_is_filled() {
 #[test]
 fn random_loss_does_not_stop_the_one_after_bbr() {
     for (mbits, rtt) in [(50, 20), (30, 100)] {
-        let (mut link, id) = path(mbits, rtt, 1.0, |config| config.congestion = Congestion::Bbr);
-        link.weather.loss = 1;
-        let used = fill(&mut link, id, 3, 4);
+        let pipe = Pipe { mbits, rtt, loss: 0.01, ..CLEAN };
+        let (mut link, id) = pipe.lay(1, |config| config.congestion = Congestion::Bbr);
+        let used = fill(&mut link, id, 3.0, 4.0)[0];
         println!("{mbits} Mbit/s {rtt} ms, 1 % lost: {:.1} %", used * 100.0);
-        assert!(used > 0.72, "{mbits} Mbit/s {rtt} ms: {used}");
+        assert!(used > 0.8, "{mbits} Mbit/s {rtt} ms: {used}");
+    }
+}
+
+#[test]
+fn two_transfers_share_a_path() {
+    for congestion in [Congestion::Cubic, Congestion::Bbr] {
+        let lay = |seed| CLEAN.lay(seed, |config| config.congestion = congestion);
+        let (mut link, id) = lay(1);
+        fill(&mut link, id, 1.0, 2.0);
+        // The second comes when the first has all of it.
+        let (mut other, _) = lay(2);
+        let late = link.now - other.now;
+        other.rest(late);
+        link.join(other);
+        let used = fill(&mut link, id, 10.0, 20.0);
+        println!("{congestion:?}: {used:?}");
+        assert!(used[0] + used[1] > 0.83, "{used:?}");
+        assert!(used[0] < 2.0 * used[1] && used[1] < 2.0 * used[0], "{used:?}");
     }
 }
 
 #[test]
 fn a_short_message_keeps_its_latency_beside_a_bulk_transfer() {
-    let (mut link, bulk) = path(50, 40, 0.5, |_| {});
+    let (mut link, bulk) = Pipe { queue: 0.5, ..CLEAN }.lay(1, |_| {});
     let chat = link.open(0, ChannelConfig { priority: 1024, ..Default::default() });
-    fill(&mut link, bulk, 1, 2);
+    fill(&mut link, bulk, 1.0, 2.0);
     let message = vec![7; MESSAGE];
     let mut latencies = Vec::new();
     let mut asked = None;

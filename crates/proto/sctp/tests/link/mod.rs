@@ -1,5 +1,7 @@
-//! Two associations at the ends of a link, in virtual time.
+//! Two associations at the ends of a link, in virtual time; or several such pairs that share the link.
 #![allow(dead_code, reason = "each test file uses its part")]
+
+pub(crate) mod pipe;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -68,11 +70,14 @@ pub(crate) struct Bottleneck {
     pub(crate) queue: usize,
     /// Bytes that each packet costs beyond its own.
     pub(crate) overhead: usize,
+    /// What part of the packets it loses at random.
+    pub(crate) loss: f64,
 }
 
 pub(crate) struct Link {
     pub(crate) now: Time,
-    pub(crate) ends: [End; 2],
+    /// Even ones talk to the odd ones after them.
+    pub(crate) ends: Vec<End>,
     pub(crate) weather: Weather,
     pub(crate) bottleneck: Option<Bottleneck>,
     /// When the bottleneck has sent all that waits, for each direction.
@@ -139,7 +144,7 @@ impl Link {
                 asleep: false,
             }
         };
-        let ends = [end(Role::Client), end(Role::Server)];
+        let ends = vec![end(Role::Client), end(Role::Server)];
         Self {
             now: Time::ZERO,
             ends,
@@ -155,6 +160,11 @@ impl Link {
         }
     }
 
+    /// Two more ends, of a link that is made in the same way.
+    pub(crate) fn join(&mut self, mut other: Link) {
+        self.ends.append(&mut other.ends);
+    }
+
     pub(crate) fn open(&mut self, end: usize, config: sterna_sctp::ChannelConfig) -> ChannelId {
         let now = self.now;
         self.ends[end].association.open_channel(now, config).expect("the channel can be opened")
@@ -167,7 +177,7 @@ impl Link {
 
     /// Lets both ends send and report what they want to.
     pub(crate) fn settle(&mut self) {
-        for index in 0..2 {
+        for index in 0..self.ends.len() {
             let end = &mut self.ends[index];
             let mut packets = Vec::new();
             end.association
@@ -176,7 +186,7 @@ impl Link {
                 if self.keeps {
                     self.ends[index].sent.push((self.now, packet.clone()));
                 }
-                self.launch(1 - index, packet);
+                self.launch(index ^ 1, packet);
             }
             let end = &mut self.ends[index];
             while !end.asleep
@@ -192,15 +202,19 @@ impl Link {
             return;
         }
         let mut delay = self.weather.delay;
-        if let Some(Bottleneck { rate, queue, overhead }) = self.bottleneck {
-            let waits = self.free[to] - self.now;
+        if let Some(Bottleneck { rate, queue, overhead, loss }) = self.bottleneck {
+            let free = &mut self.free[to & 1];
+            let waits = *free - self.now;
             if waits.as_secs_f64() * rate > queue as f64 {
                 self.overflown += 1;
                 return;
             }
             let takes = Duration::from_secs_f64((packet.len() + overhead) as f64 / rate);
-            self.free[to] = self.now + waits + takes;
+            *free = self.now + waits + takes;
             delay += waits + takes;
+            if loss > 0.0 && self.rng.unit() < loss {
+                return;
+            }
         }
         let copies = if self.rng.below(100) < self.weather.twice { 2 } else { 1 };
         for _ in 0..copies {
