@@ -14,17 +14,34 @@ pub(crate) struct Range {
 
 impl Ranges {
     /// Adds the numbers from `first` to `last`, and hands over the pieces that were not in the set before, in order.
-    pub(crate) fn insert(&mut self, first: u64, last: u64, mut is_new: impl FnMut(Range)) {
+    pub(crate) fn insert(&mut self, first: u64, last: u64, is_new: impl FnMut(Range)) {
+        self.insert_from(0, first, last, is_new);
+    }
+
+    /// The same, if what was inserted just before was not above it: `near` is what that returned. So a list in order costs
+    /// no search.
+    pub(crate) fn insert_from(
+        &mut self,
+        near: usize,
+        first: u64,
+        last: u64,
+        mut is_new: impl FnMut(Range),
+    ) -> usize {
         if last < first {
-            return;
+            return near;
         }
         // The ranges from `from` up to `to` touch or overlap the new one.
-        let from = match self.0.last() {
-            None => 0,
-            Some(range) if range.last + 1 < first => self.0.len(),
-            Some(range) if range.first <= first => self.0.len() - 1,
-            Some(_) => self.0.partition_point(|range| range.last + 1 < first),
-        };
+        let reaches = |range: &Range| range.last + 1 >= first;
+        let rest = &self.0[near..];
+        let from = near
+            + match rest {
+                [] => 0,
+                [.., range] if !reaches(range) => rest.len(),
+                [.., range] if range.first <= first => rest.len() - 1,
+                [range, ..] if reaches(range) => 0,
+                [_, range, ..] if reaches(range) => 1,
+                _ => rest.partition_point(|range| !reaches(range)),
+            };
         let mut to = from;
         let mut next = first;
         let mut merged = Range { first, last };
@@ -44,6 +61,7 @@ impl Ranges {
         } else {
             self.0.splice(from..to, [merged]);
         }
+        from
     }
 
     /// Whether a number is in the set.
@@ -101,6 +119,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     proptest! {
+        #[test]
+        fn lists_in_order_are_the_same_without_search(lists in prop::collection::vec(prop::collection::vec((1..9u64, 0..6u64), 0..12), 1..8)) {
+            let (mut ranges, mut other) = (Ranges::default(), Ranges::default());
+            for list in lists {
+                let (mut at, mut near) = (0, 0);
+                for (gap, length) in list {
+                    let (mut new, mut wanted) = (Vec::new(), Vec::new());
+                    near = ranges.insert_from(near, at + gap, at + gap + length, |piece| new.push(piece));
+                    other.insert(at + gap, at + gap + length, |piece| wanted.push(piece));
+                    prop_assert_eq!(new, wanted);
+                    at += gap + length;
+                }
+                prop_assert_eq!(&ranges, &other);
+            }
+        }
+
         #[test]
         fn it_is_a_set_of_numbers(operations in prop::collection::vec((0..120u64, 0..20u64, 0..8u8), 1..80)) {
             let (mut ranges, mut model) = (Ranges::default(), BTreeSet::new());

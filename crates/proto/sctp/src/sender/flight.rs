@@ -238,8 +238,10 @@ impl Flight {
         self.arrived.remove_below(self.first);
         self.advanced = self.advanced.max(self.first);
         let mut arrived = std::mem::take(&mut self.arrived);
+        let mut near = 0;
         for (first, end) in sack.gaps() {
-            arrived.insert(cumulative + u64::from(first), cumulative + u64::from(end), |new| {
+            let (first, end) = (cumulative + u64::from(first), cumulative + u64::from(end));
+            near = arrived.insert_from(near, first, end, |new| {
                 (new.first..=new.last).for_each(|tsn| self.arrive_early(tsn, &mut acked));
             });
         }
