@@ -344,11 +344,14 @@ fn handshake(body: &[u8]) -> &'static str {
 const COMMON_HEADER: usize = 12;
 const CHUNK_HEADER: usize = 4;
 const DATA_HEADER: usize = 16;
+const I_DATA_HEADER: usize = 20;
+/// The flag of the first fragment of a message.
+const BEGIN: u8 = 2;
 /// What a DATA chunk carries (RFC 8831 §8, RFC 8832 §8.1).
 const PPID_DCEP: u32 = 50;
 const PPID_TEXT: u32 = 51;
 
-/// The chunks of an SCTP packet (RFC 9260 §3).
+/// The chunks of an SCTP packet (RFC 9260 §3, RFC 8260 §2).
 fn sctp(packet: &[u8]) -> (String, String) {
     let mut titles: Vec<&str> = Vec::new();
     let mut detail = String::new();
@@ -358,7 +361,7 @@ fn sctp(packet: &[u8]) -> (String, String) {
         let Some(chunk) = rest.get(..length).filter(|chunk| chunk.len() >= CHUNK_HEADER) else { break };
         titles.push(match header[0] {
             0 => {
-                data(chunk, &mut detail);
+                data(chunk, DATA_HEADER, &mut detail);
                 "DATA"
             }
             1 => "INIT",
@@ -373,8 +376,14 @@ fn sctp(packet: &[u8]) -> (String, String) {
             10 => "COOKIE ECHO",
             11 => "COOKIE ACK",
             14 => "SHUTDOWN COMPLETE",
+            64 => {
+                data(chunk, I_DATA_HEADER, &mut detail);
+                "I-DATA"
+            }
             130 => "RE-CONFIG",
+            132 => "PAD",
             192 => "FORWARD TSN",
+            194 => "I-FORWARD TSN",
             _ => "chunk",
         });
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -383,10 +392,14 @@ fn sctp(packet: &[u8]) -> (String, String) {
     (titles.join(" + "), detail)
 }
 
-fn data(chunk: &[u8], detail: &mut String) {
-    let Some(header) = chunk.first_chunk::<DATA_HEADER>() else { return };
-    let protocol = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
-    let payload = &chunk[DATA_HEADER..];
+/// What a chunk with a header of this length carries. The header ends with the protocol, or with the fragment's number in
+/// the later ones of I-DATA.
+fn data(chunk: &[u8], header: usize, detail: &mut String) {
+    let Some((header, payload)) = chunk.split_at_checked(header) else { return };
+    let protocol = match header.last_chunk() {
+        Some(bytes) if header.len() == DATA_HEADER || header[1] & BEGIN != 0 => u32::from_be_bytes(*bytes),
+        _ => 0,
+    };
     if !detail.is_empty() {
         detail.push_str("; ");
     }
