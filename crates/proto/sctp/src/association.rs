@@ -244,7 +244,7 @@ impl Association {
     }
 
     /// Bytes of messages that wait to be sent or acknowledged.
-    pub fn buffered_amount(&mut self, id: ChannelId) -> usize {
+    pub fn buffered_amount(&self, id: ChannelId) -> usize {
         match self.channels.contains_key(&id.0) {
             true => self.sender.backlog.buffered(id.0),
             false => 0,

@@ -48,8 +48,9 @@ pub(crate) struct Sender {
     forward: Forwarding,
     /// Whether the last packet is to be sent again to provoke an answer.
     probe: bool,
-    /// Whether a packet may go although the peer has no room.
+    /// Whether a packet may go although the peer has no room, and whether one did: its loss says nothing about the path.
     peek: bool,
+    peeked: bool,
     /// Whether something was sent since the timers were set.
     unwatched: bool,
     /// Whether the peer knows FORWARD-TSN.
@@ -87,6 +88,7 @@ impl Sender {
             forward: Forwarding::Idle,
             probe: false,
             peek: false,
+            peeked: false,
             unwatched: false,
             partial: false,
             stalls: 0,
@@ -244,7 +246,7 @@ impl Sender {
             chunk(&fragment, self.flight.next(), hurry).write(interleaved, writer);
             let snapshot = self.meter.sent(now, self.flight.bytes());
             self.flight.push(now, self.packet, fragment, snapshot);
-            self.peek = false;
+            self.peeked |= std::mem::take(&mut self.peek) && self.window < self.mtu;
         }
     }
 
@@ -288,6 +290,7 @@ impl Sender {
         }
         let opened = self.window < self.mtu && sack.window as usize >= self.mtu;
         self.window = sack.window as usize;
+        self.peeked &= !opened;
         if sack.duplicates > 0 {
             self.rack.duplicated();
         }
@@ -324,7 +327,7 @@ impl Sender {
             self.rtt.measured(now, rtt);
         }
         self.rtt.progressed();
-        self.stalls = 0;
+        (self.stalls, self.peeked) = (0, false);
         self.rack.arrived(now, acked, &self.rtt);
         let delivery = self.meter.arrived(now, acked.bytes, newest.at, newest.snapshot);
         let round = newest.packet >= self.round;
@@ -433,10 +436,12 @@ impl Sender {
         }
         let flight = self.flight.bytes();
         self.lose_all();
-        self.congestion.timed_out(now, flight, self.rtt.backoff() > 0);
+        if !self.peeked {
+            self.congestion.timed_out(now, flight, self.rtt.backoff() > 0);
+            self.stalls += 1;
+        }
         self.rtt.timed_out();
         self.recovery = self.packet;
-        self.stalls += 1;
     }
 
     /// Timeouts in a row.

@@ -206,6 +206,27 @@ fn a_window_that_closes_while_nothing_is_under_way_is_asked_about() {
 }
 
 #[test]
+fn a_window_that_was_closed_for_long_does_not_slow_down_what_follows() {
+    let (mut link, id) = pair(true);
+    for number in 0..6 {
+        (0..60).for_each(|_| link.send(0, id, &pattern(16_000, number)));
+        link.run(LONG, |link| link.ends[0].association.buffered_amount(id) == 0);
+    }
+    // What is sent to see whether there is room again does not arrive.
+    let last = last_tsn(&link, 0);
+    tell(&mut link, 0, &sack(last, 0, &[]));
+    link.weather.loss = 100;
+    link.send(0, id, b"room?");
+    link.rest(Duration::from_secs(20));
+    link.weather.loss = 0;
+    tell(&mut link, 0, &sack(last, 2 << 20, &[]));
+    let (before, heard) = (link.now, link.ends[1].messages().len());
+    (0..60).for_each(|_| link.send(0, id, &pattern(16_000, 7)));
+    link.run(LONG, |link| link.ends[1].messages().len() == heard + 61);
+    assert!(link.now - before < Duration::from_millis(200), "{:?}", link.now - before);
+}
+
+#[test]
 fn packets_without_checksum_need_agreement() {
     for agreed in [true, false] {
         let mut link = Link::with(3, FINE, |config| config.zero_checksum = agreed);
