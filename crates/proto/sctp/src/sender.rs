@@ -329,7 +329,7 @@ impl Sender {
         self.rtt.progressed();
         (self.stalls, self.peeked) = (0, false);
         self.rack.arrived(now, acked, &self.rtt);
-        let delivery = self.meter.arrived(now, acked.bytes, newest.at, newest.snapshot);
+        let delivery = self.meter.arrived(now, acked.bytes, newest.at, newest.snapshot, self.rtt.least());
         let round = newest.packet >= self.round;
         if round {
             self.round = self.packet;

@@ -36,20 +36,17 @@ fn random_loss_does_not_stop_the_one_after_bbr() {
 
 #[test]
 fn two_transfers_share_a_path() {
-    for congestion in [Congestion::Cubic, Congestion::Bbr] {
-        let lay = |seed| CLEAN.lay(seed, |config| config.congestion = congestion);
-        let (mut link, id) = lay(1);
-        fill(&mut link, id, 1.0, 2.0);
-        // The second comes when the first has all of it.
-        let (mut other, _) = lay(2);
-        let late = link.now - other.now;
-        other.rest(late);
-        link.join(other);
-        let used = fill(&mut link, id, 10.0, 20.0);
-        println!("{congestion:?}: {used:?}");
-        assert!(used[0] + used[1] > 0.83, "{used:?}");
-        assert!(used[0] < 2.0 * used[1] && used[1] < 2.0 * used[0], "{used:?}");
-    }
+    let (mut link, id) = CLEAN.lay(1, |_| {});
+    fill(&mut link, id, 1.0, 2.0);
+    // The second comes when the first has all of it.
+    let (mut other, _) = CLEAN.lay(2, |_| {});
+    let late = link.now - other.now;
+    other.rest(late);
+    link.join(other);
+    let used = fill(&mut link, id, 10.0, 20.0);
+    println!("{used:?}");
+    assert!(used[0] + used[1] > 0.86, "{used:?}");
+    assert!(used[0] < 2.0 * used[1] && used[1] < 2.0 * used[0], "{used:?}");
 }
 
 #[test]

@@ -106,8 +106,9 @@ impl Bbr {
 
     /// Startup is over when three rounds have not brought a quarter more.
     fn is_full(&mut self, ack: &Ack) -> bool {
-        // Neither the application nor the peer's window was the limit.
+        // Neither the application nor the peer's window was the limit, or there is a queue all the same.
         let limited = ack.limited && ack.delivery.is_some_and(|(_, starved)| !starved);
+        let limited = limited || self.product().is_some_and(|product| ack.flight as f64 >= 1.25 * product);
         let (Some(rate), true, true) = (self.fastest(), ack.round, limited) else { return false };
         if rate >= self.full.0 * 1.25 {
             self.full = (rate, 0);

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use sansio::Time;
 
 /// Measures the rate at which things arrive (draft-cheng-iccrg-delivery-rate-estimation).
@@ -40,27 +42,28 @@ impl Meter {
     }
 
     /// So many bytes arrived, the newest of them sent at `at`. Returns bytes per second, and whether the application was
-    /// the limit.
+    /// the limit; nothing if that was in less than the `least` round trip: much arrives at once when a gap is filled.
     pub(crate) fn arrived(
         &mut self,
         now: Time,
         bytes: usize,
         at: Time,
         then: Snapshot,
+        least: Duration,
     ) -> Option<(f64, bool)> {
         self.delivered += bytes as u64;
         self.delivered_at = now;
         self.first_sent = at;
         let elapsed = (at - then.first_sent).max(now - then.delivered_at);
         let delivered = self.delivered - then.delivered;
-        (!elapsed.is_zero()).then(|| (delivered as f64 / elapsed.as_secs_f64(), then.starved))
+        (!elapsed.is_zero() && elapsed >= least)
+            .then(|| (delivered as f64 / elapsed.as_secs_f64(), then.starved))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_steady_stream_is_measured_as_what_it_is() {
@@ -72,7 +75,7 @@ mod tests {
             snapshots.push_back((at(millis), meter.sent(at(millis), if millis == 0 { 0 } else { 1 })));
             if millis >= 50 {
                 let (sent, then) = snapshots.pop_front().unwrap();
-                rate = meter.arrived(at(millis), 1000, sent, then);
+                rate = meter.arrived(at(millis), 1000, sent, then, Duration::ZERO);
             }
         }
         let (rate, starved) = rate.unwrap();
