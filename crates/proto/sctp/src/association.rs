@@ -101,8 +101,9 @@ impl Association {
     /// An association that begins to connect with the next [`Association::poll_transmit`]. Both sides may.
     pub fn new(now: Time, config: Config) -> Self {
         let mut config = config;
-        config.mtu = config.mtu.clamp(128, 65_000);
-        config.largest_mtu = config.largest_mtu.min(65_000);
+        // All chunks are padded to 4 bytes, so a packet is never longer than this.
+        config.mtu = config.mtu.clamp(128, 65_000) & !3;
+        config.largest_mtu = config.largest_mtu.min(65_000) & !3;
         config.max_channels = config.max_channels.min(65_535);
         let mut rng = Rng::new(config.seed);
         let local = config.terms(&mut rng);

@@ -158,9 +158,9 @@ impl<'b> Writer<'b> {
         writer
     }
 
-    /// Bytes that still fit.
+    /// Bytes that still fit, padding included.
     pub(crate) fn room(&self) -> usize {
-        self.buffer.len() - self.used
+        (self.buffer.len() - self.used) & !3
     }
 
     /// Whether there is no chunk yet.

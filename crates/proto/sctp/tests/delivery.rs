@@ -253,6 +253,29 @@ fn the_same_seed_gives_the_same_packets() {
 }
 
 #[test]
+fn packets_may_have_any_length() {
+    for mtu in [128, 129, 1157, 1158, 1159, 1500] {
+        for interleaving in [true, false] {
+            let mut link = Link::with(mtu as u64, FINE, |config| {
+                (config.mtu, config.interleaving) = (mtu, interleaving);
+            });
+            let id = link.open(0, ChannelConfig::default());
+            for number in 0..20 {
+                link.send(0, id, &pattern(5_000 + number, number));
+            }
+            link.run(LONG, |link| link.ends[1].messages().len() == 20);
+            let longest = link.ends[0].sent.iter().map(|(_, packet)| packet.len()).max();
+            assert!(
+                longest.is_some_and(|longest| (mtu - 3..=mtu).contains(&longest)),
+                "{longest:?} of {mtu}"
+            );
+            let took = link.now.elapsed();
+            assert!(took < Duration::from_secs(2), "{took:?} with packets of {mtu} bytes");
+        }
+    }
+}
+
+#[test]
 fn both_ends_can_use_many_channels_at_once() {
     let mut link = Link::new(8, storm(5));
     let mut ids = Vec::new();
