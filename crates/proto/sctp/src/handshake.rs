@@ -190,9 +190,11 @@ impl Handshake {
         self.answer.is_none() && self.attempts > 0
     }
 
-    /// There is a path again: what waits for an answer goes again at once.
+    /// There is a path again: what waits for an answer goes again at once, and for as long as at first.
     pub(crate) fn hurry(&mut self) {
-        self.due |= self.retry.take().is_some();
+        if self.retry.take().is_some() {
+            (self.due, self.attempts) = (true, 1);
+        }
     }
 
     /// What [`Handshake::poll`] returned was sent.
