@@ -18,7 +18,6 @@ const ALL: &[Step] = &[
     FORMAT,
     ("deny", || cargo(&["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])),
     CLIPPY,
-    ("benchmarks compile", benchmarks),
     ("documentation", documentation),
     ("links", links::check),
     ("book", book),
@@ -66,21 +65,6 @@ fn all(steps: &[Step]) -> ExitCode {
 
 fn cargo(arguments: &[&str]) -> Result<(), String> {
     run(Command::new("cargo").args(arguments).current_dir(root()))
-}
-
-/// They stand outside the workspace, with the libraries that they compare with; that of the relay has ours alone.
-fn benchmarks() -> Result<(), String> {
-    cargo(&[
-        "clippy",
-        "--manifest-path",
-        "benches/relay/Cargo.toml",
-        "--target-dir",
-        "target",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ])
 }
 
 fn documentation() -> Result<(), String> {
