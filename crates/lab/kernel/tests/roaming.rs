@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lab::lab;
+use lab::{change_uplink, lab, namespace, run};
 use netsim::Preset;
 use serde_json::Value;
 use sterna::{Server, Transfer, event};
@@ -30,19 +30,6 @@ struct Voyage {
     kind: &'static str,
     /// Where the receiver saw the sender at first.
     seen: Value,
-}
-
-#[track_caller]
-fn run(host: &Host, line: &str) {
-    let mut words = line.split_whitespace();
-    let output = host.command(words.next().unwrap()).args(words).output().expect("it runs");
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// What the system calls the namespace of a host.
-fn namespace(host: &Host) -> String {
-    let output = host.command("ip").args(["netns", "identify"]).output().expect("ip runs");
-    String::from_utf8(output.stdout).expect("names are ASCII").trim().to_owned()
 }
 
 impl Voyage {
@@ -114,16 +101,7 @@ impl Voyage {
 
     /// Alice is out of the reach of one network, and in that of another.
     fn change_uplink(&mut self) {
-        let mobile = self.lab.add_site("mobile", Preset::PortRestricted).unwrap();
-        let (router, alice) = (self.lab.router(&mobile), &self.alice);
-        run(&router, &format!("ip link add phone type veth peer name wwan0 netns {}", namespace(alice)));
-        run(&router, "ip link set phone master lan up");
-        run(alice, "ip addr flush dev eth0");
-        run(alice, "ip link set eth0 down");
-        let [a, b, c, _] = router.address().octets();
-        run(alice, "ip link set wwan0 up");
-        run(alice, &format!("ip addr add {}/24 dev wwan0", Ipv4Addr::new(a, b, c, 77)));
-        run(alice, &format!("ip route add default via {}", router.address()));
+        change_uplink(&mut self.lab, &self.alice);
     }
 
     /// Alice's router forgets all flows (masqueraded ones go with their address), and its provider gives it another address.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use sterna_kernel::{Host, Lab};
+use sterna_kernel::{Host, Lab, Preset};
 
 /// A lab, or `None` and a word on standard error where it cannot be built. In CI that is a failure.
 pub(crate) fn lab() -> Option<Lab> {
@@ -17,6 +17,35 @@ pub(crate) fn lab() -> Option<Lab> {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+#[track_caller]
+pub(crate) fn run(host: &Host, line: &str) {
+    let mut words = line.split_whitespace();
+    let output = host.command(words.next().unwrap()).args(words).output().expect("it runs");
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What the system calls the namespace of a host.
+pub(crate) fn namespace(host: &Host) -> String {
+    let output = host.command("ip").args(["netns", "identify"]).output().expect("ip runs");
+    String::from_utf8(output.stdout).expect("names are ASCII").trim().to_owned()
+}
+
+/// A host is out of the reach of one network, and in that of another. Its address there.
+pub(crate) fn change_uplink(lab: &mut Lab, host: &Host) -> Ipv4Addr {
+    let mobile = lab.add_site("mobile", Preset::PortRestricted).unwrap();
+    let router = lab.router(&mobile);
+    run(&router, &format!("ip link add phone type veth peer name wwan0 netns {}", namespace(host)));
+    run(&router, "ip link set phone master lan up");
+    run(host, "ip addr flush dev eth0");
+    run(host, "ip link set eth0 down");
+    let [a, b, c, _] = router.address().octets();
+    let address = Ipv4Addr::new(a, b, c, 77);
+    run(host, "ip link set wwan0 up");
+    run(host, &format!("ip addr add {address}/24 dev wwan0"));
+    run(host, &format!("ip route add default via {}", router.address()));
+    address
 }
 
 /// Sockets on a host of the lab.
