@@ -61,7 +61,7 @@ impl Attempt {
 }
 
 /// Allocations made and released per second of the server's CPU time, each by a new client.
-pub fn rate(server: &Contestant, time: Duration) -> io::Result<f64> {
+pub(crate) fn rate(server: &Contestant, time: Duration) -> io::Result<f64> {
     let (to, key) = (server.address(), key());
     let mut attempts = (0..AT_ONCE).map(|_| Attempt::new(to, &key)).collect::<Result<Vec<_>, _>>()?;
     let (before, end) = (server.cpu_time()?, Instant::now() + time);
@@ -79,7 +79,7 @@ pub fn rate(server: &Contestant, time: Duration) -> io::Result<f64> {
 }
 
 /// Bytes of the server's memory for each of `count` allocations with a channel each.
-pub fn memory(server: &Contestant, count: usize) -> io::Result<f64> {
+pub(crate) fn memory(server: &Contestant, count: usize) -> io::Result<f64> {
     let peer = SocketAddr::new(PEER, 9);
     let before = system::resident(server.process())?;
     let mut sessions = Vec::with_capacity(count);

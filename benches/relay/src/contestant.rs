@@ -11,7 +11,7 @@ use crate::system;
 
 /// Which server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     Sterna,
     /// With two shards on both cores.
     SternaTwice,
@@ -28,7 +28,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sterna | Self::SternaFresh => "sterna",
             Self::SternaTwice => "sterna, 2 shards",
@@ -40,11 +40,11 @@ impl Kind {
     }
 
     /// Whether it speaks TURN.
-    pub fn is_turn(self) -> bool {
+    pub(crate) fn is_turn(self) -> bool {
         !matches!(self, Self::Bundles | Self::Each)
     }
 
-    pub fn is_coturn(self) -> bool {
+    pub(crate) fn is_coturn(self) -> bool {
         matches!(self, Self::Coturn | Self::CoturnFresh)
     }
 
@@ -118,13 +118,13 @@ impl Kind {
 }
 
 /// A running server. Dropped, it ends.
-pub struct Contestant {
-    pub kind: Kind,
+pub(crate) struct Contestant {
+    pub(crate) kind: Kind,
     process: Child,
 }
 
 impl Contestant {
-    pub fn start(kind: Kind) -> io::Result<Self> {
+    pub(crate) fn start(kind: Kind) -> io::Result<Self> {
         let mut command = kind.held()?;
         command.stdin(Stdio::null()).stdout(Stdio::null());
         if kind.is_coturn() {
@@ -138,15 +138,15 @@ impl Contestant {
         Ok(contestant)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::new(SERVER, self.kind.port())
     }
 
-    pub fn process(&self) -> u32 {
+    pub(crate) fn process(&self) -> u32 {
         self.process.id()
     }
 
-    pub fn cpu_time(&self) -> io::Result<Duration> {
+    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
         system::cpu_time(self.process())
     }
 

@@ -15,7 +15,7 @@ const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
 const HELLO: &[u8; 4] = b"HELO";
 
 /// Asks a forwarder for a socket towards `peer`; returns its address.
-pub fn introduce(socket: &UdpSocket, peer: SocketAddr) -> io::Result<SocketAddr> {
+pub(crate) fn introduce(socket: &UdpSocket, peer: SocketAddr) -> io::Result<SocketAddr> {
     let mut message = [0; 10];
     message[..4].copy_from_slice(HELLO);
     message[4..6].copy_from_slice(&peer.port().to_be_bytes());
@@ -36,7 +36,7 @@ struct Entry {
 }
 
 /// Forwards with GRO and GSO, many datagrams a call: the calls that the relay makes.
-pub fn bundles(listen: SocketAddr) -> io::Result<()> {
+pub(crate) fn bundles(listen: SocketAddr) -> io::Result<()> {
     let config = Config::default();
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
@@ -168,7 +168,7 @@ fn reflect(
 }
 
 /// Forwards with a system call to receive and one to send for each datagram.
-pub fn each(listen: SocketAddr) -> io::Result<()> {
+pub(crate) fn each(listen: SocketAddr) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
     let mut listener = mio::net::UdpSocket::bind(listen)?;

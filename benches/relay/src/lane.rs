@@ -10,14 +10,14 @@ use udp::{BareSocket, Bundles, Outcome, Transmit};
 const STALL: Duration = Duration::from_millis(25);
 
 /// Equal datagrams, ready to be sent many at a time.
-pub struct Burst {
+pub(crate) struct Burst {
     to: SocketAddr,
     length: usize,
     bytes: Vec<u8>,
 }
 
 impl Burst {
-    pub fn new(to: SocketAddr, frame: &[u8]) -> Self {
+    pub(crate) fn new(to: SocketAddr, frame: &[u8]) -> Self {
         Self { to, length: frame.len(), bytes: frame.repeat(64) }
     }
 
@@ -35,14 +35,14 @@ impl Burst {
 }
 
 /// One client's traffic.
-pub struct Lane {
+pub(crate) struct Lane {
     /// Sends.
-    pub near: BareSocket,
+    pub(crate) near: BareSocket,
     /// Receives. `None`: what is sent comes back to where it came from.
-    pub far: Option<BareSocket>,
-    pub out: Burst,
+    pub(crate) far: Option<BareSocket>,
+    pub(crate) out: Burst,
     /// What the far end sends for each arrival.
-    pub back: Option<Burst>,
+    pub(crate) back: Option<Burst>,
     in_flight: usize,
     owed: usize,
     last: Instant,
@@ -50,13 +50,13 @@ pub struct Lane {
 
 /// What passed through the server.
 #[derive(Clone, Copy, Default)]
-pub struct Passed {
-    pub packets: u64,
-    pub lost: u64,
+pub(crate) struct Passed {
+    pub(crate) packets: u64,
+    pub(crate) lost: u64,
 }
 
 impl Lane {
-    pub fn new(near: BareSocket, far: Option<BareSocket>, out: Burst, back: Option<Burst>) -> Self {
+    pub(crate) fn new(near: BareSocket, far: Option<BareSocket>, out: Burst, back: Option<Burst>) -> Self {
         Self { near, far, out, back, in_flight: 0, owed: 0, last: Instant::now() }
     }
 
@@ -113,7 +113,7 @@ fn receive(socket: &BareSocket, bundles: &mut Bundles) -> io::Result<usize> {
 }
 
 /// Keeps all lanes busy for so long.
-pub fn drive(lanes: &mut [Lane], time: Duration, window: usize, least: usize) -> io::Result<Passed> {
+pub(crate) fn drive(lanes: &mut [Lane], time: Duration, window: usize, least: usize) -> io::Result<Passed> {
     let mut bundles = Bundles::new(64);
     let mut passed = Passed::default();
     let end = Instant::now() + time;

@@ -13,13 +13,13 @@ const BYTES: usize = 160;
 
 /// Microseconds from sending to receiving.
 #[derive(Clone, Copy)]
-pub struct Latency {
+pub(crate) struct Latency {
     pub p50: f64,
     pub p99: f64,
 }
 
 /// From client to peer through `server`, or straight if there is none.
-pub fn measure(server: Option<&Contestant>, time: Duration) -> io::Result<Latency> {
+pub(crate) fn measure(server: Option<&Contestant>, time: Duration) -> io::Result<Latency> {
     let far = UdpSocket::bind(any(PEER))?;
     far.set_nonblocking(true)?;
     let peer = far.local_addr()?;

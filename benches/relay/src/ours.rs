@@ -11,7 +11,7 @@ use turn::{Auth, PeerPolicy, Quotas, ServerConfig};
 
 use crate::place::{PASSWORD, PEER, REALM, RELAY_PORTS, USER};
 
-pub fn serve(listen: SocketAddr, shards: usize, busy_poll: Duration) -> io::Result<()> {
+pub(crate) fn serve(listen: SocketAddr, shards: usize, busy_poll: Duration) -> io::Result<()> {
     // One for each: several run at a time.
     let relay = IpAddr::V4(Ipv4Addr::new(127, 0, 3, (listen.port() % 100) as u8));
     let mut server = ServerConfig::new(REALM, relay, Auth::user(USER, PASSWORD), Seed(crypto::seed()));

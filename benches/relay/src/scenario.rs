@@ -14,7 +14,7 @@ use crate::session::{Session, binding, channel_data, send_indication};
 
 /// One way to load a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Scenario {
+pub(crate) enum Scenario {
     Binding,
     /// ChannelData, client to peer.
     Up(usize),
@@ -31,19 +31,19 @@ pub enum Scenario {
 }
 
 /// What one run has found.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Datagrams that passed, per second of the server's CPU time.
-    pub per_cpu_second: f64,
+    pub(crate) per_cpu_second: f64,
     /// And per second on the clock.
-    pub per_second: f64,
+    pub(crate) per_second: f64,
     /// Share of the datagrams that was lost.
-    pub lost: f64,
+    pub(crate) lost: f64,
     /// Share of one core that the server took.
-    pub busy: f64,
+    pub(crate) busy: f64,
 }
 
 impl Scenario {
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Self::Binding => "STUN Binding".into(),
             Self::Up(size) => format!("ChannelData, client to peer, {size} B"),
@@ -56,12 +56,12 @@ impl Scenario {
     }
 
     /// Whether a bare forwarder can do the like.
-    pub fn is_bare(self) -> bool {
+    pub(crate) fn is_bare(self) -> bool {
         !matches!(self, Self::Indications(_) | Self::Meeting(_))
     }
 
     /// Loads a server with `clients` clients for `time`, after a moment to warm up.
-    pub fn run(self, server: &Contestant, clients: usize, time: Duration) -> io::Result<Outcome> {
+    pub(crate) fn run(self, server: &Contestant, clients: usize, time: Duration) -> io::Result<Outcome> {
         let mut sessions = Vec::new();
         let mut lanes = self.lanes(server, clients, &mut sessions)?;
         // In bundles more is in flight, or there would be none.

@@ -12,12 +12,12 @@ const CHANNEL: u16 = 0x4000;
 const UDP: [u8; 4] = [17, 0, 0, 0];
 
 /// The key that all sessions sign with.
-pub fn key() -> Key {
+pub(crate) fn key() -> Key {
     Key::long_term(PasswordAlgorithm::Md5, USER, REALM, PASSWORD)
 }
 
 /// A request. Without a nonce it is not signed.
-pub fn request(
+pub(crate) fn request(
     buffer: &mut [u8],
     method: Method,
     id: u64,
@@ -36,30 +36,30 @@ pub fn request(
 }
 
 /// An Allocate request.
-pub fn allocate(buffer: &mut [u8], id: u64, key: &Key, nonce: &[u8]) -> usize {
+pub(crate) fn allocate(buffer: &mut [u8], id: u64, key: &Key, nonce: &[u8]) -> usize {
     request(buffer, Method::ALLOCATE, id, key, nonce, |writer| {
         writer.raw(kind::REQUESTED_TRANSPORT, &UDP);
     })
 }
 
 /// A Refresh request that ends the allocation.
-pub fn release(buffer: &mut [u8], id: u64, key: &Key, nonce: &[u8]) -> usize {
+pub(crate) fn release(buffer: &mut [u8], id: u64, key: &Key, nonce: &[u8]) -> usize {
     request(buffer, Method::REFRESH, id, key, nonce, |writer| {
         writer.u32(kind::LIFETIME, 0);
     })
 }
 
 /// A client with an allocation.
-pub struct Session {
-    pub socket: UdpSocket,
-    pub relayed: SocketAddr,
+pub(crate) struct Session {
+    pub(crate) socket: UdpSocket,
+    pub(crate) relayed: SocketAddr,
     key: Key,
     nonce: Vec<u8>,
     next: u64,
 }
 
 impl Session {
-    pub fn open(server: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn open(server: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(any(CLIENT))?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(Duration::from_millis(500)))?;
@@ -71,20 +71,20 @@ impl Session {
         Ok(session)
     }
 
-    pub fn permit(&mut self, peer: SocketAddr) -> io::Result<()> {
+    pub(crate) fn permit(&mut self, peer: SocketAddr) -> io::Result<()> {
         self.transact(Method::CREATE_PERMISSION, |writer| {
             writer.xor_address(kind::XOR_PEER_ADDRESS, peer);
         })
     }
 
-    pub fn bind(&mut self, peer: SocketAddr) -> io::Result<()> {
+    pub(crate) fn bind(&mut self, peer: SocketAddr) -> io::Result<()> {
         self.transact(Method::CHANNEL_BIND, |writer| {
             writer.raw(kind::CHANNEL_NUMBER, &[(CHANNEL >> 8) as u8, CHANNEL as u8, 0, 0]);
             writer.xor_address(kind::XOR_PEER_ADDRESS, peer);
         })
     }
 
-    pub fn close(&mut self) -> io::Result<()> {
+    pub(crate) fn close(&mut self) -> io::Result<()> {
         // Its other handle does not wait, and this one with it.
         self.socket.set_nonblocking(false)?;
         self.transact(Method::REFRESH, |writer| {
@@ -126,13 +126,13 @@ impl Session {
 }
 
 /// `data` as ChannelData on the session's channel.
-pub fn channel_data(data: &[u8]) -> Vec<u8> {
+pub(crate) fn channel_data(data: &[u8]) -> Vec<u8> {
     let length = data.len() as u16;
     [&CHANNEL.to_be_bytes(), &length.to_be_bytes(), data].concat()
 }
 
 /// `data` in a Send indication.
-pub fn send_indication(peer: SocketAddr, data: &[u8]) -> Vec<u8> {
+pub(crate) fn send_indication(peer: SocketAddr, data: &[u8]) -> Vec<u8> {
     let mut buffer = vec![0; data.len() + 64];
     let mut writer = MessageWriter::new(&mut buffer, Class::Indication, Method::SEND, TransactionId([7; 12]));
     let length = writer.xor_address(kind::XOR_PEER_ADDRESS, peer).raw(kind::DATA, data).finish();
@@ -141,7 +141,7 @@ pub fn send_indication(peer: SocketAddr, data: &[u8]) -> Vec<u8> {
 }
 
 /// A Binding request.
-pub fn binding() -> Vec<u8> {
+pub(crate) fn binding() -> Vec<u8> {
     let mut buffer = vec![0; 20];
     let id = TransactionId([9; 12]);
     MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, id).finish().expect("20 bytes do");

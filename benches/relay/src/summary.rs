@@ -2,19 +2,19 @@
 
 /// Values of one thing, in the order of the runs.
 #[derive(Clone, Default)]
-pub struct Summary(Vec<f64>);
+pub(crate) struct Summary(Vec<f64>);
 
 impl Summary {
-    pub fn add(&mut self, value: f64) {
+    pub(crate) fn add(&mut self, value: f64) {
         self.0.push(value);
     }
 
     /// Run by run, how many times as much as `base` that was. What slows the machine down for a while slows down both.
-    pub fn ratio_to(&self, base: &Self) -> Self {
+    pub(crate) fn ratio_to(&self, base: &Self) -> Self {
         Self(self.0.iter().zip(&base.0).map(|(value, base)| value / base).collect())
     }
 
-    pub fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         let values = self.sorted();
         let middle = values.len() / 2;
         match values[..] {
@@ -24,11 +24,11 @@ impl Summary {
         }
     }
 
-    pub fn least(&self) -> f64 {
+    pub(crate) fn least(&self) -> f64 {
         self.sorted().first().copied().unwrap_or(f64::NAN)
     }
 
-    pub fn most(&self) -> f64 {
+    pub(crate) fn most(&self) -> f64 {
         self.sorted().last().copied().unwrap_or(f64::NAN)
     }
 

@@ -8,21 +8,21 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Keeps the calling thread, and what it starts, on `cores`.
-pub fn pin(cores: &[usize]) -> io::Result<()> {
+pub(crate) fn pin(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
     cores.iter().for_each(|core| set.set(*core));
     Ok(sched_setaffinity(None, &set)?)
 }
 
 /// Lets this process, and what it starts, open many files.
-pub fn open_many_files() {
+pub(crate) fn open_many_files() {
     let limit = Rlimit { current: Some(65_536), maximum: Some(65_536) };
     // Who may not raise it gets a clear error later, when files run out.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// CPU time that a process has used, in user and in kernel mode.
-pub fn cpu_time(process: u32) -> io::Result<Duration> {
+pub(crate) fn cpu_time(process: u32) -> io::Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     // After the name, which is in parentheses and may have anything in it.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -31,7 +31,7 @@ pub fn cpu_time(process: u32) -> io::Result<Duration> {
 }
 
 /// CPU time of each thread of a process, by name.
-pub fn threads(process: u32) -> io::Result<Vec<(String, Duration)>> {
+pub(crate) fn threads(process: u32) -> io::Result<Vec<(String, Duration)>> {
     let mut threads = Vec::new();
     for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
         let task = task?.path();
@@ -45,7 +45,7 @@ pub fn threads(process: u32) -> io::Result<Vec<(String, Duration)>> {
 }
 
 /// Bytes of memory that a process has in use.
-pub fn resident(process: u32) -> io::Result<u64> {
+pub(crate) fn resident(process: u32) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     Ok(line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024)
