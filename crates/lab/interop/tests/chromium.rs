@@ -100,6 +100,11 @@ fn our_relay_over_udp_tcp_tls_and_the_pages_port() {
 }
 
 #[test]
+fn our_relay_by_one_port_for_all() {
+    scenario_with("one-port", false, &[]);
+}
+
+#[test]
 fn a_connection_that_does_not_come_about_says_why() {
     scenario("failing");
 }
