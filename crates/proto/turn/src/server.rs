@@ -25,6 +25,7 @@ mod reservation;
 mod session;
 mod sharing;
 mod streams;
+mod ticket;
 mod wish;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -55,13 +56,13 @@ use allocate::{Pending, Reply};
 use allocation::Allocations;
 use bandwidth::Meters;
 use lookup::Lookups;
-use mobility::Tickets;
 use operation::Intake;
 use ports::Ports;
 use quota::Usage;
 use reservation::{Reservation, Reservations, Token};
 use sharing::Sharing;
 use streams::{ConnectionId, Streams};
+use ticket::Tickets;
 
 use crate::attribute::Family;
 

@@ -2,14 +2,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crypto::aead::Aes256Gcm;
 use relay::{Relay, RelayConfig};
 use sansio::{Seed, Transport};
+use stun::credential::TokenKey;
+use stun::{Key, Message, kind};
+use tokio::net::UdpSocket;
 use tokio::process::Command;
 use tokio::time::timeout;
-use turn::{Auth, ServerConfig};
+use turn::{Auth, ServerConfig, ThirdParty};
 
 use crate::rig::{self, Identity, Peer, REALM, SECRET};
 
@@ -53,13 +57,12 @@ impl Server {
         Self { addresses, task }
     }
 
-    fn port(&self, transport: Transport) -> String {
+    fn address(&self, transport: Transport) -> SocketAddr {
         let transport = if transport == Transport::Dtls { Transport::Udp } else { transport };
         let found = self.addresses.iter().find(|(one, _)| *one == transport);
-        found.expect("it listens on all of them").1.port().to_string()
+        found.expect("it listens on all of them").1
     }
 
-    /// Runs turnutils_uclient with what all its runs have in common: no RTCP, which would ask for a reserved port.
     async fn uclient(&self, transport: Transport, arguments: &[&str]) -> String {
         let by = match transport {
             Transport::Udp => &[][..],
@@ -67,10 +70,7 @@ impl Server {
             Transport::Tls => &["-t", "-S"],
             Transport::Dtls => &["-S"],
         };
-        let port = self.port(transport);
-        let common = ["-c", "-n", "5", "-z", "5", "-L", "127.0.0.1", "-p", &port];
-        let arguments = [by, &common[..], arguments, &["127.0.0.1"]].concat();
-        tool("turnutils_uclient", &arguments).await
+        uclient(self.address(transport), &[by, arguments].concat()).await
     }
 
     /// The same, until it draws channel numbers that exist.
@@ -92,6 +92,13 @@ impl Drop for Server {
 }
 
 const GEORGE: [&str; 4] = ["-u", "george", "-w", "a long password"];
+
+/// Runs turnutils_uclient with what all its runs have in common: no RTCP, which would ask for a reserved port.
+async fn uclient(server: SocketAddr, arguments: &[&str]) -> String {
+    let port = server.port().to_string();
+    let common = ["-c", "-n", "5", "-z", "5", "-L", "127.0.0.1", "-p", &port];
+    tool("turnutils_uclient", &[&common[..], arguments, &["127.0.0.1"]].concat()).await
+}
 
 /// What a program says, on both outputs.
 async fn tool(program: &str, arguments: &[&str]) -> String {
@@ -117,7 +124,7 @@ async fn stunclient_learns_its_address() {
         return;
     }
     let server = Server::start();
-    let port = server.port(Transport::Udp);
+    let port = server.address(Transport::Udp).port().to_string();
     let output = tool("turnutils_stunclient", &["-p", &port, "-L", "127.0.0.1", "127.0.0.1"]).await;
     assert!(output.contains("UDP reflexive addr: 127.0.0.1:"), "{output}");
 }
@@ -241,4 +248,109 @@ async fn uclient_does_not_reach_loopback_unless_that_is_allowed() {
     let arguments = [&GEORGE[..], &["-s", "-e", "127.0.0.1", "-r", &port]].concat();
     let output = server.uclient(Transport::Udp, &arguments).await;
     assert!(output.contains("tot_send_msgs=5, tot_recv_msgs=0"), "{output}");
+}
+
+/// A server that does all that uclient can ask for.
+fn with_everything() -> Server {
+    Server::with(|config| {
+        config.policy = config.policy.clone().allow("127.0.0.0/8".parse().unwrap());
+        (config.tcp_relay, config.mobility) = (true, true);
+        let keys = TOKEN_KEYS.map(|(kid, key)| TokenKey::new(kid, *key)).to_vec();
+        config.auth.third_party = Some(ThirdParty { server_name: SERVER_NAME.to_owned(), keys });
+    })
+}
+
+const SERVER_NAME: &str = "turn.example";
+/// The keys that uclient has for tests, each under its name. The third, `union`, is for AES-128, which nobody else has.
+const TOKEN_KEYS: [(&str, &[u8; 32]); 2] =
+    [("north", b"01234567890123456789012345678901"), ("oldempire", b"12345678901234567890123456789012")];
+
+/// RFC 6062: two clients have an allocation each, and one connects to the other's. (With `-P` the other is a peer without a
+/// relay: as such uclient reads nothing that comes to it, with coturn's server as with ours.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uclient_has_tcp_connections_made_and_accepted_over_tcp_and_tls() {
+    if !rig::is_there() {
+        return;
+    }
+    let server = with_everything();
+    for transport in [Transport::Tcp, Transport::Tls] {
+        // Of an answer on a data connection over TCP uclient takes no more than is in one of its messages: a challenge to the
+        // ConnectionBind request (nonces are bound to ports) that is longer is "connection bind error 0" to it.
+        let output = server.uclient(transport, &[&GEORGE[..], &["-T", "-l", "200"]].concat()).await;
+        assert_all_arrived(&output, 10);
+    }
+}
+
+/// RFC 8016: uclient shows its ticket from another port, and goes on there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uclient_takes_its_allocation_along_over_all_four_transports() {
+    if !rig::is_there() {
+        return;
+    }
+    let (server, peer) = (with_everything(), peer("127.0.0.1").await);
+    let port = peer.address.port().to_string();
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Dtls] {
+        let arguments = [&GEORGE[..], &["-M", "-s", "-e", "127.0.0.1", "-r", &port]].concat();
+        let output = server.uclient(transport, &arguments).await;
+        assert_all_arrived(&output, 5);
+        assert!(!output.contains("ERROR"), "{output}");
+    }
+}
+
+/// RFC 7635: uclient makes its tokens itself, with a key that it shares with the server. We read them; but uclient signs
+/// with the first 16 of the 20 bytes that it has put into one, where "the session key" is all of them (§5), so that it is
+/// not let in. Should this fail one day, coturn has mended it: see docs/rfc/rfc7635.md.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uclients_tokens_are_read_but_it_signs_with_a_part_of_their_key() {
+    if !rig::is_there() {
+        return;
+    }
+    let server = with_everything();
+    let (tap, recorded) = tap(server.address(Transport::Udp)).await;
+    let output = uclient(tap, &["-J", "-u", "george", "-w", "wrong", "-s", "-e", "127.0.0.1"]).await;
+    assert!(output.contains("Cannot complete Allocation"), "{output}");
+    let recorded = recorded.lock().unwrap();
+    let mut seen = 0;
+    for request in recorded.iter().filter_map(|bytes| Message::parse(bytes).ok()) {
+        let (Some(token), Some(kid)) = (request.raw(kind::ACCESS_TOKEN), request.username()) else {
+            continue;
+        };
+        let Some((_, key)) = TOKEN_KEYS.iter().find(|(name, _)| *name == kid) else { continue };
+        let session = TokenKey::new(kid, **key).open(SERVER_NAME, token).expect("we read it");
+        assert!(request.check_integrity(&session.key()).is_err());
+        // Behind the nonce, the sealed block: a length, and the key.
+        let nonce = token[2..14].try_into().unwrap();
+        let block = Aes256Gcm::new(key).open(nonce, SERVER_NAME.as_bytes(), &token[14..]).unwrap();
+        assert_eq!(block[..2], [0, 20]);
+        assert_eq!(request.check_integrity(&Key::from_bytes(&block[2..18])), Ok(()));
+        seen += 1;
+    }
+    assert!(seen > 0, "{output}");
+}
+
+/// Stands between one client and a server, and records what the client sends.
+async fn tap(server: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let recorded = Arc::new(Mutex::new(Vec::new()));
+    let front = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
+    let back = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
+    back.connect(server).await.unwrap();
+    let (address, record) = (front.local_addr().unwrap(), recorded.clone());
+    tokio::spawn(async move {
+        let (mut there, mut here) = ([0; 2000], [0; 2000]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                Ok((length, from)) = front.recv_from(&mut there) => {
+                    client = Some(from);
+                    record.lock().unwrap().push(there[..length].to_vec());
+                    back.send(&there[..length]).await.unwrap();
+                }
+                Ok(length) = back.recv(&mut here) => {
+                    let client = client.expect("the server answers");
+                    front.send_to(&here[..length], client).await.unwrap();
+                }
+            }
+        }
+    });
+    (address, recorded)
 }

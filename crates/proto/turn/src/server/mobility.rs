@@ -6,55 +6,25 @@
 
 use std::time::Duration;
 
-use crypto::aead::Aes256Gcm;
-use sansio::{Outbox, Path, Rng, Time};
+use sansio::{Outbox, Path, Time};
 use stun::credential::Authenticated;
 use stun::{Message, MessageWriter, kind};
 
 use super::allocation::AllocationId;
 use super::answer::Asker;
+use super::ticket::Ticket;
 use super::{EndReason, Server, ServerEvent};
 
 /// How long an old ticket is good for a Refresh request that is sent again: "at least 30 seconds" (RFC 8016 §3.2.2).
 const RETRANSMISSION: Duration = Duration::from_secs(40);
 /// How long an allocation whose client's stream has ended waits for the client to come back with its ticket.
 pub(super) const GRACE: Duration = Duration::from_secs(120);
-const NONCE_BYTES: usize = 12;
-const CONTENT_BYTES: usize = 8 + 4;
-
-/// A ticket as it goes into MOBILITY-TICKET: a nonce, and the allocation and the ticket's number among its tickets, sealed.
-pub(super) type Ticket = Vec<u8>;
-
-/// Makes and reads tickets.
-#[derive(Debug)]
-pub(super) struct Tickets(Aes256Gcm);
 
 /// Where an allocation has been asked to go, and is not yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
     pub(super) to: Path,
     since: Time,
-}
-
-impl Tickets {
-    pub(super) fn new(rng: &mut Rng) -> Self {
-        Self(Aes256Gcm::new(&rng.bytes()))
-    }
-
-    fn issue(&self, rng: &mut Rng, id: AllocationId, number: u32) -> Ticket {
-        let nonce: [u8; NONCE_BYTES] = rng.bytes();
-        let mut content = [0; CONTENT_BYTES];
-        content[..8].copy_from_slice(&id.0.to_be_bytes());
-        content[8..].copy_from_slice(&number.to_be_bytes());
-        [&nonce[..], &self.0.seal(nonce, &[], &content)].concat()
-    }
-
-    fn read(&self, ticket: &[u8]) -> Option<(AllocationId, u32)> {
-        let (nonce, sealed) = ticket.split_first_chunk::<NONCE_BYTES>()?;
-        let content = self.0.open(*nonce, &[], sealed).ok()?;
-        let (id, number) = content.split_first_chunk::<8>()?;
-        Some((AllocationId(u64::from_be_bytes(*id)), u32::from_be_bytes(number.try_into().ok()?)))
-    }
 }
 
 impl Server {
@@ -71,7 +41,7 @@ impl Server {
     /// The allocation's ticket, if it has any.
     pub(super) fn ticket(&mut self, id: AllocationId) -> Option<Ticket> {
         let number = self.allocations.by_id(id)?.ticket?;
-        Some(self.tickets.issue(&mut self.rng, id, number))
+        Some(self.tickets.issue(id, number))
     }
 
     /// The allocation that the ticket in a request names, right or wrong.
