@@ -32,37 +32,24 @@
 //! use sansio::{Outbox, Seed, Time};
 //! use sterna_dtls::{Config, Endpoint, Event, Role};
 //!
-//! #[derive(Default)]
-//! struct Wire(Vec<Vec<u8>>);
-//! impl Outbox<()> for Wire {
-//!     fn room(&self) -> usize { 1 << 20 }
-//!     fn send(&mut self, _: (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-//!         let mut packet = vec![0; max];
-//!         let used = fill(&mut packet);
-//!         packet.truncate(used);
-//!         self.0.push(packet);
-//!         true
-//!     }
-//! }
-//!
 //! let now = Time::ZERO;
 //! let (alice, bob) = (Certificate::generate().unwrap(), Certificate::generate().unwrap());
 //! let (alices, bobs) = (alice.fingerprint(), bob.fingerprint());
 //! let mut alice = Endpoint::new(now, Config::new(Role::Client, alice, vec![bobs], Seed::from(1))).unwrap();
 //! let mut bob = Endpoint::new(now, Config::new(Role::Server, bob, vec![alices], Seed::from(2))).unwrap();
 //! while !(alice.is_connected() && bob.is_connected()) {
-//!     let (mut to_bob, mut to_alice) = (Wire::default(), Wire::default());
+//!     let (mut to_bob, mut to_alice): (Vec<Vec<u8>>, Vec<Vec<u8>>) = Default::default();
 //!     alice.poll_transmit(now, &mut to_bob);
-//!     to_bob.0.iter_mut().for_each(|datagram| bob.open(now, datagram, &mut |_| {}));
+//!     to_bob.iter_mut().for_each(|datagram| bob.open(now, datagram, &mut |_| {}));
 //!     bob.poll_transmit(now, &mut to_alice);
-//!     to_alice.0.iter_mut().for_each(|datagram| alice.open(now, datagram, &mut |_| {}));
+//!     to_alice.iter_mut().for_each(|datagram| alice.open(now, datagram, &mut |_| {}));
 //! }
 //! assert!(matches!(alice.poll_event(), Some(Event::Connected(_))));
 //!
-//! let mut wire = Wire::default();
+//! let mut wire: Vec<Vec<u8>> = Vec::new();
 //! assert!(alice.lane(&mut wire).send_bytes((), b"for Bob only"));
 //! let mut received = Vec::new();
-//! bob.open(now, &mut wire.0[0], &mut |plain| received.extend_from_slice(plain));
+//! bob.open(now, &mut wire[0], &mut |plain| received.extend_from_slice(plain));
 //! assert_eq!(received, b"for Bob only");
 //! ```
 

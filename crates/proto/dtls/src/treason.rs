@@ -9,22 +9,6 @@ use crate::message::{
 };
 use crate::{Config, DtlsError, Endpoint, Event, Role, Versions};
 
-struct Sink(Vec<Vec<u8>>);
-
-impl Outbox<()> for Sink {
-    fn room(&self) -> usize {
-        1 << 20
-    }
-
-    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        let mut datagram = vec![0; max];
-        let used = fill(&mut datagram);
-        datagram.truncate(used);
-        self.0.push(datagram);
-        true
-    }
-}
-
 fn ends(versions: Versions) -> [Endpoint; 2] {
     let certificates = [(); 2].map(|()| Certificate::generate().unwrap());
     [(0, Role::Client), (1, Role::Server)].map(|(end, role)| {
@@ -41,7 +25,7 @@ fn shake(versions: Versions, traitor: usize, kind: u8, change: fn(&mut Vec<u8>))
     let mut delivered = false;
     for _ in 0..10 {
         for from in [0, 1] {
-            let mut sink = Sink(Vec::new());
+            let mut sink: Vec<Vec<u8>> = Vec::new();
             if from == traitor && !lied {
                 lied = ends[from].outgoing.flight.tamper(kind, change);
             }
@@ -49,7 +33,7 @@ fn shake(versions: Versions, traitor: usize, kind: u8, change: fn(&mut Vec<u8>))
             if from == traitor {
                 ends[from].lane(&mut sink).send_bytes((), b"believe me");
             }
-            for mut datagram in sink.0 {
+            for mut datagram in sink {
                 ends[1 - from].open(Time::ZERO, &mut datagram, &mut |_| delivered |= from == traitor);
             }
         }

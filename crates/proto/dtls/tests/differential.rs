@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crypto::Certificate;
 use dimpl::crypto::{Dtls12CipherSuite, Dtls13CipherSuite, NamedGroup};
 use dimpl::{ConfigBuilder, Dtls, DtlsCertificate, Output};
-use link::{FINE, Sink, Weather};
+use link::{FINE, Weather};
 use sansio::{Outbox, Rng, Seed, Time};
 use sterna_dtls::{Config, Endpoint, Event, Role, SrtpKeys, Version, Versions};
 
@@ -130,7 +130,7 @@ impl Pair {
 
     fn settle(&mut self) {
         let mut datagrams = Vec::new();
-        self.ours.poll_transmit(self.now, &mut Sink(&mut datagrams));
+        self.ours.poll_transmit(self.now, &mut datagrams);
         datagrams.into_iter().for_each(|datagram| self.launch(WE, datagram));
         while let Some(event) = self.ours.poll_event() {
             match event {
@@ -211,7 +211,7 @@ impl Pair {
     fn say(&mut self, end: usize, plain: &[u8]) {
         if end == WE {
             let mut datagrams = Vec::new();
-            assert!(self.ours.lane(&mut Sink(&mut datagrams)).send_bytes((), plain));
+            assert!(self.ours.lane(&mut datagrams).send_bytes((), plain));
             datagrams.into_iter().for_each(|datagram| self.launch(WE, datagram));
         } else {
             self.theirs.send_application_data(plain).expect("they are connected");

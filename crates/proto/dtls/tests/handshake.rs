@@ -93,9 +93,8 @@ fn small_datagrams_do_as_well() {
 #[test]
 fn nothing_can_be_said_before_it_is_known_who_listens() {
     let mut link = Link::new(2, FINE, [Versions::Auto; 2]);
-    let mut datagrams = Vec::new();
-    let mut sink = link::Sink(&mut datagrams);
-    let mut lane = link.ends[0].endpoint.lane(&mut sink);
+    let mut datagrams: Vec<Vec<u8>> = Vec::new();
+    let mut lane = link.ends[0].endpoint.lane(&mut datagrams);
     assert_eq!(sansio::Outbox::room(&lane), 0);
     assert!(!sansio::Outbox::send(&mut lane, (), 10, &mut |_| panic!("not filled")));
     assert!(datagrams.is_empty());
@@ -248,7 +247,7 @@ fn a_long_transfer_outlives_the_numbers_that_are_sent() {
     for number in 0..140_000u32 {
         let mut datagrams = Vec::new();
         let taken = sansio::Outbox::send_bytes(
-            &mut link.ends[0].endpoint.lane(&mut link::Sink(&mut datagrams)),
+            &mut link.ends[0].endpoint.lane(&mut datagrams),
             (),
             &number.to_be_bytes(),
         );
@@ -309,14 +308,14 @@ fn a_flight_is_repeated_as_soon_as_the_path_demands() {
         };
         let mut endpoint = Endpoint::new(Time::ZERO, config).expect("the settings are fine");
         let mut datagrams = Vec::new();
-        endpoint.poll_transmit(Time::ZERO, &mut link::Sink(&mut datagrams));
+        endpoint.poll_transmit(Time::ZERO, &mut datagrams);
         assert_eq!(datagrams.len(), 2, "a hello with a share of X25519MLKEM768");
         let mut again = Time::ZERO + retransmission;
         for _ in 0..3 {
             assert_eq!(endpoint.poll_timeout(), Some(again));
             endpoint.handle_timeout(again);
             datagrams.clear();
-            endpoint.poll_transmit(again, &mut link::Sink(&mut datagrams));
+            endpoint.poll_transmit(again, &mut datagrams);
             assert!(datagrams.len() >= 2, "the same again");
             again = again + again.elapsed() + retransmission;
         }

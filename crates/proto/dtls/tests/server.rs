@@ -5,7 +5,6 @@ mod link;
 use std::time::Duration;
 
 use crypto::Certificate;
-use link::Sink;
 use proptest::prelude::*;
 use sansio::{Outbox as _, Seed, Time};
 use sterna_dtls::{
@@ -31,7 +30,7 @@ fn client(versions: Versions) -> Endpoint {
 /// What an end wants to send now.
 fn sent(end: &mut Endpoint, now: Time) -> Vec<Vec<u8>> {
     let mut datagrams = Vec::new();
-    end.poll_transmit(now, &mut Sink(&mut datagrams));
+    end.poll_transmit(now, &mut datagrams);
     datagrams
 }
 
@@ -90,7 +89,7 @@ fn a_client_that_brings_the_cookie_back_is_connected() {
         assert_eq!(ours.peer_certificate.as_ref(), Some(&certificate.der), "for the client's owner to judge");
 
         let (mut wire, mut plain) = (Vec::new(), Vec::new());
-        assert!(client.lane(&mut Sink(&mut wire)).send_bytes((), b"an allocation, please"));
+        assert!(client.lane(&mut wire).send_bytes((), b"an allocation, please"));
         end.open(now, &mut wire[0], &mut |bytes| plain.extend_from_slice(bytes));
         assert_eq!(plain, b"an allocation, please");
     }

@@ -29,6 +29,25 @@ pub trait Outbox<A = Path> {
     }
 }
 
+/// Datagrams one by one, for examples and tests of machines that know no addresses. In front of a socket stand
+/// [`Batches`](crate::Batches).
+impl Outbox<()> for Vec<Vec<u8>> {
+    /// 1 MiB, however many there are.
+    fn room(&self) -> usize {
+        1 << 20
+    }
+
+    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let mut datagram = vec![0; max];
+        let used = fill(&mut datagram);
+        datagram.truncate(used);
+        if used > 0 {
+            self.push(datagram);
+        }
+        true
+    }
+}
+
 /// An outbox that is always full: for answers that must wait for `poll_transmit`.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Full;

@@ -26,22 +26,8 @@
 //! **Deterministic.** Tags, cookies and sequence numbers come from [`Config::seed`].
 //!
 //! ```
-//! use sansio::{Machine, Outbox, Seed, Time};
+//! use sansio::{Machine, Seed, Time};
 //! use sterna_sctp::{Association, ChannelConfig, Config, Event, MessageKind, Role};
-//!
-//! /// One packet after another, without a network.
-//! #[derive(Default)]
-//! struct Wire(Vec<Vec<u8>>);
-//! impl Outbox<()> for Wire {
-//!     fn room(&self) -> usize { 1 << 20 }
-//!     fn send(&mut self, _: (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-//!         let mut packet = vec![0; max];
-//!         let used = fill(&mut packet);
-//!         packet.truncate(used);
-//!         self.0.push(packet);
-//!         true
-//!     }
-//! }
 //!
 //! let now = Time::ZERO;
 //! let mut a = Association::new(now, Config::new(Role::Client, Seed::from(1)));
@@ -49,11 +35,11 @@
 //! let id = a.open_channel(now, ChannelConfig { label: "chat".into(), ..Default::default() }).unwrap();
 //! a.send(now, id, MessageKind::Text, b"hello").unwrap();
 //! let message = loop {
-//!     let (mut to_b, mut to_a) = (Wire::default(), Wire::default());
+//!     let (mut to_b, mut to_a): (Vec<Vec<u8>>, Vec<Vec<u8>>) = Default::default();
 //!     a.poll_transmit(now, &mut to_b);
 //!     b.poll_transmit(now, &mut to_a);
-//!     to_b.0.iter().for_each(|packet| b.handle_packet(now, packet));
-//!     to_a.0.iter().for_each(|packet| a.handle_packet(now, packet));
+//!     to_b.iter().for_each(|packet| b.handle_packet(now, packet));
+//!     to_a.iter().for_each(|packet| a.handle_packet(now, packet));
 //!     let events = std::iter::from_fn(|| b.poll_event());
 //!     if let Some(Event::MessageReceived { data, .. }) = events.last() {
 //!         break data;

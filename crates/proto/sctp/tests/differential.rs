@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use foreign::Foreign;
-use sansio::{Machine as _, Outbox, Rng, Seed, Time};
+use sansio::{Machine as _, Rng, Seed, Time};
 use sterna_sctp::{
     Association, ChannelConfig, ChannelId, Config, Event, MessageKind, Reliability, Role, SendError,
 };
@@ -35,23 +35,6 @@ struct Pair {
     rng: Rng,
     /// Whether our INIT is kept back.
     mute: bool,
-}
-
-#[derive(Default)]
-struct Packets(Vec<Vec<u8>>);
-
-impl Outbox<()> for Packets {
-    fn room(&self) -> usize {
-        1 << 20
-    }
-
-    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        let mut packet = vec![0; max];
-        let used = fill(&mut packet);
-        packet.truncate(used);
-        self.0.extend((used > 0).then_some(packet));
-        true
-    }
 }
 
 impl Pair {
@@ -94,9 +77,9 @@ impl Pair {
     }
 
     fn step(&mut self) {
-        let mut out = Packets::default();
+        let mut out: Vec<Vec<u8>> = Vec::new();
         self.ours.poll_transmit(self.now, &mut out);
-        out.0.into_iter().for_each(|packet| self.launch(false, packet));
+        out.into_iter().for_each(|packet| self.launch(false, packet));
         for packet in self.theirs.transmit(self.now) {
             self.launch(true, packet.to_vec());
         }

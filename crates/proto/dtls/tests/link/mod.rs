@@ -55,25 +55,6 @@ pub(crate) struct Link {
     rng: Rng,
 }
 
-/// Collects datagrams.
-pub(crate) struct Sink<'a>(pub(crate) &'a mut Vec<Vec<u8>>);
-
-impl Outbox<()> for Sink<'_> {
-    fn room(&self) -> usize {
-        1 << 20
-    }
-
-    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        let mut datagram = vec![0; max];
-        let used = fill(&mut datagram);
-        datagram.truncate(used);
-        if used > 0 {
-            self.0.push(datagram);
-        }
-        true
-    }
-}
-
 impl Link {
     /// Client at 0, server at 1.
     pub(crate) fn new(seed: u64, weather: Weather, versions: [Versions; 2]) -> Self {
@@ -108,7 +89,7 @@ impl Link {
     /// Seals `plain` and sends it. Returns whether there was room.
     pub(crate) fn say(&mut self, end: usize, plain: &[u8]) -> bool {
         let mut datagrams = Vec::new();
-        let taken = self.ends[end].endpoint.lane(&mut Sink(&mut datagrams)).send_bytes((), plain);
+        let taken = self.ends[end].endpoint.lane(&mut datagrams).send_bytes((), plain);
         datagrams.into_iter().for_each(|datagram| self.launch(end, datagram));
         taken
     }
@@ -116,7 +97,7 @@ impl Link {
     pub(crate) fn settle(&mut self) {
         for index in 0..2 {
             let mut datagrams = Vec::new();
-            self.ends[index].endpoint.poll_transmit(self.now, &mut Sink(&mut datagrams));
+            self.ends[index].endpoint.poll_transmit(self.now, &mut datagrams);
             datagrams.into_iter().for_each(|datagram| self.launch(index, datagram));
             while let Some(event) = self.ends[index].endpoint.poll_event() {
                 self.ends[index].events.push(event);

@@ -5,24 +5,6 @@ use sansio::Seed;
 use super::*;
 use crate::{MessageKind, Role};
 
-/// Packets, one after another.
-#[derive(Default)]
-struct Packets(Vec<Vec<u8>>);
-
-impl Outbox<()> for Packets {
-    fn room(&self) -> usize {
-        1 << 20
-    }
-
-    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        let mut packet = vec![0; max];
-        let used = fill(&mut packet);
-        packet.truncate(used);
-        self.0.extend((used > 0).then_some(packet));
-        true
-    }
-}
-
 /// An association whose first TSN is a given one.
 fn beginning_with(tsn: u32, role: Role, interleaving: bool) -> Association {
     let config = Config { interleaving, ..Config::new(role, Seed::from(u64::from(tsn))) };
@@ -58,9 +40,9 @@ fn numbers_wrap_around_under_loss() {
                 if ends[end].poll_timeout().is_some_and(|at| at <= now) {
                     ends[end].handle_timeout(now);
                 }
-                let mut out = Packets::default();
+                let mut out: Vec<Vec<u8>> = Vec::new();
                 ends[end].poll_transmit(now, &mut out);
-                for packet in out.0 {
+                for packet in out {
                     if dice.below(100) >= 3 {
                         ends[1 - end].handle_packet(now, &packet);
                     }
@@ -100,7 +82,7 @@ fn room_is_told_even_if_all_messages_have_expired_unsent() {
     let id = association.open_channel(Time::ZERO, config).unwrap();
     while association.send(Time::ZERO, id, MessageKind::Binary, &[7; 10_000]).is_ok() {}
     let later = Time::ZERO + Duration::from_millis(6);
-    association.poll_transmit(later, &mut Packets::default());
+    association.poll_transmit(later, &mut Vec::new());
     let events: Vec<Event> = std::iter::from_fn(|| association.poll_event()).collect();
     assert!(events.contains(&Event::Writable(id)), "{events:?}");
 }
