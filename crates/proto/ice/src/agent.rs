@@ -1,4 +1,5 @@
 mod advance;
+mod embedding;
 mod punching;
 mod receive;
 
@@ -11,6 +12,7 @@ use crate::gate::Gate;
 use crate::gather::{Gatherer, Supplies, hides_addresses};
 use crate::lane::Way;
 use crate::local::Locals;
+use crate::parcels::Parcels;
 use crate::punch::Puncher;
 use crate::relay::Relays;
 use crate::remote::{Added, RemoteId};
@@ -68,6 +70,8 @@ pub struct Agent {
     scratch: Vec<u8>,
     /// Farewells are to be sent before sockets are closed.
     closing: bool,
+    /// What rides in checks and their answers.
+    parcels: Parcels,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +107,7 @@ impl Agent {
             told: None,
             scratch: Vec::new(),
             closing: false,
+            parcels: Parcels::default(),
             config,
             rng,
         }
@@ -517,6 +522,7 @@ impl Agent {
             ta,
             gathered: self.gatherer.state == GatheringState::Complete,
             punching: self.puncher.until(),
+            parcels: &mut self.parcels,
         };
         (context, &mut self.session, &mut self.previous)
     }

@@ -6,6 +6,7 @@ use stun::{AttributeKind, Class, Key, MessageWriter, Method, TransactionId, kind
 
 use crate::Timings;
 use crate::pair::PairId;
+use crate::parcels::Load;
 
 /// How many checks of one pair may be unanswered at once. More only come from a peer that floods us.
 const MAX_PER_PAIR: usize = 4;
@@ -50,6 +51,9 @@ pub(crate) enum Purpose {
     Consent,
     /// Whether a packet of this many bytes arrives. Asked once, and its silence decides nothing.
     Size(u16),
+    /// As connectivity, but only because there is more to be carried than the other checks of the pair can: its silence
+    /// decides nothing.
+    Parcel,
 }
 
 /// What fills a check up: an attribute of the range that nobody has to understand (RFC 8489 §14), not assigned to
@@ -110,7 +114,7 @@ impl Checks {
         check.attempts += 1;
         Some(match check.purpose {
             // RFC 7675 §5.1: "transmitted once only"; and "All outstanding … MUST be discarded when consent expires".
-            Purpose::Consent | Purpose::Size(_) => now + timings.consent_timeout,
+            Purpose::Consent | Purpose::Size(_) | Purpose::Parcel => now + timings.consent_timeout,
             Purpose::Nomination => now + check.rto * (1 << (check.attempts - 1).min(2)),
             _ if check.attempts < timings.rc => now + check.rto * (1 << (check.attempts - 1).min(16)),
             _ => now + check.rto * timings.rm,
@@ -120,7 +124,7 @@ impl Checks {
     /// Nobody has answered in time.
     pub(crate) fn due(&mut self, id: CheckId, timings: &Timings) -> Due {
         let Some(check) = self.table.get(&id) else { return Due::Forgotten };
-        if check.cancelled || matches!(check.purpose, Purpose::Consent | Purpose::Size(_)) {
+        if check.cancelled || check.purpose.is_aside() {
             self.table.remove(&id);
             return Due::Forgotten;
         }
@@ -158,7 +162,7 @@ impl Checks {
 }
 
 impl Check {
-    /// Bytes that its message has, with a username of `username` bytes.
+    /// Bytes that its message has, with a username of `username` bytes and without what it carries.
     pub(crate) fn length(&self, username: usize) -> usize {
         let use_candidate = if self.purpose == Purpose::Nomination { 4 } else { 0 };
         // Header, USERNAME, PRIORITY, ICE-CONTROLL…, MESSAGE-INTEGRITY, FINGERPRINT.
@@ -173,7 +177,14 @@ impl Check {
     }
 
     /// Writes its message; returns 0 if `buffer` is too small.
-    pub(crate) fn write(&self, buffer: &mut [u8], id: CheckId, username: &str, key: &Key) -> usize {
+    pub(crate) fn write(
+        &self,
+        buffer: &mut [u8],
+        id: CheckId,
+        username: &str,
+        load: &Load<'_>,
+        key: &Key,
+    ) -> usize {
         let mut writer = MessageWriter::new(buffer, Class::Request, Method::BINDING, TransactionId(id.0));
         writer.string(kind::USERNAME, username).u32(kind::PRIORITY, self.priority);
         let role = if self.controlling { kind::ICE_CONTROLLING } else { kind::ICE_CONTROLLED };
@@ -186,7 +197,15 @@ impl Check {
         if let Some(padding) = self.padding(plain) {
             writer.raw(PADDING, &ZEROS[..padding]);
         }
+        load.write(&mut writer);
         writer.integrity(key).fingerprint().finish().unwrap_or(0)
+    }
+}
+
+impl Purpose {
+    /// Whether such a check is sent once, and its silence decides nothing.
+    pub(crate) fn is_aside(self) -> bool {
+        matches!(self, Self::Consent | Self::Size(_) | Self::Parcel)
     }
 }
 
@@ -221,7 +240,10 @@ mod tests {
         ] {
             let check = check(purpose);
             let mut buffer = vec![0; check.length(user.len())];
-            assert_eq!(check.write(&mut buffer, CheckId([3; 12]), user, &key), buffer.len());
+            assert_eq!(
+                check.write(&mut buffer, CheckId([3; 12]), user, &Load::default(), &key),
+                buffer.len()
+            );
             let message = Message::parse(&buffer).unwrap();
             assert_eq!(message.username(), Some(user));
             assert_eq!(

@@ -67,6 +67,7 @@ mod lane;
 mod local;
 mod nominate;
 mod pair;
+mod parcels;
 mod priority;
 mod probe;
 mod punch;

@@ -1,7 +1,8 @@
 use sansio::Outbox;
-use stun::{AttributeKind, Class, Integrity, Key, Message, MessageWriter, kind};
+use stun::{AttributeKind, Class, Integrity, Key, Message, MessageWriter, Method, TransactionId, kind};
 
 use crate::pair::PairId;
+use crate::parcels::Load;
 use crate::relay::{Relays, Sent};
 use crate::report::{Drops, PairState};
 use crate::role::{Claim, Verdict};
@@ -64,8 +65,53 @@ impl Answer {
     }
 }
 
+/// The answer to a check that carried something: it is written when what was carried has had its consequences, so that
+/// they can ride in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owed {
+    id: TransactionId,
+    route: Route,
+    integrity: Option<Integrity>,
+}
+
+impl Owed {
+    /// Answers that may wait at once. Who asks more often in one moment asks again.
+    const MAX: usize = 16;
+
+    fn write(&self, buffer: &mut [u8], load: &Load<'_>, key: &Key) -> usize {
+        let mut writer = MessageWriter::new(buffer, Class::Success, Method::BINDING, self.id);
+        writer.xor_address(kind::XOR_MAPPED_ADDRESS, self.route.remote());
+        load.write(&mut writer);
+        match self.integrity {
+            Some(Integrity::Sha256) => writer.integrity_sha256(key),
+            _ => writer.integrity(key),
+        };
+        writer.fingerprint().finish().unwrap_or(0)
+    }
+}
+
 /// What the other side's checks bring (RFC 8445 §7.3).
 impl Session {
+    /// Puts the answer to a check off until [`Session::pay`].
+    pub(crate) fn owe(&mut self, message: &Message<'_>, route: Route, drops: &mut Drops) {
+        if self.owed.len() >= Owed::MAX {
+            drops.over_limit += 1;
+            return;
+        }
+        self.owed.push(Owed { id: message.transaction_id(), route, integrity: message.integrity() });
+    }
+
+    /// Writes the answers that were put off.
+    pub(crate) fn pay(&mut self, ctx: &mut Context<'_>, out: &mut dyn Outbox) {
+        for owed in std::mem::take(&mut self.owed) {
+            let load = ctx.parcels.next();
+            let mut fill = |buffer: &mut [u8]| owed.write(buffer, &load, &self.local_key);
+            if ctx.relays.send(&owed.route, out, MAX_ANSWER + load.length(), &mut fill) == Sent::NoRoom {
+                ctx.drops.no_room += 1;
+            }
+        }
+    }
+
     /// Judges an authenticated Binding request. Its consequences come with [`Session::accept`].
     pub(crate) fn answer(&mut self, ctx: &mut Context<'_>, message: &Message<'_>) -> Answer {
         if !message.unknown_comprehension_required(&KNOWN).is_empty() {
@@ -124,6 +170,7 @@ impl Session {
         };
         let Some(pair) = self.list.get_mut(id) else { return };
         pair.evidence.requests_received += 1;
+        self.reached = Some(id);
         let use_candidate = use_candidate && !ctx.role.controlling;
         if ctx.config.lite {
             return self.accept_lite(ctx, id, use_candidate);

@@ -10,31 +10,40 @@ use crate::route::{Route, plain};
 use crate::session::{Context, End, Session, SessionTimer};
 use crate::{Event, FailureCause};
 
+/// What an answer to a check of ours was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// A success, and the other side has signed it.
+    Success,
+    /// Anything else.
+    Worthless,
+}
+
 /// What answers to our checks bring (RFC 8445 §7.2.5).
 impl Session {
-    /// Takes an answer. Returns false if it is to none of our checks.
+    /// Takes an answer. `None` if it is to none of our checks.
     pub(crate) fn handle_response(
         &mut self,
         ctx: &mut Context<'_>,
         message: &Message<'_>,
         route: &Route,
-    ) -> bool {
+    ) -> Option<Taken> {
         let id = CheckId(message.transaction_id().0);
-        let (Some(check), Some(remote)) = (self.checks.get(id).copied(), &self.remote) else { return false };
+        let (Some(check), Some(remote)) = (self.checks.get(id).copied(), &self.remote) else { return None };
         let code = message.error_code().map(|error| error.code);
-        let Some(pair) = self.list.get_mut(check.pair) else { return true };
+        let Some(pair) = self.list.get_mut(check.pair) else { return Some(Taken::Worthless) };
         if message.check_integrity(&remote.key).is_err() {
             // RFC 8489 §9.1.4: "the response MUST be discarded, as if it had never been received". It is
             // remembered as evidence.
             ctx.drops.unauthenticated += 1;
             pair.evidence.error = Some(PairError::Unauthenticated(code.unwrap_or(0)));
-            return true;
+            return Some(Taken::Worthless);
         }
         let mapped = message.xor_mapped_address().map(plain);
         let unknown = message.unknown_comprehension_required(&[]);
         if message.class() == Class::Success && (mapped.is_none() || !unknown.is_empty()) {
             ctx.drops.malformed += 1;
-            return true;
+            return Some(Taken::Worthless);
         }
         self.checks.remove(id);
         self.timers.stop(SessionTimer::Check(id));
@@ -43,7 +52,7 @@ impl Session {
             // RFC 8445 §7.2.5.2.1.
             tracing::debug!(sent = ?pair.route, came = ?route, "an answer came by another way");
             self.check_failed(check, id, PairError::NonSymmetric);
-            return true;
+            return Some(Taken::Worthless);
         }
         self.size_answered(&check);
         match (mapped, code) {
@@ -57,7 +66,7 @@ impl Session {
             }
             (_, code) => self.check_failed(check, id, PairError::Refused(code.unwrap_or(0))),
         }
-        true
+        Some(if message.class() == Class::Success { Taken::Success } else { Taken::Worthless })
     }
 
     /// RFC 8445 §7.2.5.3.
@@ -72,7 +81,7 @@ impl Session {
         let since = pair.valid.map_or(ctx.now, |valid| valid.since);
         if pair.valid.is_none() {
             tracing::debug!(?route, %mapped, rtt = ?pair.evidence.rtt, "pair is valid");
-            if matches!(check.purpose, Purpose::Consent | Purpose::Size(_)) {
+            if check.purpose.is_aside() && check.purpose != Purpose::Parcel {
                 // RFC 7675 §5.1: "responses received after consent expiry do not re-establish consent".
                 return;
             }
@@ -101,7 +110,7 @@ impl Session {
         let Some(pair) = self.list.get_mut(check.pair) else { return };
         tracing::debug!(route = ?pair.route, %error, "check failed");
         // A consent check that is refused is one that is not answered.
-        if matches!(check.purpose, Purpose::Consent | Purpose::Size(_)) || check.cancelled {
+        if check.purpose.is_aside() || check.cancelled {
             pair.evidence.error = Some(error);
             return;
         }
@@ -120,7 +129,7 @@ impl Session {
             // "The agent MUST change the tiebreaker value."
             *ctx.role = Role::new(ctx.role.controlling, ctx.rng);
         }
-        if !matches!(check.purpose, Purpose::Consent | Purpose::Size(_)) {
+        if !check.purpose.is_aside() {
             self.list.trigger(check.pair);
         }
     }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::check::{Check, CheckId, Due, Purpose};
 use crate::pair::PairId;
+use crate::parcels::{Load, MAX_PARCEL};
 use crate::relay::Sent;
 use crate::report::{PairError, PairState};
 use crate::session::{Context, End, Session, SessionTimer};
@@ -11,6 +12,9 @@ use crate::session::{Context, End, Session, SessionTimer};
 const MIN_RTO: Duration = Duration::from_millis(500);
 /// And ours is not longer for many pairs than this: it would punish the pair that works for those that do not.
 const MAX_RTO: Duration = Duration::from_secs(2);
+
+/// Checks that are sent at once only for what they carry.
+const MAX_CARRIERS: usize = 3;
 
 /// When checks go out.
 impl Session {
@@ -102,23 +106,45 @@ impl Session {
         };
         let Some(started) = self.checks.start(ctx.rng, check) else { return };
         pair.evidence.checks_sent += 1;
-        if pair.state != PairState::Succeeded {
+        if pair.state != PairState::Succeeded && purpose != Purpose::Parcel {
             pair.state = PairState::InProgress;
             pair.current = Some(started);
         }
         tracing::trace!(route = ?pair.route, ?purpose, "check");
     }
 
-    /// Writes the checks that are ready, as far as there is room.
+    /// Writes answers and the checks that are ready, as far as there is room.
     pub(crate) fn poll_transmit(&mut self, ctx: &mut Context<'_>, out: &mut dyn Outbox) {
-        let Some(remote) = &self.remote else { return };
+        self.pay(ctx, out);
+        self.write_checks(ctx, out);
+        // What nobody has carried yet goes to where the other side was heard last.
+        if ctx.parcels.unsent() > 0
+            && let Some(pair) = self.reached
+        {
+            self.carry(ctx, pair, ctx.parcels.unsent());
+            self.write_checks(ctx, out);
+        }
+    }
+
+    fn write_checks(&mut self, ctx: &mut Context<'_>, out: &mut dyn Outbox) {
         while let Some((id, check)) = self.checks.next() {
-            let Some(pair) = self.list.get_mut(check.pair) else {
+            let check = *check;
+            let (Some(pair), Some(remote)) = (self.list.get_mut(check.pair), &self.remote) else {
                 self.checks.remove(id);
                 continue;
             };
-            let mut fill = |buffer: &mut [u8]| check.write(buffer, id, &remote.username, &remote.key);
             let length = check.length(remote.username.len());
+            if ctx.parcels.is_open() && out.room() < length + MAX_PARCEL {
+                // A load that does not leave would count as sent.
+                ctx.drops.no_room += 1;
+                return;
+            }
+            let load = match check.purpose {
+                Purpose::Size(_) => Load::default(),
+                _ => ctx.parcels.next(),
+            };
+            let length = length + load.length();
+            let mut fill = |buffer: &mut [u8]| check.write(buffer, id, &remote.username, &load, &remote.key);
             match ctx.relays.send(&pair.route, out, length, &mut fill) {
                 Sent::NoRoom => return,
                 Sent::NoWay => tracing::debug!(route = ?pair.route, "no way for a check"),
@@ -127,6 +153,17 @@ impl Session {
             if let Some(due) = self.checks.sent(ctx.now, id, &ctx.config.timings) {
                 self.timers.set(SessionTimer::Check(id), due);
             }
+            // A flight that is too large for one check is spread over several, at once.
+            if check.attempts == 0 && check.purpose == Purpose::Connectivity {
+                self.carry(ctx, check.pair, ctx.parcels.waiting().saturating_sub(1));
+            }
+        }
+    }
+
+    /// Sends so many more checks on a pair, for what they carry.
+    fn carry(&mut self, ctx: &mut Context<'_>, id: PairId, count: usize) {
+        for _ in 0..count.min(MAX_CARRIERS) {
+            self.queue_check(ctx, id, Purpose::Parcel, ctx.config.timings.rto);
         }
     }
 

@@ -10,11 +10,13 @@ use crate::gate::Gate;
 use crate::local::{Base, BaseId, Locals};
 use crate::nominate::Insistence;
 use crate::pair::{Evidence, Pair, PairId};
+use crate::parcels::Parcels;
 use crate::priority::pair_priority;
 use crate::punch::MAX_AIMS;
 use crate::relay::{RelayId, Relays};
 use crate::remote::{Added, RemoteId, Remotes};
 use crate::report::{Drops, PairError, PairReport, PairState};
+use crate::request::Owed;
 use crate::role::Role;
 use crate::route::{Route, may_be_paired};
 use crate::size::SizeProbe;
@@ -64,6 +66,10 @@ pub(crate) struct Session {
     pub(crate) end: Option<End>,
     /// Another session has taken its place: it only answers any more.
     pub(crate) retired: bool,
+    /// Answers that wait for what is to ride in them.
+    pub(crate) owed: Vec<Owed>,
+    /// The pair that a check of the other side came by last.
+    pub(crate) reached: Option<PairId>,
 }
 
 /// Who the other side is.
@@ -136,6 +142,8 @@ pub(crate) struct Context<'a> {
     pub(crate) gathered: bool,
     /// While we punch: until when that may bring a direct path.
     pub(crate) punching: Option<Time>,
+    /// What rides in checks and answers.
+    pub(crate) parcels: &'a mut Parcels,
 }
 
 impl Session {
@@ -168,6 +176,8 @@ impl Session {
             impatient: false,
             end: None,
             retired: false,
+            owed: Vec::new(),
+            reached: None,
         }
     }
 

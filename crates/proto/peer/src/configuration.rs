@@ -56,6 +56,9 @@ pub struct Configuration {
     /// Whether to look for a direct path by many packets where NATs that map anew for each destination leave none, and
     /// what that may cost. It takes both sides: descriptions say so by `a=ice-options:sterna+punch`, which others ignore.
     pub punch: Option<ice::Punch>,
+    /// Whether the DTLS handshake rides in ICE's checks, which saves a round trip (draft-hancke-webrtc-sped-00), if the other
+    /// side wants it, too: descriptions say so by `a=ice-options:sped`.
+    pub sped: bool,
     /// Whether a connection that was up is kept together when the network under it changes, and how long it may be
     /// without a path before it fails after all. ICE then restarts by itself as soon as the path falls silent or its
     /// address is gone: [`Event::NegotiationNeeded`](crate::Event::NegotiationNeeded) asks for the offer. `None` is
@@ -88,6 +91,7 @@ impl Configuration {
             capture: false,
             expect_mappings: false,
             punch: None,
+            sped: true,
             roam: None,
         }
     }

@@ -354,6 +354,7 @@ impl Connection {
             max_message_size: self.configuration.max_message_size,
             pacing: self.transport.agent().map_or(0, |agent| agent.pacing().as_millis()),
             punches: self.transport.agent().is_some_and(ice::Agent::is_punching_wanted),
+            embeds: self.configuration.sped,
         }
     }
 

@@ -101,6 +101,9 @@ pub(crate) fn carrier(session: &Session) -> Option<usize> {
 
 /// The ICE option of those who agree to punching; others do not know it.
 pub(crate) const PUNCH: &str = "sterna+punch";
+/// The ICE options of those who let the DTLS handshake ride in checks: as draft-hancke-webrtc-sped-00 has it, and as
+/// libwebrtc has.
+pub(crate) const SPED: [&str; 2] = ["sped", "googspedv1"];
 
 /// Our end of the transport, as descriptions tell it.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +117,18 @@ pub(crate) struct LocalTransport {
     pub(crate) pacing: u128,
     /// Whether we agree to punching.
     pub(crate) punches: bool,
+    /// Whether the DTLS handshake may ride in checks.
+    pub(crate) embeds: bool,
     pub(crate) candidates: LocalCandidates,
+}
+
+impl LocalTransport {
+    /// What we know of ICE beyond its core (RFC 8839 §5.6).
+    pub(crate) fn options(&self) -> impl Iterator<Item = &'static str> {
+        let punch = self.punches.then_some(PUNCH);
+        let sped = SPED.into_iter().filter(|_| self.embeds);
+        ["trickle", "ice2"].into_iter().chain(punch).chain(sped)
+    }
 }
 
 /// The candidates of one ICE generation.

@@ -46,6 +46,8 @@ pub(crate) struct Secure {
     doubts: u32,
     /// The largest packet that is sent, in bytes of UDP payload.
     pub(crate) largest: usize,
+    /// Set when the handshake has been completed, until somebody asks: whether the other side lacks nothing of it.
+    completed: Option<bool>,
 }
 
 impl Secure {
@@ -79,6 +81,7 @@ impl Secure {
             doubted: now,
             doubts: 0,
             largest: configuration.mtu.saturating_sub(ENVELOPE),
+            completed: None,
         }
     }
 
@@ -151,6 +154,26 @@ impl Secure {
         }
     }
 
+    /// Writes what the handshake has to say, by whatever carries it.
+    pub(crate) fn poll_handshake(&mut self, now: Time, out: &mut dyn Outbox<()>) {
+        if let Some(dtls) = &mut self.dtls {
+            dtls.poll_transmit(now, out);
+            self.drain();
+        }
+    }
+
+    /// There is a path: what is to be done by when counts from here.
+    pub(crate) fn path_found(&mut self, now: Time) {
+        if self.state == DtlsState::Connecting {
+            (self.doubted, self.deadline) = (now, now + HANDSHAKE);
+        }
+    }
+
+    /// Since the last call: the handshake is complete, and whether the other side lacks nothing of it.
+    pub(crate) fn poll_completed(&mut self) -> Option<bool> {
+        self.completed.take()
+    }
+
     /// Writes what DTLS and SCTP have to say; `last`: goodbye too.
     pub(crate) fn poll_transmit(&mut self, now: Time, lane: &mut dyn Outbox<()>, last: bool) {
         let Some(dtls) = &mut self.dtls else { return };
@@ -181,6 +204,8 @@ impl Secure {
             match event {
                 dtls::Event::Connected(connected) => {
                     self.state = DtlsState::Connected;
+                    // Who has received the last flight knows that all the others have arrived.
+                    self.completed = Some(self.client == (connected.version == dtls::Version::Dtls12));
                     self.connected = Some((connected.version, connected.cipher));
                 }
                 dtls::Event::Closed => self.state = DtlsState::Closed,
@@ -196,9 +221,9 @@ impl Secure {
 }
 
 /// Keeps a copy of what is written through it.
-struct Capture<'a> {
-    lane: &'a mut dyn Outbox<()>,
-    packets: &'a mut Vec<Vec<u8>>,
+pub(crate) struct Capture<'a> {
+    pub(crate) lane: &'a mut dyn Outbox<()>,
+    pub(crate) packets: &'a mut Vec<Vec<u8>>,
 }
 
 impl Outbox<()> for Capture<'_> {
@@ -218,13 +243,20 @@ impl Outbox<()> for Capture<'_> {
     }
 }
 
+/// What the handshake is made from. One that rides in checks has packets that fit there, and is as patient as they are.
 fn plan(agreement: &Agreement, configuration: &Configuration, rng: &mut Rng) -> dtls::Config {
     let role = if agreement.client { dtls::Role::Client } else { dtls::Role::Server };
     let (certificate, fingerprints) =
         (configuration.certificate.clone(), agreement.remote.fingerprints.clone());
-    dtls::Config {
-        mtu: configuration.mtu.saturating_sub(ENVELOPE),
+    let mtu = configuration.mtu.saturating_sub(ENVELOPE);
+    let config = dtls::Config {
+        mtu,
         versions: configuration.dtls_versions,
         ..dtls::Config::new(role, certificate, fingerprints, rng.fork())
+    };
+    if !agreement.embeds(configuration) {
+        return config;
     }
+    let patience = Duration::from_secs(3600);
+    dtls::Config { mtu: mtu.min(ice::Agent::MAX_EMBEDDED), handshake_timeout: patience, ..config }
 }

@@ -5,7 +5,7 @@ use sansio::{Datagram, Full, Machine, Outbox, Rng, SocketOp, SocketReply, Time};
 use crate::demux::Demux;
 use crate::description::LocalCandidates;
 use crate::negotiate::{Agreement, Remote, RemoteCandidate};
-use crate::secure::Secure;
+use crate::secure::{Capture, Secure};
 use crate::sockets::Sockets;
 use crate::{Configuration, DtlsState};
 
@@ -107,7 +107,10 @@ impl Transport {
         }
         let ice = self.ice.get_or_insert_with(|| {
             self.next_serial += 1;
-            let agent = ice::Agent::new(now, configuration.ice(rng.fork(), false));
+            let mut agent = ice::Agent::new(now, configuration.ice(rng.fork(), false));
+            if configuration.sped {
+                agent.offer_embedding();
+            }
             let serial = self.next_serial;
             Ice { serial, agent, begun: false, agreed: false, planned: None, restarting: false }
         });
@@ -200,6 +203,12 @@ impl Transport {
             }
         };
         (ice.agreed, ice.restarting) = (true, false);
+        if fresh || agreement.new_association {
+            match agreement.embeds(configuration) {
+                true => ice.agent.start_embedding(),
+                false => ice.agent.stop_embedding(),
+            }
+        }
         let Remote { credentials, lite, pacing, punches, candidates, end_of_candidates, .. } =
             agreement.remote;
         ice.agent.set_remote_lite(now, lite);
@@ -306,21 +315,41 @@ impl Transport {
 
     pub(crate) fn poll_transmit(&mut self, now: Time, out: &mut dyn Outbox) {
         if let Some(ice) = &mut self.ice {
+            // What the handshake has to say rides in what ICE sends now.
+            if ice.agent.is_embedding()
+                && ice.agent.lane(out).is_none()
+                && let Some(secure) = &mut self.secure
+            {
+                secure.begin(now, None);
+                secure.poll_handshake(now, &mut Embedding(&mut ice.agent));
+            }
             ice.agent.poll_transmit(now, out);
             if let Some(secure) = self.secure.as_mut().filter(|secure| secure.is_planned())
                 && let Some(pair) = ice.agent.selected()
             {
                 secure.begin(now, pair.rtt);
             }
+            let is_embedding = ice.agent.is_embedding();
             let lane = ice.agent.lane(out);
-            self.has_path = lane.is_some();
+            let had_path = std::mem::replace(&mut self.has_path, lane.is_some());
+            let mut flight = Vec::new();
             if let (Some(secure), Some(mut lane)) = (&mut self.secure, lane) {
+                if !had_path {
+                    secure.path_found(now);
+                }
                 let before = self.traffic.packets_sent;
                 let mut counted = Counted { lane: &mut lane, traffic: &mut self.traffic };
+                if is_embedding {
+                    secure.poll_handshake(now, &mut Capture { lane: &mut counted, packets: &mut flight });
+                }
                 secure.poll_transmit(now, &mut counted, self.closing);
                 if self.traffic.packets_sent != before {
                     ice.agent.data_sent(now);
                 }
+            }
+            flight.iter().for_each(|packet| ice.agent.embed(packet, true));
+            if let Some(answered) = self.secure.as_mut().and_then(Secure::poll_completed) {
+                ice.agent.finish_embedding(answered);
             }
         }
         if self.closing {
@@ -419,6 +448,22 @@ fn collect(wishes: &mut VecDeque<SocketOp>, sockets: &mut Sockets, serial: u32, 
 fn add_candidate(agent: &mut ice::Agent, now: Time, line: &str) {
     if let Ok(candidate) = line.parse() {
         agent.add_remote_candidate(now, candidate);
+    }
+}
+
+/// Lets checks take along what is written to it.
+struct Embedding<'a>(&'a mut ice::Agent);
+
+impl Outbox<()> for Embedding<'_> {
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let mut packet = vec![0; max];
+        let used = fill(&mut packet);
+        self.0.embed(&packet[..used], false);
+        true
     }
 }
 

@@ -119,6 +119,10 @@ kinds! {
     THIRD_PARTY_AUTHORIZATION = 0x802E, "THIRD-PARTY-AUTHORIZATION";
     /// Lets an allocation move to another address (RFC 8016 §3).
     MOBILITY_TICKET = 0x8030, "MOBILITY-TICKET";
+    /// A packet of a DTLS handshake (draft-hancke-webrtc-sped-00).
+    META_DTLS_IN_STUN = 0xC070, "META-DTLS-IN-STUN";
+    /// Which such packets have arrived (draft-hancke-webrtc-sped-00).
+    META_DTLS_IN_STUN_ACKNOWLEDGEMENT = 0xC071, "META-DTLS-IN-STUN-ACKNOWLEDGEMENT";
 }
 
 /// Those that RFC 8489 itself defines and requires to be comprehended: no receiver need list them as known.

@@ -7,6 +7,7 @@ use stun::TransactionId;
 use super::Agent;
 use crate::check::{Check, CheckId, Purpose};
 use crate::pair::{Pair, PairId};
+use crate::parcels::Load;
 use crate::punch::ports::Ports;
 use crate::punch::{Mapping, Phase, Role};
 use crate::report::Punched;
@@ -169,7 +170,8 @@ impl Agent {
             cancelled: false,
         };
         let id = CheckId(TransactionId::random(&mut self.rng).0);
-        let mut fill = |buffer: &mut [u8]| check.write(buffer, id, &remote.username, &remote.key);
+        let mut fill =
+            |buffer: &mut [u8]| check.write(buffer, id, &remote.username, &Load::default(), &remote.key);
         if out.send(path, check.length(remote.username.len()), &mut fill) {
             let ta = self.pace();
             self.puncher.shot(now, &self.gatherer.battery, ta, limits.packets);

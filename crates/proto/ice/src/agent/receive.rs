@@ -5,6 +5,7 @@ use turn::Opened;
 use super::Agent;
 use crate::State;
 use crate::request::Answer;
+use crate::response::Taken;
 use crate::route::Route;
 use crate::session::Session;
 
@@ -81,8 +82,8 @@ impl Agent {
             return;
         }
         match message.class() {
-            Class::Request => self.request(now, &message, route, out),
-            Class::Success | Class::Error => self.response(now, &message, route),
+            Class::Request => self.request(now, &message, route, out, deliver),
+            Class::Success | Class::Error => self.response(now, &message, route, deliver),
             // RFC 8445 §11: a keep-alive, "used solely to keep the NAT bindings alive".
             Class::Indication => {
                 self.drops.ignored += 1;
@@ -94,7 +95,14 @@ impl Agent {
     }
 
     /// RFC 8445 §7.3, RFC 8489 §9.1.3.
-    fn request(&mut self, now: Time, message: &Message<'_>, route: Route, out: &mut dyn Outbox) {
+    fn request(
+        &mut self,
+        now: Time,
+        message: &Message<'_>,
+        route: Route,
+        out: &mut dyn Outbox,
+        deliver: &mut dyn FnMut(&mut [u8]),
+    ) {
         // "It MUST utilize the FINGERPRINT mechanism."
         if !message.check_fingerprint() {
             self.drops.malformed += 1;
@@ -133,8 +141,15 @@ impl Agent {
             }
         }
         let answer = session.answer(&mut ctx, message);
-        answer.send(message, &session.local_key, &route, ctx.relays, out, ctx.drops);
+        if answer == Answer::Success && ctx.parcels.are_in(message) {
+            session.owe(message, route, ctx.drops);
+        } else {
+            answer.send(message, &session.local_key, &route, ctx.relays, out, ctx.drops);
+        }
         if answer == Answer::Success {
+            if let Some(packet) = ctx.parcels.receive(message) {
+                deliver(&mut packet.to_vec());
+            }
             session.accept(&mut ctx, message, route, theirs);
         }
     }
@@ -144,7 +159,13 @@ impl Agent {
         Answer::Unsigned(code).send(message, key, route, &mut self.relays, out, &mut self.drops);
     }
 
-    fn response(&mut self, now: Time, message: &Message<'_>, route: Route) {
+    fn response(
+        &mut self,
+        now: Time,
+        message: &Message<'_>,
+        route: Route,
+        deliver: &mut dyn FnMut(&mut [u8]),
+    ) {
         if let Route::Direct(path) = route {
             let (mut supplies, gatherer) = self.supplies(now);
             if gatherer.handle_response(&mut supplies, path, message) {
@@ -156,10 +177,17 @@ impl Agent {
             ctx.drops.malformed += 1;
             return;
         }
-        let taken = session.handle_response(&mut ctx, message, &route)
-            || past.as_mut().is_some_and(|past| past.handle_response(&mut ctx, message, &route));
-        if !taken {
-            ctx.drops.unsolicited += 1;
+        let taken = session
+            .handle_response(&mut ctx, message, &route)
+            .or_else(|| past.as_mut()?.handle_response(&mut ctx, message, &route));
+        match taken {
+            None => ctx.drops.unsolicited += 1,
+            Some(Taken::Worthless) => {}
+            Some(Taken::Success) => {
+                if let Some(packet) = ctx.parcels.receive(message) {
+                    deliver(&mut packet.to_vec());
+                }
+            }
         }
     }
 

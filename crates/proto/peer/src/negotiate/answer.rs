@@ -1,10 +1,7 @@
 use sdp::{Origin, Section, Session, Setup};
 
-use crate::description::{LocalTransport, PUNCH, carrier, data_section, parked_section, rejected_section};
+use crate::description::{LocalTransport, carrier, data_section, parked_section, rejected_section};
 use crate::negotiate::Remote;
-
-/// ICE options that an answer repeats if they are offered (RFC 9429 §5.3.1).
-const OPTIONS: [&str; 2] = ["trickle", "ice2"];
 
 /// The answer to `offer` (RFC 9429 §5.3): `accepted` is the data section that is taken, with our transport and DTLS
 /// role.
@@ -48,11 +45,9 @@ pub(super) fn answer(
         transport.candidates.write(media);
     }
     session.lines.push_attribute("ice-pacing", &transport.pacing.to_string());
-    let options: Vec<_> = OPTIONS
-        .into_iter()
-        .chain(transport.punches.then_some(PUNCH))
-        .filter(|it| data.ice_options().any(|offered| offered == *it))
-        .collect();
+    // RFC 9429 §5.3.1: those that are offered.
+    let options: Vec<_> =
+        transport.options().filter(|it| data.ice_options().any(|offered| offered == *it)).collect();
     if !options.is_empty() {
         session.lines.push_attribute("ice-options", &options.join(" "));
     }

@@ -1,6 +1,6 @@
 use sdp::{Media, Origin, Section, Session, Setup};
 
-use crate::description::{LocalTransport, PUNCH, carrier, data_section, parked_section, rejected_section};
+use crate::description::{LocalTransport, carrier, data_section, parked_section, rejected_section};
 
 /// What an offer is made from.
 pub(super) struct Outline<'a> {
@@ -59,9 +59,7 @@ impl Outline<'_> {
             session.lines.push_attribute("group", &format!("BUNDLE {}", bundled.join(" ")));
             session.lines.push_attribute("ice-pacing", &self.transport.pacing.to_string());
         }
-        let options =
-            if self.transport.punches { format!("trickle ice2 {PUNCH}") } else { "trickle ice2".into() };
-        session.lines.push_attribute("ice-options", &options);
+        session.lines.push_attribute("ice-options", &self.transport.options().collect::<Vec<_>>().join(" "));
         if let Some(media) = carrier(&session).and_then(|index| session.media.get_mut(index)) {
             self.transport.candidates.write(media);
         }

@@ -4,7 +4,7 @@ use crypto::{Fingerprint, FingerprintAlgorithm};
 use sdp::{Section, Session, Setup};
 
 use crate::DescriptionError;
-use crate::description::PUNCH;
+use crate::description::{PUNCH, SPED};
 
 /// A peer that wants longer pauses does not want to be connected to.
 const MAX_PACING_MS: u64 = 1000;
@@ -21,6 +21,8 @@ pub(crate) struct Remote {
     pub(crate) pacing: Option<Duration>,
     /// Whether it agrees to punching.
     pub(crate) punches: bool,
+    /// Whether the DTLS handshake may ride in checks.
+    pub(crate) embeds: bool,
     /// Those with a hash function that proves something.
     pub(crate) fingerprints: Vec<Fingerprint>,
     tls_id: Option<String>,
@@ -59,6 +61,7 @@ impl Remote {
             credentials: ice::Credentials::new(ufrag, pwd).map_err(|_| DescriptionError::NoIceCredentials)?,
             lite: session.is_ice_lite(),
             punches: data.ice_options().any(|option| option == PUNCH),
+            embeds: data.ice_options().any(|option| SPED.contains(&option)),
             pacing: session.ice_pacing().map(|ms| Duration::from_millis(ms.min(MAX_PACING_MS))),
             fingerprints,
             tls_id: pick("tls-id").map(String::from),

@@ -6,7 +6,9 @@ use super::answer::answer;
 use super::offer::Outline;
 use super::remote::Remote;
 use crate::description::{Description, LocalTransport};
-use crate::{DescriptionError, Error, IceCandidateInit, SdpType, SessionDescription, SignalingState};
+use crate::{
+    Configuration, DescriptionError, Error, IceCandidateInit, SdpType, SessionDescription, SignalingState,
+};
 
 /// The exchange of offers and answers: which descriptions are in force, which in negotiation, and what may come next
 /// (RFC 9429 §3.2).
@@ -46,6 +48,13 @@ pub(crate) struct Agreement {
     /// Whether the DTLS association that may exist ends here.
     pub(crate) new_association: bool,
     pub(crate) remote: Remote,
+}
+
+impl Agreement {
+    /// Whether both sides let the DTLS handshake ride in checks.
+    pub(crate) fn embeds(&self, configuration: &Configuration) -> bool {
+        configuration.sped && self.remote.embeds
+    }
 }
 
 /// A remote description that has passed all checks and can be applied.

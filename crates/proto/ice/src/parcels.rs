@@ -1,0 +1,302 @@
+use std::collections::VecDeque;
+
+use stun::{Message, MessageWriter, kind};
+
+/// The largest packet that rides in a check: the check with it still fits everywhere, TURN's header included. (Chromium
+/// has the same limit.)
+pub(crate) const MAX_PARCEL: usize = 900;
+/// The largest that is taken. Nobody has a reason to send as much.
+const MAX_TAKEN: usize = 1200;
+/// Packets that wait for an acknowledgement. Of more, the oldest give way: a later flight has replaced them.
+const MAX_WAITING: usize = 8;
+/// Packets that one message acknowledges ("up to four CRC-32 values").
+const MAX_ACKNOWLEDGED: usize = 4;
+/// Packets that are recognised when they come again, as they do by each pair.
+const MAX_SEEN: usize = 32;
+
+/// Packets of the DTLS handshake that ride in checks and their answers (draft-hancke-webrtc-sped-00).
+///
+/// The handshake need not wait until a path is found: its packets go wherever checks go, again and again, until the other
+/// side has said that it has them. They are told apart by their CRC-32.
+#[derive(Debug, Default)]
+pub(crate) struct Parcels {
+    stage: Stage,
+    waiting: Vec<Parcel>,
+    /// The CRCs of those that came, the latest last.
+    seen: VecDeque<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Not agreed on, or over.
+    #[default]
+    Off,
+    /// Offered: what comes already is not taken, and so will come again.
+    Offered,
+    /// The handshake is under way.
+    Open,
+    /// The handshake is complete here; perhaps not there.
+    Closing,
+}
+
+#[derive(Debug)]
+struct Parcel {
+    crc: u32,
+    packet: Vec<u8>,
+    /// How often it was sent.
+    sent: u32,
+}
+
+/// What one message carries: nothing, an acknowledgement, or that and a packet (an empty one says that there is none).
+#[derive(Debug, Default)]
+pub(crate) struct Load<'a> {
+    acknowledged: Option<Vec<u8>>,
+    pub(crate) packet: Option<&'a [u8]>,
+}
+
+impl Load<'_> {
+    /// Bytes that it takes.
+    pub(crate) fn length(&self) -> usize {
+        let attribute = |length: usize| 4 + length.next_multiple_of(4);
+        self.acknowledged.as_ref().map_or(0, |it| attribute(it.len()))
+            + self.packet.map_or(0, |packet| attribute(packet.len()))
+    }
+
+    /// Adds it to a message. What is not signed does not count, so this comes before the signature.
+    pub(crate) fn write(&self, writer: &mut MessageWriter<'_>) {
+        if let Some(acknowledged) = &self.acknowledged {
+            writer.raw(kind::META_DTLS_IN_STUN_ACKNOWLEDGEMENT, acknowledged);
+        }
+        if let Some(packet) = self.packet {
+            writer.raw(kind::META_DTLS_IN_STUN, packet);
+        }
+    }
+}
+
+impl Parcels {
+    /// We want it; whether the other side does is not known yet.
+    pub(crate) fn offer(&mut self) {
+        if self.stage == Stage::Off {
+            self.stage = Stage::Offered;
+        }
+    }
+
+    /// Both sides want it: packets are carried from now on.
+    pub(crate) fn open(&mut self) {
+        *self = Self { stage: Stage::Open, ..Self::default() };
+    }
+
+    /// Whether there may be packets, ours or theirs.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Closing)
+    }
+
+    /// Takes a packet along. `sent`: it has left by itself already, and rides along in case that it is lost.
+    pub(crate) fn put(&mut self, packet: &[u8], sent: bool) {
+        if !self.is_open() || packet.len() > MAX_PARCEL {
+            return;
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            self.waiting.remove(0);
+        }
+        let crc = crypto::crc32(&[packet]);
+        self.waiting.push(Parcel { crc, packet: packet.to_vec(), sent: u32::from(sent) });
+    }
+
+    /// The handshake is complete on this side. `answered`: with what the other side has said, so that it lacks nothing.
+    pub(crate) fn close(&mut self, answered: bool) {
+        if self.stage == Stage::Open {
+            self.stage = Stage::Closing;
+        }
+        if answered {
+            self.waiting.clear();
+        }
+    }
+
+    /// Nothing is carried any more.
+    pub(crate) fn end(&mut self) {
+        *self = Self::default();
+    }
+
+    /// How many packets have never been sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.waiting.iter().filter(|parcel| parcel.sent == 0).count()
+    }
+
+    /// How many packets wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// What the next message carries: of the packets that wait the one that was sent least often.
+    pub(crate) fn next(&mut self) -> Load<'_> {
+        if self.stage == Stage::Off {
+            return Load::default();
+        }
+        let latest = self.seen.iter().rev().take(MAX_ACKNOWLEDGED);
+        let acknowledged = Some(latest.flat_map(|crc| crc.to_be_bytes()).collect());
+        let next = self.waiting.iter_mut().min_by_key(|parcel| parcel.sent);
+        let packet = match next {
+            Some(parcel) => {
+                parcel.sent += 1;
+                Some(&parcel.packet[..])
+            }
+            None if self.stage == Stage::Closing => None,
+            None => Some(&[][..]),
+        };
+        Load { acknowledged, packet }
+    }
+
+    /// Whether a message has anything for us.
+    pub(crate) fn are_in(&self, message: &Message<'_>) -> bool {
+        self.stage != Stage::Off
+            && (message.raw(kind::META_DTLS_IN_STUN).is_some()
+                || message.raw(kind::META_DTLS_IN_STUN_ACKNOWLEDGEMENT).is_some())
+    }
+
+    /// Takes what a message carries, that the other side has signed. Returns the packet in it, if it is new.
+    pub(crate) fn receive<'a>(&mut self, message: &Message<'a>) -> Option<&'a [u8]> {
+        if !self.is_open() {
+            return None;
+        }
+        let packet = message.raw(kind::META_DTLS_IN_STUN);
+        let acknowledged = message.raw(kind::META_DTLS_IN_STUN_ACKNOWLEDGEMENT);
+        match (packet, acknowledged) {
+            // "determines that the peer does not support the protocol", or has ended it.
+            (None, None) => {
+                self.end();
+                return None;
+            }
+            (None, Some(_)) if self.stage == Stage::Closing && self.waiting.is_empty() => {
+                self.end();
+                return None;
+            }
+            _ => {}
+        }
+        let acknowledged = acknowledged.filter(|it| it.len() % 4 == 0 && it.len() <= 4 * MAX_ACKNOWLEDGED);
+        for crc in acknowledged.unwrap_or_default().chunks_exact(4) {
+            self.waiting.retain(|parcel| parcel.crc.to_be_bytes() != *crc);
+        }
+        let packet = packet.filter(|packet| packet.len() <= MAX_TAKEN)?;
+        // RFC 9443 §3: what is DTLS.
+        if !matches!(packet.first(), Some(20..=63)) {
+            return None;
+        }
+        let crc = crypto::crc32(&[packet]);
+        if let Some(at) = self.seen.iter().position(|seen| *seen == crc) {
+            // It came again, so the acknowledgement was lost: it is among the next ones.
+            self.seen.remove(at);
+            self.seen.push_back(crc);
+            return None;
+        }
+        if self.seen.len() >= MAX_SEEN {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(crc);
+        Some(packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stun::{Class, Method, TransactionId};
+
+    use super::*;
+
+    /// A packet that looks like a handshake record, of this content.
+    fn packet(content: u8) -> Vec<u8> {
+        vec![22, content, content]
+    }
+
+    fn message(load: &Load<'_>) -> Vec<u8> {
+        let mut buffer = vec![0; 2000];
+        let mut writer =
+            MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, TransactionId([1; 12]));
+        load.write(&mut writer);
+        let length = writer.fingerprint().finish().unwrap();
+        assert_eq!(length, 20 + load.length() + 8);
+        buffer.truncate(length);
+        buffer
+    }
+
+    /// One message from the first to the second. Returns the packet that the second is given.
+    fn tell(from: &mut Parcels, to: &mut Parcels) -> Option<Vec<u8>> {
+        let bytes = message(&from.next());
+        to.receive(&Message::parse(&bytes).unwrap()).map(<[u8]>::to_vec)
+    }
+
+    fn pair() -> [Parcels; 2] {
+        [(), ()].map(|()| {
+            let mut parcels = Parcels::default();
+            parcels.open();
+            parcels
+        })
+    }
+
+    #[test]
+    fn packets_go_in_turns_until_they_are_acknowledged_and_come_once() {
+        let [mut one, mut other] = pair();
+        one.put(&packet(1), false);
+        one.put(&packet(2), false);
+        assert_eq!(one.unsent(), 2);
+        assert_eq!(tell(&mut one, &mut other), Some(packet(1)));
+        assert_eq!(tell(&mut one, &mut other), Some(packet(2)));
+        assert_eq!((one.unsent(), tell(&mut one, &mut other)), (0, None), "the first again");
+        assert_eq!(tell(&mut other, &mut one), None);
+        assert_eq!(one.waiting(), 0, "both are acknowledged");
+    }
+
+    #[test]
+    fn it_ends_when_both_handshakes_are_complete() {
+        let [mut client, mut server] = pair();
+        server.put(&packet(1), false);
+        assert_eq!(tell(&mut server, &mut client), Some(packet(1)));
+        client.put(&packet(2), true);
+        client.close(false);
+        assert_eq!(tell(&mut client, &mut server), Some(packet(2)), "in case that it was lost");
+        server.close(true);
+        assert_eq!(tell(&mut server, &mut client), None);
+        assert!(client.is_open() && client.waiting() == 0, "the acknowledgement has come");
+        tell(&mut client, &mut server);
+        tell(&mut server, &mut client);
+        assert!(!client.is_open() || !server.is_open());
+    }
+
+    #[test]
+    fn who_does_not_know_it_is_not_told_any_more() {
+        let [mut one, _] = pair();
+        one.put(&packet(1), false);
+        let bytes = message(&Load::default());
+        assert_eq!(one.receive(&Message::parse(&bytes).unwrap()), None);
+        assert!(!one.is_open());
+        assert_eq!(one.next().length(), 0);
+        one.put(&packet(2), false);
+        assert_eq!(one.waiting(), 0);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_left_out() {
+        let [_, mut other] = pair();
+        let (large, strange, odd) = (vec![22; MAX_TAKEN + 1], [1, 2, 3], vec![0; 5]);
+        for (packet, acknowledged) in
+            [(&large[..], vec![]), (&strange[..], vec![]), (&[], odd), (&[], vec![9; 20])]
+        {
+            let bytes = message(&Load { acknowledged: Some(acknowledged), packet: Some(packet) });
+            assert_eq!(other.receive(&Message::parse(&bytes).unwrap()), None);
+            assert!(other.is_open());
+        }
+        assert!(other.seen.is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let [mut one, mut other] = pair();
+        for content in 0..100 {
+            one.put(&packet(content), false);
+            tell(&mut one, &mut other);
+        }
+        assert_eq!((one.waiting(), other.seen.len()), (MAX_WAITING, MAX_SEEN));
+        one.put(&vec![22; MAX_PARCEL + 1], false);
+        assert_eq!(one.waiting.last().unwrap().packet, packet(99));
+    }
+}
