@@ -64,6 +64,13 @@ pub(crate) struct Evidence {
     pub(crate) seen_as: Option<SocketAddr>,
 }
 
+impl Evidence {
+    /// Whether a check that goes now is every third one.
+    pub(crate) fn is_third_try(&self) -> bool {
+        (self.checks_sent + self.retransmissions).is_multiple_of(3)
+    }
+}
+
 impl Pair {
     /// Whether its check can still change something.
     pub(crate) fn is_open(&self) -> bool {

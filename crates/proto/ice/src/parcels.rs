@@ -24,6 +24,8 @@ pub(crate) struct Parcels {
     waiting: Vec<Parcel>,
     /// The CRCs of those that came, the latest last.
     seen: VecDeque<u32>,
+    /// Those that came and were not handed out yet.
+    arrived: VecDeque<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,23 +130,31 @@ impl Parcels {
         self.waiting.len()
     }
 
-    /// What the next message carries: of the packets that wait the one that was sent least often.
-    pub(crate) fn next(&mut self) -> Load<'_> {
-        if self.stage == Stage::Off {
-            return Load::default();
+    /// What a message carries that had better be small: the path may not take large ones.
+    pub(crate) fn light(&self) -> Load<'_> {
+        match self.stage {
+            Stage::Off => Load::default(),
+            Stage::Closing if self.waiting.is_empty() => Load { packet: None, ..self.acknowledgement() },
+            Stage::Offered | Stage::Open | Stage::Closing => self.acknowledgement(),
         }
+    }
+
+    fn acknowledgement(&self) -> Load<'static> {
         let latest = self.seen.iter().rev().take(MAX_ACKNOWLEDGED);
         let acknowledged = Some(latest.flat_map(|crc| crc.to_be_bytes()).collect());
+        Load { acknowledged, packet: Some(&[]) }
+    }
+
+    /// What the next message carries: of the packets that wait the one that was sent least often.
+    pub(crate) fn next(&mut self) -> Load<'_> {
+        let light = self.light();
+        let (acknowledged, empty) = (light.acknowledged, light.packet.map(|_| &[][..]));
         let next = self.waiting.iter_mut().min_by_key(|parcel| parcel.sent);
-        let packet = match next {
-            Some(parcel) => {
-                parcel.sent += 1;
-                Some(&parcel.packet[..])
-            }
-            None if self.stage == Stage::Closing => None,
-            None => Some(&[][..]),
-        };
-        Load { acknowledged, packet }
+        let packet = next.map(|parcel| {
+            parcel.sent += 1;
+            &parcel.packet[..]
+        });
+        Load { acknowledged, packet: packet.or(empty) }
     }
 
     /// Whether a message has anything for us.
@@ -154,46 +164,45 @@ impl Parcels {
                 || message.raw(kind::META_DTLS_IN_STUN_ACKNOWLEDGEMENT).is_some())
     }
 
-    /// Takes what a message carries, that the other side has signed. Returns the packet in it, if it is new.
-    pub(crate) fn receive<'a>(&mut self, message: &Message<'a>) -> Option<&'a [u8]> {
+    /// The next packet that came.
+    pub(crate) fn poll(&mut self) -> Option<Vec<u8>> {
+        self.arrived.pop_front()
+    }
+
+    /// Takes what a message carries, that the other side has signed.
+    pub(crate) fn receive(&mut self, message: &Message<'_>) {
         if !self.is_open() {
-            return None;
+            return;
         }
         let packet = message.raw(kind::META_DTLS_IN_STUN);
         let acknowledged = message.raw(kind::META_DTLS_IN_STUN_ACKNOWLEDGEMENT);
         match (packet, acknowledged) {
             // "determines that the peer does not support the protocol", or has ended it.
-            (None, None) => {
-                self.end();
-                return None;
-            }
-            (None, Some(_)) if self.stage == Stage::Closing && self.waiting.is_empty() => {
-                self.end();
-                return None;
-            }
+            (None, None) => return self.end(),
+            (None, Some(_)) if self.stage == Stage::Closing && self.waiting.is_empty() => return self.end(),
             _ => {}
         }
         let acknowledged = acknowledged.filter(|it| it.len() % 4 == 0 && it.len() <= 4 * MAX_ACKNOWLEDGED);
         for crc in acknowledged.unwrap_or_default().chunks_exact(4) {
             self.waiting.retain(|parcel| parcel.crc.to_be_bytes() != *crc);
         }
-        let packet = packet.filter(|packet| packet.len() <= MAX_TAKEN)?;
         // RFC 9443 §3: what is DTLS.
-        if !matches!(packet.first(), Some(20..=63)) {
-            return None;
-        }
+        let is_dtls = |packet: &&[u8]| matches!(packet.first(), Some(20..=63));
+        let Some(packet) = packet.filter(|packet| packet.len() <= MAX_TAKEN).filter(is_dtls) else { return };
         let crc = crypto::crc32(&[packet]);
         if let Some(at) = self.seen.iter().position(|seen| *seen == crc) {
             // It came again, so the acknowledgement was lost: it is among the next ones.
             self.seen.remove(at);
-            self.seen.push_back(crc);
-            return None;
+            return self.seen.push_back(crc);
+        }
+        if self.arrived.len() >= MAX_WAITING {
+            return;
         }
         if self.seen.len() >= MAX_SEEN {
             self.seen.pop_front();
         }
         self.seen.push_back(crc);
-        Some(packet)
+        self.arrived.push_back(packet.to_vec());
     }
 }
 
@@ -222,7 +231,8 @@ mod tests {
     /// One message from the first to the second. Returns the packet that the second is given.
     fn tell(from: &mut Parcels, to: &mut Parcels) -> Option<Vec<u8>> {
         let bytes = message(&from.next());
-        to.receive(&Message::parse(&bytes).unwrap()).map(<[u8]>::to_vec)
+        to.receive(&Message::parse(&bytes).unwrap());
+        to.poll()
     }
 
     fn pair() -> [Parcels; 2] {
@@ -267,7 +277,7 @@ mod tests {
         let [mut one, _] = pair();
         one.put(&packet(1), false);
         let bytes = message(&Load::default());
-        assert_eq!(one.receive(&Message::parse(&bytes).unwrap()), None);
+        one.receive(&Message::parse(&bytes).unwrap());
         assert!(!one.is_open());
         assert_eq!(one.next().length(), 0);
         one.put(&packet(2), false);
@@ -282,8 +292,8 @@ mod tests {
             [(&large[..], vec![]), (&strange[..], vec![]), (&[], odd), (&[], vec![9; 20])]
         {
             let bytes = message(&Load { acknowledged: Some(acknowledged), packet: Some(packet) });
-            assert_eq!(other.receive(&Message::parse(&bytes).unwrap()), None);
-            assert!(other.is_open());
+            other.receive(&Message::parse(&bytes).unwrap());
+            assert!(other.is_open() && other.poll().is_none());
         }
         assert!(other.seen.is_empty());
     }

@@ -104,7 +104,14 @@ impl Session {
     /// Writes the answers that were put off.
     pub(crate) fn pay(&mut self, ctx: &mut Context<'_>, out: &mut dyn Outbox) {
         for owed in std::mem::take(&mut self.owed) {
-            let load = ctx.parcels.next();
+            // Who asks again had no answer: perhaps its load was in the way.
+            let is_path = self.list.at_route(&owed.route).is_some_and(|pair| pair.valid.is_some());
+            let is_light = is_path || self.paid.contains(&owed.id);
+            let load = if is_light { ctx.parcels.light() } else { ctx.parcels.next() };
+            if self.paid.len() >= Owed::MAX {
+                self.paid.pop_front();
+            }
+            self.paid.push_back(owed.id);
             let mut fill = |buffer: &mut [u8]| owed.write(buffer, &load, &self.local_key);
             if ctx.relays.send(&owed.route, out, MAX_ANSWER + load.length(), &mut fill) == Sent::NoRoom {
                 ctx.drops.no_room += 1;

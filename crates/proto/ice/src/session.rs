@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use sansio::{Rng, Time, Timers};
-use stun::Key;
+use stun::{Key, TransactionId};
 
 use crate::check::{CheckId, Checks, Purpose};
 use crate::checklist::Checklist;
@@ -68,6 +68,8 @@ pub(crate) struct Session {
     pub(crate) retired: bool,
     /// Answers that wait for what is to ride in them.
     pub(crate) owed: Vec<Owed>,
+    /// The latest checks that were answered so.
+    pub(crate) paid: VecDeque<TransactionId>,
     /// The pair that a check of the other side came by last.
     pub(crate) reached: Option<PairId>,
 }
@@ -177,6 +179,7 @@ impl Session {
             end: None,
             retired: false,
             owed: Vec::new(),
+            paid: VecDeque::new(),
             reached: None,
         }
     }

@@ -3,6 +3,7 @@
 use doctor::{Clock, Evidence, Outcome, Secure, Summary};
 use sansio::Time;
 
+use crate::secure::Secure as Secured;
 use crate::{Connection, DtlsState};
 
 impl Connection {
@@ -42,6 +43,8 @@ impl Connection {
                 Some(error) => Secure::Failed(error.clone()),
                 None => Secure::Handshaking,
             },
+            // A handshake that rides in checks may get far, and there is no path all the same.
+            _ if !self.transport.secure().is_some_and(Secured::has_had_path) => Secure::Idle,
             (DtlsState::New, _) => Secure::Idle,
             (DtlsState::Connecting, _) => Secure::Handshaking,
             (DtlsState::Connected | DtlsState::Closed, _) => Secure::Connected,

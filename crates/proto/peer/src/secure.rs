@@ -46,6 +46,8 @@ pub(crate) struct Secure {
     doubts: u32,
     /// The largest packet that is sent, in bytes of UDP payload.
     pub(crate) largest: usize,
+    /// Whether there has been a path since the endpoint was made.
+    has_path: bool,
     /// Set when the handshake has been completed, until somebody asks: whether the other side lacks nothing of it.
     completed: Option<bool>,
 }
@@ -81,6 +83,7 @@ impl Secure {
             doubted: now,
             doubts: 0,
             largest: configuration.mtu.saturating_sub(ENVELOPE),
+            has_path: false,
             completed: None,
         }
     }
@@ -101,17 +104,14 @@ impl Secure {
         self.plan.is_some()
     }
 
-    /// Makes the DTLS endpoint: there is a path.
+    /// Makes the DTLS endpoint: there is a path, or its packets ride in checks.
     pub(crate) fn begin(&mut self, now: Time, rtt: Option<Duration>) {
         let Some(mut plan) = self.plan.take() else { return };
         plan.retransmission =
             rtt.map_or(RETRANSMISSION, |rtt| (rtt * 2).clamp(RETRANSMISSION / 5, RETRANSMISSION * 8));
-        (self.doubted, self.doubts, self.deadline) = (now, 0, now + HANDSHAKE);
+        self.doubts = 0;
         match dtls::Endpoint::new(now, plan) {
-            Ok(endpoint) => {
-                self.dtls = Some(endpoint);
-                self.state = DtlsState::Connecting;
-            }
+            Ok(endpoint) => (self.dtls, self.has_path) = (Some(endpoint), false),
             Err(error) => self.fail(dtls::DtlsError::Handshake(error.to_string())),
         }
     }
@@ -162,11 +162,20 @@ impl Secure {
         }
     }
 
-    /// There is a path: what is to be done by when counts from here.
-    pub(crate) fn path_found(&mut self, now: Time) {
-        if self.state == DtlsState::Connecting {
-            (self.doubted, self.deadline) = (now, now + HANDSHAKE);
+    /// There is a path. By when the handshake has to be done counts from the first time that this is told.
+    pub(crate) fn on_path(&mut self, now: Time) {
+        if self.dtls.is_none() || std::mem::replace(&mut self.has_path, true) {
+            return;
         }
+        (self.doubted, self.deadline) = (now, now + HANDSHAKE);
+        if self.state == DtlsState::New {
+            self.state = DtlsState::Connecting;
+        }
+    }
+
+    /// Whether there has been a path for this handshake.
+    pub(crate) fn has_had_path(&self) -> bool {
+        self.has_path
     }
 
     /// Since the last call: the handshake is complete, and whether the other side lacks nothing of it.

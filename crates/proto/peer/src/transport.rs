@@ -295,6 +295,11 @@ impl Transport {
         if traffic.packets_received != before {
             ice.agent.data_received();
         }
+        while let Some(mut packet) = ice.agent.poll_embedded() {
+            if let Some(secure) = secure {
+                secure.open(now, &mut packet);
+            }
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) {
@@ -331,12 +336,10 @@ impl Transport {
             }
             let is_embedding = ice.agent.is_embedding();
             let lane = ice.agent.lane(out);
-            let had_path = std::mem::replace(&mut self.has_path, lane.is_some());
+            self.has_path = lane.is_some();
             let mut flight = Vec::new();
             if let (Some(secure), Some(mut lane)) = (&mut self.secure, lane) {
-                if !had_path {
-                    secure.path_found(now);
-                }
+                secure.on_path(now);
                 let before = self.traffic.packets_sent;
                 let mut counted = Counted { lane: &mut lane, traffic: &mut self.traffic };
                 if is_embedding {

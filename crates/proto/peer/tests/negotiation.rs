@@ -71,7 +71,7 @@ fn an_offer_says_what_jsep_wants() {
     assert!(lines[1].starts_with("o=- ") && lines[1].ends_with(" 1 IN IP4 127.0.0.1"), "{}", lines[1]);
     assert_eq!(lines[2..4], ["s=-", "t=0 0"]);
     assert!(session.origin().session_id().parse::<i64>().is_ok());
-    assert_eq!(session.ice_options().collect::<Vec<_>>(), ["trickle", "ice2"]);
+    assert_eq!(session.ice_options().collect::<Vec<_>>(), ["trickle", "ice2", "sped", "googspedv1"]);
     assert_eq!(session.bundle().unwrap().mids().collect::<Vec<_>>(), ["0"]);
     let data = session.section(0).unwrap();
     assert!(offer.sdp.contains("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n"));
@@ -203,10 +203,15 @@ fn browsers_data_offers_are_answered_in_kind() {
         assert_eq!((answered.mid(), answered.setup()), (offered.mid(), Some(setup)), "{name}");
         assert_eq!(answered.sctp_port(), Some(5000), "{name}");
         assert_eq!(session.bundle().unwrap().mids().collect::<Vec<_>>(), [offered.mid().unwrap()], "{name}");
-        for unknown in ["sctp-init", "sped", "generation", "msid-semantic", "extmap-allow-mixed", "ice-lite"]
-        {
+        for unknown in ["sctp-init", "generation", "msid-semantic", "extmap-allow-mixed", "ice-lite"] {
             assert!(!answer.sdp.contains(unknown), "{name}: {unknown} in\n{}", answer.sdp);
         }
+        let sped = |session: &sdp::Session| session.ice_options().any(|option| option == "sped");
+        assert_eq!(
+            sped(&session),
+            name.contains("sped"),
+            "{name}: what is known is told to those who know it"
+        );
     }
 }
 

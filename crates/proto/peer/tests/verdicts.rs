@@ -66,6 +66,14 @@ fn behind(nats: [NatBehaviour; 2], urls: [&[&str]; 2]) -> World {
     })
 }
 
+/// Both behind full cones, and no DTLS in checks, which would get past those who look for it.
+fn unfolded() -> World {
+    with([NatBehaviour::full_cone(); 2], Signalling::default(), add_servers, |_, _, configuration| {
+        configuration.ice_servers = servers(STUN);
+        configuration.sped = false;
+    })
+}
+
 fn with(
     nats: [NatBehaviour; 2],
     signalling: Signalling,
@@ -484,7 +492,7 @@ fn family_mismatch() {
 #[test]
 fn dtls_stalled() {
     // A firewall at A looks into packets, and lets STUN in and DTLS not.
-    let mut world = behind([NatBehaviour::full_cone(); 2], [STUN; 2]);
+    let mut world = unfolded();
     let host = world.hosts[A];
     world.net.machine_mut::<Peer>(host).deaf = true;
     let report = fail(&mut world);
@@ -495,7 +503,7 @@ fn dtls_stalled() {
 #[test]
 fn dtls_refused() {
     // A box before A answers the handshake with an alert, handshake_failure, and lets nothing of B's through.
-    let mut world = behind([NatBehaviour::full_cone(); 2], [STUN; 2]);
+    let mut world = unfolded();
     let host = world.hosts[A];
     let alert = vec![21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40];
     world.net.machine_mut::<Peer>(host).instead = Some(alert);

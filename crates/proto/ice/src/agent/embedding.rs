@@ -4,8 +4,8 @@ use crate::parcels::MAX_PARCEL;
 /// DTLS inside checks (draft-hancke-webrtc-sped-00): the handshake does not wait for a path, which saves a round trip, and
 /// what is lost comes with the next check.
 ///
-/// What checks and answers bring is handed out by [`Agent::open`] like application data, but from wherever an authenticated
-/// check came: the other side has signed it.
+/// What checks and answers bring is handed out by [`Agent::poll_embedded`], wherever it came from: the other side has signed
+/// it.
 impl Agent {
     /// The largest packet that a check takes along.
     pub const MAX_EMBEDDED: usize = MAX_PARCEL;
@@ -35,6 +35,11 @@ impl Agent {
     /// it. `sent`: it was sent by [`Agent::lane`] as well.
     pub fn embed(&mut self, packet: &[u8], sent: bool) {
         self.parcels.put(packet, sent);
+    }
+
+    /// The next packet of the handshake that a check or an answer has brought. To be asked for after each [`Agent::open`].
+    pub fn poll_embedded(&mut self) -> Option<Vec<u8>> {
+        self.parcels.poll()
     }
 
     /// The handshake is complete on this side. `answered`: the other side has shown that it lacks nothing, so that nothing has

@@ -82,8 +82,8 @@ impl Agent {
             return;
         }
         match message.class() {
-            Class::Request => self.request(now, &message, route, out, deliver),
-            Class::Success | Class::Error => self.response(now, &message, route, deliver),
+            Class::Request => self.request(now, &message, route, out),
+            Class::Success | Class::Error => self.response(now, &message, route),
             // RFC 8445 §11: a keep-alive, "used solely to keep the NAT bindings alive".
             Class::Indication => {
                 self.drops.ignored += 1;
@@ -95,14 +95,7 @@ impl Agent {
     }
 
     /// RFC 8445 §7.3, RFC 8489 §9.1.3.
-    fn request(
-        &mut self,
-        now: Time,
-        message: &Message<'_>,
-        route: Route,
-        out: &mut dyn Outbox,
-        deliver: &mut dyn FnMut(&mut [u8]),
-    ) {
+    fn request(&mut self, now: Time, message: &Message<'_>, route: Route, out: &mut dyn Outbox) {
         // "It MUST utilize the FINGERPRINT mechanism."
         if !message.check_fingerprint() {
             self.drops.malformed += 1;
@@ -147,9 +140,7 @@ impl Agent {
             answer.send(message, &session.local_key, &route, ctx.relays, out, ctx.drops);
         }
         if answer == Answer::Success {
-            if let Some(packet) = ctx.parcels.receive(message) {
-                deliver(&mut packet.to_vec());
-            }
+            ctx.parcels.receive(message);
             session.accept(&mut ctx, message, route, theirs);
         }
     }
@@ -159,13 +150,7 @@ impl Agent {
         Answer::Unsigned(code).send(message, key, route, &mut self.relays, out, &mut self.drops);
     }
 
-    fn response(
-        &mut self,
-        now: Time,
-        message: &Message<'_>,
-        route: Route,
-        deliver: &mut dyn FnMut(&mut [u8]),
-    ) {
+    fn response(&mut self, now: Time, message: &Message<'_>, route: Route) {
         if let Route::Direct(path) = route {
             let (mut supplies, gatherer) = self.supplies(now);
             if gatherer.handle_response(&mut supplies, path, message) {
@@ -183,11 +168,7 @@ impl Agent {
         match taken {
             None => ctx.drops.unsolicited += 1,
             Some(Taken::Worthless) => {}
-            Some(Taken::Success) => {
-                if let Some(packet) = ctx.parcels.receive(message) {
-                    deliver(&mut packet.to_vec());
-                }
-            }
+            Some(Taken::Success) => ctx.parcels.receive(message),
         }
     }
 
