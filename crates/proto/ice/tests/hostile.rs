@@ -24,6 +24,26 @@ fn check(username: &str, password: &str, use_candidate: bool) -> Vec<u8> {
     buffer
 }
 
+/// A check that carries these packets of a handshake, before its signature or behind it, where nothing counts.
+fn carrying(username: &str, password: Option<&str>, packets: &[&[u8]], behind: &[u8]) -> Vec<u8> {
+    let mut buffer = vec![0; 4000];
+    let id = TransactionId(*crypto::seed().first_chunk().expect("32 bytes"));
+    let mut writer = MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, id);
+    writer.string(kind::USERNAME, username).u32(kind::PRIORITY, 1 << 30).u64(kind::ICE_CONTROLLING, u64::MAX);
+    for packet in packets {
+        writer.raw(kind::META_DTLS_IN_STUN, packet);
+    }
+    if let Some(password) = password {
+        writer.integrity(&Key::short_term(password));
+    }
+    if !behind.is_empty() {
+        writer.raw(kind::META_DTLS_IN_STUN, behind);
+    }
+    let length = writer.fingerprint().finish().unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
@@ -202,6 +222,47 @@ fn forged_checks_do_nothing() {
     // The undamaged one counts.
     pair.receive(B, from, real);
     assert_ne!(report(&pair), before);
+}
+
+#[test]
+fn only_what_the_other_side_has_signed_is_taken_out_of_a_check() {
+    let mut pair = Pair::new(8);
+    let (ours, theirs) =
+        (pair.agents[B].local_credentials().clone(), pair.agents[A].local_credentials().clone());
+    let good = format!("{}:{}", ours.ufrag, theirs.ufrag);
+    let hello = [22, 0xfe, 0xfd, 1, 2, 3];
+    let from = Path::udp(address(ADDRESSES[B]), address("192.0.2.66:6000"));
+    let mut bring = |check: Vec<u8>| {
+        pair.receive(B, from, check);
+        pair.wire.clear();
+        std::iter::from_fn(|| pair.agents[B].poll_embedded()).collect::<Vec<_>>()
+    };
+    let signed = |packets: &[&[u8]]| carrying(&good, Some(&ours.pwd), packets, &[]);
+    // Nobody has agreed to it.
+    assert!(bring(signed(&[&hello])).is_empty());
+    pair.agents[B].start_embedding();
+    let mut bring = |check: Vec<u8>| {
+        pair.receive(B, from, check);
+        pair.wire.clear();
+        std::iter::from_fn(|| pair.agents[B].poll_embedded()).collect::<Vec<_>>()
+    };
+    for (username, password, behind) in [
+        (good.as_str(), None, &[][..]),
+        (&good, Some("wrong password, wrong password"), &[]),
+        ("nobody:nobody", Some(ours.pwd.as_str()), &[]),
+    ] {
+        assert!(
+            bring(carrying(username, password, &[&hello], behind)).is_empty(),
+            "{username}, {password:?}"
+        );
+    }
+    // Behind the signature anybody on the way can write.
+    assert!(bring(carrying(&good, Some(&ours.pwd), &[&[]], &hello)).is_empty());
+    // Too large, and no DTLS: dropped. Two at once contradict each other: the first counts.
+    assert!(bring(signed(&[&[22; 1300]])).is_empty());
+    assert!(bring(signed(&[b"GET / HTTP/1.1"])).is_empty());
+    assert_eq!(bring(signed(&[&hello, &[22; 50]])), [hello.to_vec()]);
+    assert!(bring(signed(&[&hello])).is_empty(), "each comes once");
 }
 
 #[test]
