@@ -21,6 +21,9 @@ const QUIET = ["--disable-quic", "--no-first-run", "--disable-background-network
 const MEDIA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
 const LOOPBACK = ["--allow-loopback-in-peer-connection", "--host-resolver-rules=MAP laptop.test 127.0.0.1"];
 
+/** What libwebrtc is to do that it does not do yet by itself, as `NAME/Enabled/`. */
+const TRIALS = process.env.TRIALS ? [`--force-fieldtrials=${process.env.TRIALS}`] : [];
+
 /** Things to undo at the end, latest first. */
 const cleanups = [];
 
@@ -28,7 +31,7 @@ const cleanups = [];
 export async function browser({ more = [], media = true } = {}) {
   const started = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--headless", "--no-sandbox", "--disable-gpu", ...QUIET, ...LOOPBACK, ...(media ? MEDIA : []), ...more],
+    args: ["--headless", "--no-sandbox", "--disable-gpu", ...QUIET, ...LOOPBACK, ...TRIALS, ...(media ? MEDIA : []), ...more],
   });
   cleanups.push(() => started.close());
   return started;
