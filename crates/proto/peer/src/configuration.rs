@@ -59,6 +59,9 @@ pub struct Configuration {
     /// Whether the DTLS handshake rides in ICE's checks, which saves a round trip (draft-hancke-webrtc-sped-00), if the other
     /// side wants it, too: descriptions say so by `a=ice-options:sped`.
     pub sped: bool,
+    /// Whether SCTP's INIT chunks are in the descriptions, which saves two round trips (draft-hancke-tsvwg-snap-00), if the other
+    /// side wants it, too: `a=sctp-init`.
+    pub snap: bool,
     /// Whether a connection that was up is kept together when the network under it changes, and how long it may be
     /// without a path before it fails after all. ICE then restarts by itself as soon as the path falls silent or its
     /// address is gone: [`Event::NegotiationNeeded`](crate::Event::NegotiationNeeded) asks for the offer. `None` is
@@ -92,6 +95,7 @@ impl Configuration {
             expect_mappings: false,
             punch: None,
             sped: true,
+            snap: true,
             roam: None,
         }
     }

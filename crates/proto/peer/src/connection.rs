@@ -5,7 +5,9 @@ mod roam;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Time};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sansio::{Datagram, Machine, Outbox, Path, Rng, Seed, SocketOp, SocketReply, Time};
 
 use crate::channels::Channels;
 use crate::description::{Description, LocalTransport};
@@ -22,6 +24,8 @@ use crate::{
 pub struct Connection {
     pub(crate) configuration: Configuration,
     rng: Rng,
+    /// What the SCTP association draws its numbers from.
+    sctp_seed: Seed,
     fingerprint: String,
     pub(crate) negotiation: Negotiation,
     pub(crate) channels: Channels,
@@ -70,6 +74,7 @@ impl Connection {
             // "MUST be representable by a 64-bit signed integer" (RFC 9429 §5.2.1).
             negotiation: Negotiation::new(rng.next_u64() >> 2),
             stats_salt: rng.bytes(),
+            sctp_seed: rng.fork(),
             rng,
             channels: Channels::default(),
             events: VecDeque::new(),
@@ -355,7 +360,15 @@ impl Connection {
             pacing: self.transport.agent().map_or(0, |agent| agent.pacing().as_millis()),
             punches: self.transport.agent().is_some_and(ice::Agent::is_punching_wanted),
             embeds: self.configuration.sped,
+            sctp_init: self.sctp_init(),
         }
+    }
+
+    /// What the other side may know beforehand of our SCTP: what it has known from the beginning, or nothing.
+    fn sctp_init(&self) -> Option<String> {
+        let is_told = self.transport.secure().is_none_or(|secure| secure.is_snapped);
+        let init = || crate::secure::sctp_terms(&self.configuration, self.sctp_seed).init();
+        (self.configuration.snap && is_told).then(|| STANDARD.encode(init()))
     }
 
     fn with_candidates(&self, description: &Description) -> SessionDescription {
@@ -393,7 +406,7 @@ impl Connection {
             self.broken = false;
         }
         self.remote = Some(agreement.remote.clone());
-        if self.transport.agree(now, agreement, &self.configuration, &mut self.rng) {
+        if self.transport.agree(now, agreement, &self.configuration, self.sctp_seed, &mut self.rng) {
             for id in self.channels.unbound() {
                 if self.bind_channel(now, id).is_err() {
                     self.forget_channel(id);

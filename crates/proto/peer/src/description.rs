@@ -119,6 +119,8 @@ pub(crate) struct LocalTransport {
     pub(crate) punches: bool,
     /// Whether the DTLS handshake may ride in checks.
     pub(crate) embeds: bool,
+    /// Our SCTP INIT chunk in base64, if the other side may know it beforehand.
+    pub(crate) sctp_init: Option<String>,
     pub(crate) candidates: LocalCandidates,
 }
 
@@ -182,10 +184,18 @@ pub(crate) fn data_section(
         media.lines.push_attribute("sctpmap", &format!("{port} webrtc-datachannel 1024"));
     } else {
         media.lines.push_attribute("sctp-port", &SCTP_PORT.to_string());
+        // Whose offer has none does not know it.
+        let is_known = like.is_none_or(|offered| offered.attribute(SCTP_INIT).is_some());
+        if let Some(init) = local.sctp_init.as_ref().filter(|_| is_known) {
+            media.lines.push_attribute(SCTP_INIT, init);
+        }
     }
     media.lines.push_attribute("max-message-size", &local.max_message_size.to_string());
     media
 }
+
+/// The attribute that has a side's SCTP INIT chunk (draft-hancke-tsvwg-snap-00).
+pub(crate) const SCTP_INIT: &str = "sctp-init";
 
 /// Our SCTP port, which everybody uses.
 pub(crate) const SCTP_PORT: u16 = 5000;

@@ -47,6 +47,9 @@ pub enum DescriptionError {
     /// The data section has no `a=sctp-port`.
     #[error("it has no SCTP port")]
     NoSctpPort,
+    /// `a=sctp-init` is not an INIT chunk of SCTP in base64 (draft-hancke-tsvwg-snap-00).
+    #[error("its SCTP INIT chunk (a=sctp-init) makes no sense")]
+    SctpInit,
     /// The SCTP port of an association that is in use changed.
     #[error("it changes the SCTP port")]
     SctpPortChanged,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sansio::{Machine as _, Outbox, Rng, Time};
+use sansio::{Machine as _, Outbox, Rng, Seed, Time};
 
 use crate::description::SCTP_PORT;
 use crate::negotiate::Agreement;
@@ -30,6 +30,8 @@ pub(crate) struct Secure {
     plan: Option<dtls::Config>,
     dtls: Option<dtls::Endpoint>,
     pub(crate) sctp: sctp::Association,
+    /// Whether both sides have known each other's INIT from the beginning.
+    pub(crate) is_snapped: bool,
     pub(crate) state: DtlsState,
     /// Whether we are the DTLS client.
     pub(crate) client: bool,
@@ -57,23 +59,24 @@ impl Secure {
         now: Time,
         agreement: &Agreement,
         configuration: &Configuration,
+        sctp_seed: Seed,
         rng: &mut Rng,
     ) -> Self {
-        let role = if agreement.client { sctp::Role::Client } else { sctp::Role::Server };
         let config = sctp::Config {
-            local_port: SCTP_PORT,
+            role: if agreement.client { sctp::Role::Client } else { sctp::Role::Server },
             remote_port: agreement.remote.sctp_port,
             mtu: configuration.mtu.saturating_sub(ENVELOPE + RECORD),
             remote_max_message_size: u32::try_from(agreement.remote.max_message_size).unwrap_or(u32::MAX),
-            local_max_message_size: configuration.max_message_size,
             send_buffer: configuration.send_buffer,
-            receive_window: configuration.receive_window,
-            ..sctp::Config::new(role, rng.fork())
+            ..sctp_terms(configuration, sctp_seed)
         };
+        let snapped = agreement.remote.sctp_init.as_ref().filter(|_| configuration.snap);
+        let snapped = snapped.and_then(|init| sctp::Association::agreed(now, config.clone(), init).ok());
         Self {
             plan: Some(plan(agreement, configuration, rng)),
             dtls: None,
-            sctp: sctp::Association::new(now, config),
+            is_snapped: snapped.is_some(),
+            sctp: snapped.unwrap_or_else(|| sctp::Association::new(now, config)),
             state: DtlsState::New,
             client: agreement.client,
             connected: None,
@@ -249,6 +252,16 @@ impl Outbox<()> for Capture<'_> {
             }
             used
         })
+    }
+}
+
+/// What the other side is told of our SCTP, whoever it turns out to be.
+pub(crate) fn sctp_terms(configuration: &Configuration, seed: Seed) -> sctp::Config {
+    sctp::Config {
+        local_port: SCTP_PORT,
+        local_max_message_size: configuration.max_message_size,
+        receive_window: configuration.receive_window,
+        ..sctp::Config::new(sctp::Role::Client, seed)
     }
 }
 

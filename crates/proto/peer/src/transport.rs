@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use sansio::{Datagram, Full, Machine, Outbox, Rng, SocketOp, SocketReply, Time};
+use sansio::{Datagram, Full, Machine, Outbox, Rng, Seed, SocketOp, SocketReply, Time};
 
 use crate::demux::Demux;
 use crate::description::LocalCandidates;
@@ -185,6 +185,7 @@ impl Transport {
         now: Time,
         agreement: Agreement,
         configuration: &Configuration,
+        sctp_seed: Seed,
         rng: &mut Rng,
     ) -> bool {
         let Some(ice) = &mut self.ice else { return false };
@@ -198,7 +199,7 @@ impl Transport {
                 false
             }
             None => {
-                self.secure = Some(Secure::new(now, &agreement, configuration, rng));
+                self.secure = Some(Secure::new(now, &agreement, configuration, sctp_seed, rng));
                 true
             }
         };
@@ -384,7 +385,9 @@ impl Transport {
     }
 
     pub(crate) fn poll_sctp(&mut self) -> Option<sctp::Event> {
-        self.secure.as_mut()?.sctp.poll_event()
+        // An association whose terms were told beforehand is up, but nobody can be sure of the other side yet.
+        let early = |secure: &&mut Secure| !matches!(secure.state, DtlsState::New | DtlsState::Connecting);
+        self.secure.as_mut().filter(early)?.sctp.poll_event()
     }
 
     pub(crate) fn poll_socket(&mut self) -> Option<SocketOp> {

@@ -127,6 +127,14 @@ impl Association {
         }
     }
 
+    /// Whether what came by signalling can be given to [`Association::agreed`].
+    ///
+    /// # Errors
+    /// If `init` is not an INIT chunk.
+    pub fn check_init(init: &[u8]) -> Result<(), InitError> {
+        Init::parse_chunk(init).map(drop).ok_or(InitError)
+    }
+
     /// An association that is up at once: the peer's INIT chunk came by signalling, and ours, [`Config::init`], is known to
     /// the peer (draft-hancke-tsvwg-snap).
     ///

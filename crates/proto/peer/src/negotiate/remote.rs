@@ -1,10 +1,12 @@
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use crypto::{Fingerprint, FingerprintAlgorithm};
 use sdp::{Section, Session, Setup};
 
 use crate::DescriptionError;
-use crate::description::{PUNCH, SPED};
+use crate::description::{PUNCH, SCTP_INIT, SPED};
 
 /// A peer that wants longer pauses does not want to be connected to.
 const MAX_PACING_MS: u64 = 1000;
@@ -30,6 +32,8 @@ pub(crate) struct Remote {
     pub(crate) sctp_port: u16,
     /// In bytes; 0 is any.
     pub(crate) max_message_size: u64,
+    /// Its SCTP INIT chunk.
+    pub(crate) sctp_init: Option<Vec<u8>>,
     pub(crate) candidates: Vec<String>,
     pub(crate) end_of_candidates: bool,
 }
@@ -68,6 +72,7 @@ impl Remote {
             setup: data.setup().or_else(|| tagged.setup()).ok_or(DescriptionError::Setup)?,
             sctp_port: data.sctp_port().filter(|port| *port != 0).ok_or(DescriptionError::NoSctpPort)?,
             max_message_size: data.max_message_size(),
+            sctp_init: data.attribute(SCTP_INIT).map(sctp_init).transpose()?,
             candidates: candidates(session, ufrag),
             end_of_candidates: data.has_end_of_candidates() || tagged.has_end_of_candidates(),
         }))
@@ -83,6 +88,13 @@ impl Remote {
         let ids_differ = matches!((&self.tls_id, &earlier.tls_id), (Some(own), Some(other)) if own != other);
         ids_differ || !self.fingerprints.iter().any(|own| earlier.fingerprints.contains(own))
     }
+}
+
+/// An INIT chunk out of its attribute.
+fn sctp_init(text: &str) -> Result<Vec<u8>, DescriptionError> {
+    let init = STANDARD.decode(text.trim()).map_err(|_| DescriptionError::SctpInit)?;
+    sctp::Association::check_init(&init).map_err(|_| DescriptionError::SctpInit)?;
+    Ok(init)
 }
 
 /// The section that carries the transport's attributes for the whole BUNDLE group of `section`: its first.
