@@ -8,6 +8,11 @@ use crate::Timings;
 use crate::report::{ServerOutcome, ServerReport, ServerRequest};
 use crate::route::plain;
 
+/// So often the pause between questions doubles that a server is asked again: by default to 4 s, and then stays so.
+const MAX_DOUBLINGS: u32 = 3;
+/// So often a server is asked again that does not answer: by default for 30 s, as long as consent lasts.
+const MAX_ATTEMPTS: u32 = 10;
+
 /// Binding requests to STUN and TURN servers: how do you see me? (RFC 8445 §5.1.1.2)
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
@@ -25,6 +30,8 @@ pub(crate) struct Probe {
     pub(crate) outcome: ServerOutcome,
     id: Option<TransactionId>,
     due: bool,
+    /// It has answered before, and is asked whether it still sees us there.
+    again: bool,
     attempts: u32,
     sent: u32,
     started: Time,
@@ -79,6 +86,7 @@ impl Probes {
             outcome: ServerOutcome::Pending,
             id: None,
             due: false,
+            again: false,
             attempts: 0,
             sent: 0,
             started: now,
@@ -107,11 +115,14 @@ impl Probes {
         }
     }
 
-    /// Asks those once more that have answered: do they still see us where they did?
+    /// Asks those once more that have answered: do they still see us where they did? Until they answer, as the network may be
+    /// away for a while.
     pub(crate) fn ask_again(&mut self, rng: &mut Rng) {
         for probe in self.list.iter_mut().filter(|probe| matches!(probe.outcome, ServerOutcome::Succeeded(_)))
         {
             probe.id = Some(TransactionId::random(rng));
+            probe.attempts = 0;
+            probe.again = true;
             probe.due = true;
         }
     }
@@ -127,6 +138,7 @@ impl Probes {
         self.timers.clear();
         for probe in &mut self.list {
             probe.due = false;
+            probe.again = false;
             probe.id = None;
         }
     }
@@ -147,6 +159,7 @@ impl Probes {
         let again = !probe.is_pending();
         probe.id = None;
         probe.due = false;
+        probe.again = false;
         probe.took.get_or_insert(now - probe.started);
         // RFC 8445 §5.1.1.4: "the bindings MUST be kept alive by additional Binding requests".
         self.timers.set(at, now + keepalive);
@@ -187,6 +200,7 @@ impl Probes {
             let Some(probe) = self.list.get_mut(at) else { continue };
             match (probe.is_pending(), probe.attempts < timings.rc) {
                 (true, true) => probe.due = true,
+                (false, _) if probe.again && probe.attempts < MAX_ATTEMPTS => probe.due = true,
                 (true, false) => {
                     probe.outcome = ServerOutcome::TimedOut;
                     probe.took = Some(now - probe.started);
@@ -194,11 +208,13 @@ impl Probes {
                     failed.push(at);
                 }
                 // A keep-alive: nobody waits for its answer, and the next comes anyway.
-                (false, _) if alive => {
-                    probe.id = Some(TransactionId::random(rng));
-                    probe.due = true;
+                (false, _) => {
+                    probe.again = false;
+                    if alive {
+                        probe.id = Some(TransactionId::random(rng));
+                        probe.due = true;
+                    }
                 }
-                (false, _) => {}
             }
         }
         failed
@@ -227,6 +243,7 @@ impl Probes {
                     timings.rto * (1 << (probe.attempts - 1).min(16))
                 }
                 ServerOutcome::Pending => timings.rto * timings.rm,
+                _ if probe.again => timings.rto * (1 << (probe.attempts - 1).min(MAX_DOUBLINGS)),
                 _ => timings.keepalive,
             };
             self.timers.set(at, now + wait);
@@ -279,6 +296,33 @@ mod tests {
         probes.handle_timeout(now, &mut rng, &timings, false);
         probes.poll_transmit(now, &mut out, &timings);
         assert!(out.is_empty() && probes.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn who_has_answered_is_asked_again_until_the_network_is_back() {
+        let timings = Timings::default();
+        let mut rng = Rng::new(Seed::from(1));
+        let mut probes = Probes::default();
+        let path = Path::udp("10.0.0.1:5".parse().unwrap(), "192.0.2.1:3478".parse().unwrap());
+        let at = probes.add(Time::ZERO, 0, "stun:x".to_owned(), path).unwrap();
+        let answered = ServerOutcome::Succeeded("198.51.100.7:99".parse().unwrap());
+        probes.list[at].outcome = answered.clone();
+        probes.ask_again(&mut rng);
+        let mut out = Batches::new(1000);
+        let mut asked = Vec::new();
+        let mut now = Time::ZERO;
+        loop {
+            let sent = probes.list[at].sent;
+            probes.poll_transmit(now, &mut out, &timings);
+            if probes.list[at].sent > sent {
+                asked.push(now.elapsed().as_millis());
+            }
+            let Some(next) = probes.poll_timeout() else { break };
+            now = next;
+            probes.handle_timeout(now, &mut rng, &timings, false);
+        }
+        assert_eq!(asked, [0, 500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500]);
+        assert_eq!(probes.list[at].outcome, answered, "its silence says nothing about what it has seen before");
     }
 
     #[test]

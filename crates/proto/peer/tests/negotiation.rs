@@ -410,7 +410,8 @@ fn another_certificate_needs_a_restart() {
     exchange(&mut a, &mut b);
     let offer = b.create_offer(NOW, OfferOptions::default()).unwrap().sdp;
     let own = certificate(2).fingerprint().to_string();
-    let other = format!("{}00", &own[..own.len() - 2]);
+    let (rest, last) = own.split_at(own.len() - 2);
+    let other = format!("{rest}{}", if last == "00" { "01" } else { "00" });
     let changed = SessionDescription::offer(offer.replace(&own, &other));
     assert_eq!(error(a.set_remote_description(NOW, changed)), DescriptionError::FingerprintChanged);
     let restarted = b.create_offer(NOW, OfferOptions { ice_restart: true }).unwrap().sdp;
