@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// RFC 8445 §14.2: the pace of an agent that does not say.
-const DEFAULT_TA: Duration = Duration::from_millis(50);
+pub(crate) const DEFAULT_TA: Duration = Duration::from_millis(50);
 /// RFC 8445 §14.2: no pace is faster.
 const MIN_TA: Duration = Duration::from_millis(5);
 /// Headers around a UDP payload: IPv4 and IPv6.

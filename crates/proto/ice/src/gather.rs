@@ -228,7 +228,7 @@ impl Gatherer {
                 additional.iter().for_each(|relayed| self.publish_relay(s, id, *relayed, *mapped));
             }
             RelayNews::Reconnect { server_name } => self.ask_relay(s, id, server_name.clone()),
-            RelayNews::Permission { .. } | RelayNews::Moved => {}
+            RelayNews::Permitted { .. } | RelayNews::Refused { .. } | RelayNews::Moved => {}
             RelayNews::Over => {
                 let before = self.lost.len();
                 self.lost.extend(s.locals.bases_on(id));

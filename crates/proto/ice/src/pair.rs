@@ -27,7 +27,7 @@ pub(crate) struct Pair {
     /// The foundations of both candidates.
     pub(crate) foundation: (String, String),
     pub(crate) state: PairState,
-    /// Whether packets can go: for a relayed pair, whether the server permits it.
+    /// Whether packets can go: for a relayed pair, whether the server permits it or was asked to.
     pub(crate) permitted: bool,
     /// The check that decides about the state.
     pub(crate) current: Option<CheckId>,

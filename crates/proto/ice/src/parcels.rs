@@ -1,6 +1,8 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use stun::{Message, MessageWriter, kind};
+
+use crate::pair::PairId;
 
 /// The largest packet that rides in a check: the check with it still fits everywhere, TURN's header included. (Chromium
 /// has the same limit.)
@@ -9,6 +11,8 @@ pub(crate) const MAX_PARCEL: usize = 900;
 const MAX_TAKEN: usize = 1200;
 /// Packets that wait for an acknowledgement. Of more, the oldest give way: a later flight has replaced them.
 const MAX_WAITING: usize = 8;
+/// Ways that are told apart. There are no more pairs in a check list.
+const MAX_WAYS: usize = 100;
 /// Packets that one message acknowledges ("up to four CRC-32 values").
 const MAX_ACKNOWLEDGED: usize = 4;
 /// Packets that are recognised when they come again, as they do by each pair.
@@ -47,6 +51,21 @@ struct Parcel {
     packet: Vec<u8>,
     /// How often it was sent.
     sent: u32,
+    /// How often on each way.
+    ways: BTreeMap<Option<PairId>, u32>,
+}
+
+impl Parcel {
+    fn sent_on(&self, way: Option<PairId>) -> u32 {
+        self.ways.get(&way).copied().unwrap_or_default()
+    }
+
+    fn count(&mut self, way: Option<PairId>) {
+        self.sent += 1;
+        if self.ways.len() < MAX_WAYS {
+            *self.ways.entry(way).or_default() += 1;
+        }
+    }
 }
 
 /// What one message carries: nothing, an acknowledgement, or that and a packet (an empty one says that there is none).
@@ -102,7 +121,12 @@ impl Parcels {
             self.waiting.remove(0);
         }
         let crc = crypto::crc32(&[packet]);
-        self.waiting.push(Parcel { crc, packet: packet.to_vec(), sent: u32::from(sent) });
+        self.waiting.push(Parcel {
+            crc,
+            packet: packet.to_vec(),
+            sent: u32::from(sent),
+            ways: BTreeMap::new(),
+        });
     }
 
     /// The handshake is complete on this side. `answered`: with what the other side has said, so that it lacks nothing.
@@ -120,9 +144,9 @@ impl Parcels {
         *self = Self::default();
     }
 
-    /// How many packets have never been sent.
-    pub(crate) fn unsent(&self) -> usize {
-        self.waiting.iter().filter(|parcel| parcel.sent == 0).count()
+    /// How many copies are to be sent before all packets have been sent twice: one that is lost costs more than one too many.
+    pub(crate) fn scarce(&self) -> usize {
+        self.waiting.iter().map(|parcel| 2_usize.saturating_sub(parcel.sent as usize)).sum()
     }
 
     /// How many packets wait.
@@ -145,13 +169,13 @@ impl Parcels {
         Load { acknowledged, packet: Some(&[]) }
     }
 
-    /// What the next message carries: of the packets that wait the one that was sent least often.
-    pub(crate) fn next(&mut self) -> Load<'_> {
+    /// What the next message on a way carries: of the packets that wait the one that was sent there least often.
+    pub(crate) fn next(&mut self, way: Option<PairId>) -> Load<'_> {
         let light = self.light();
         let (acknowledged, empty) = (light.acknowledged, light.packet.map(|_| &[][..]));
-        let next = self.waiting.iter_mut().min_by_key(|parcel| parcel.sent);
+        let next = self.waiting.iter_mut().min_by_key(|parcel| (parcel.sent_on(way), parcel.sent));
         let packet = next.map(|parcel| {
-            parcel.sent += 1;
+            parcel.count(way);
             &parcel.packet[..]
         });
         Load { acknowledged, packet: packet.or(empty) }
@@ -230,7 +254,7 @@ mod tests {
 
     /// One message from the first to the second. Returns the packet that the second is given.
     fn tell(from: &mut Parcels, to: &mut Parcels) -> Option<Vec<u8>> {
-        let bytes = message(&from.next());
+        let bytes = message(&from.next(None));
         to.receive(&Message::parse(&bytes).unwrap());
         to.poll()
     }
@@ -248,10 +272,10 @@ mod tests {
         let [mut one, mut other] = pair();
         one.put(&packet(1), false);
         one.put(&packet(2), false);
-        assert_eq!(one.unsent(), 2);
+        assert_eq!(one.scarce(), 4);
         assert_eq!(tell(&mut one, &mut other), Some(packet(1)));
         assert_eq!(tell(&mut one, &mut other), Some(packet(2)));
-        assert_eq!((one.unsent(), tell(&mut one, &mut other)), (0, None), "the first again");
+        assert_eq!((one.scarce(), tell(&mut one, &mut other)), (2, None), "the first again");
         assert_eq!(tell(&mut other, &mut one), None);
         assert_eq!(one.waiting(), 0, "both are acknowledged");
     }
@@ -279,7 +303,7 @@ mod tests {
         let bytes = message(&Load::default());
         one.receive(&Message::parse(&bytes).unwrap());
         assert!(!one.is_open());
-        assert_eq!(one.next().length(), 0);
+        assert_eq!(one.next(None).length(), 0);
         one.put(&packet(2), false);
         assert_eq!(one.waiting(), 0);
     }

@@ -322,7 +322,10 @@ mod tests {
             probes.handle_timeout(now, &mut rng, &timings, false);
         }
         assert_eq!(asked, [0, 500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500]);
-        assert_eq!(probes.list[at].outcome, answered, "its silence says nothing about what it has seen before");
+        assert_eq!(
+            probes.list[at].outcome, answered,
+            "its silence says nothing about what it has seen before"
+        );
     }
 
     #[test]

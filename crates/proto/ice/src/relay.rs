@@ -97,8 +97,10 @@ pub(crate) enum RelayNews {
     /// The server knows it by another address of ours now. What the other side sends comes there once we have sent
     /// something.
     Moved,
-    /// The server has decided about a peer; `refused` tells why not.
-    Permission { peer: SocketAddr, refused: Option<(u16, String)> },
+    /// The server relays to a peer from now on.
+    Permitted { peer: SocketAddr },
+    /// The server does not relay to a peer.
+    Refused { peer: SocketAddr, code: u16, reason: String },
     /// It is to be asked for again, perhaps at another server: streams have to be opened anew.
     Reconnect { server_name: String },
     /// It is over.
@@ -244,6 +246,11 @@ impl Relays {
         relay.client.as_mut()?.lane(peer, out)
     }
 
+    /// Whether there is a way to `peer` through an allocation, or the server was asked for one a moment ago.
+    pub(crate) fn has_lane(&self, id: RelayId, peer: SocketAddr) -> bool {
+        self.get(id).and_then(|relay| relay.client.as_ref()).is_some_and(|client| client.has_lane(peer))
+    }
+
     /// Bytes that an allocation costs each packet to `peer`.
     pub(crate) fn overhead(&self, id: RelayId, peer: SocketAddr) -> usize {
         self.get(id).and_then(|relay| relay.client.as_ref()).map_or(0, |client| client.overhead(peer))
@@ -364,10 +371,10 @@ impl Relays {
                 relay.mooring = Mooring::Fast { since: now };
                 RelayNews::Allocated { relayed, additional, mapped }
             }
-            ClientEvent::PermissionGranted(peer) => RelayNews::Permission { peer, refused: None },
             ClientEvent::PermissionRefused { peer, code, reason } => {
-                RelayNews::Permission { peer, refused: Some((code.unwrap_or(0), reason)) }
+                RelayNews::Refused { peer, code: code.unwrap_or(0), reason }
             }
+            ClientEvent::PermissionGranted(peer) => RelayNews::Permitted { peer },
             ClientEvent::ChannelBound(_) | ClientEvent::PeerUnreachable { .. } => return None,
             ClientEvent::Moved(path) => {
                 tracing::debug!(%path, "an allocation was taken along");

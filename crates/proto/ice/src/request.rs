@@ -105,9 +105,13 @@ impl Session {
     pub(crate) fn pay(&mut self, ctx: &mut Context<'_>, out: &mut dyn Outbox) {
         for owed in std::mem::take(&mut self.owed) {
             // Who asks again had no answer: perhaps its load was in the way.
-            let is_path = self.list.at_route(&owed.route).is_some_and(|pair| pair.valid.is_some());
+            let pair = self.list.at_route(&owed.route);
+            let is_path = pair.is_some_and(|pair| pair.valid.is_some());
             let is_light = is_path || self.paid.contains(&owed.id);
-            let load = if is_light { ctx.parcels.light() } else { ctx.parcels.next() };
+            let load = match is_light {
+                true => ctx.parcels.light(),
+                false => ctx.parcels.next(pair.map(|pair| pair.id)),
+            };
             if self.paid.len() >= Owed::MAX {
                 self.paid.pop_front();
             }

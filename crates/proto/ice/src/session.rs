@@ -297,7 +297,6 @@ impl Session {
         }
         self.next_pair += 1;
         if let Some(relay) = base.relay {
-            // RFC 8445 §7.2.1: "the client MUST create a permission first".
             ctx.relays.permit(ctx.now, relay, address);
         }
         Some(id)
@@ -326,19 +325,31 @@ impl Session {
         list.sort();
     }
 
-    /// A TURN server has answered whether it relays to an address.
-    pub(crate) fn permission(
-        &mut self,
-        relay: RelayId,
-        peer: std::net::SocketAddr,
-        refused: Option<(u16, String)>,
-    ) {
+    /// Relayed pairs whose servers were asked for a permission can be checked: their checks follow the request, so that nothing
+    /// waits for its answer (RFC 8445 §7.2.1: "the client MUST create a permission first").
+    pub(crate) fn look_for_permission(&mut self, ctx: &Context<'_>) {
+        for pair in self.list.iter_mut().filter(|pair| !pair.permitted && pair.is_open()) {
+            if let Route::Relayed { relay, peer } = pair.route {
+                pair.permitted = ctx.relays.has_lane(relay, peer);
+            }
+        }
+    }
+
+    /// A TURN server relays to an address. Checks that went with the request may have come too early, here or at the other
+    /// side's relay.
+    pub(crate) fn permitted(&mut self, relay: RelayId, peer: std::net::SocketAddr) {
+        let pair = self.list.at_route(&Route::Relayed { relay, peer });
+        if let Some(pair) = pair.filter(|pair| pair.state == PairState::InProgress).map(|pair| pair.id) {
+            self.list.trigger(pair);
+        }
+    }
+
+    /// A TURN server does not relay to an address.
+    pub(crate) fn refused(&mut self, relay: RelayId, peer: std::net::SocketAddr, code: u16, reason: &str) {
         let route = Route::Relayed { relay, peer };
         for pair in self.list.iter_mut().filter(|pair| pair.route == route) {
-            pair.permitted = refused.is_none();
-            if let Some((code, reason)) = &refused {
-                pair.fail(PairError::PermissionRefused { code: *code, reason: reason.clone() });
-            }
+            pair.permitted = false;
+            pair.fail(PairError::PermissionRefused { code, reason: reason.to_owned() });
         }
     }
 

@@ -50,6 +50,9 @@ pub enum DescriptionError {
     /// `a=sctp-init` is not an INIT chunk of SCTP in base64 (draft-hancke-tsvwg-snap-00).
     #[error("its SCTP INIT chunk (a=sctp-init) makes no sense")]
     SctpInit,
+    /// `a=sctp-init` came to an association that began without, or says something else than at its beginning.
+    #[error("it changes the SCTP INIT chunk (a=sctp-init) of an association that is in use")]
+    SctpInitChanged,
     /// The SCTP port of an association that is in use changed.
     #[error("it changes the SCTP port")]
     SctpPortChanged,

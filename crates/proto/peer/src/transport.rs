@@ -351,7 +351,10 @@ impl Transport {
                     ice.agent.data_sent(now);
                 }
             }
-            flight.iter().for_each(|packet| ice.agent.embed(packet, true));
+            if !flight.is_empty() {
+                flight.iter().for_each(|packet| ice.agent.embed(packet, true));
+                ice.agent.poll_transmit(now, out);
+            }
             if let Some(answered) = self.secure.as_mut().and_then(Secure::poll_completed) {
                 ice.agent.finish_embedding(answered);
             }

@@ -418,6 +418,45 @@ fn another_certificate_needs_a_restart() {
     a.set_remote_description(NOW, SessionDescription::offer(restarted.replace(&own, &other))).unwrap();
 }
 
+fn sctp_init(description: &SessionDescription) -> String {
+    parse(description).section(0).unwrap().attribute("sctp-init").expect("SNAP is on").to_owned()
+}
+
+#[test]
+fn the_sctp_of_a_connection_is_the_same_in_all_its_descriptions() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    exchange(&mut a, &mut b);
+    let own = [&a, &b].map(|it| sctp_init(&it.local_description().unwrap()));
+    assert_ne!(own[0], own[1]);
+    let restarted = b.create_offer(NOW, OfferOptions { ice_restart: true }).unwrap();
+    assert_eq!(sctp_init(&restarted), own[1]);
+    exchange(&mut b, &mut a);
+    assert_eq!([&a, &b].map(|it| sctp_init(&it.local_description().unwrap())), own);
+}
+
+#[test]
+fn an_sctp_init_that_makes_no_sense_or_changes_is_refused() {
+    let (mut a, mut b) = (with_channel(1), connection(2));
+    let offer = a.set_local_description(NOW, None).unwrap();
+    let told = sctp_init(&offer);
+    for nonsense in ["", "%%%", "AQAA", "AgAAHols3R0AUAAA/////+B5ZR3AAAAEgAgABoLA"] {
+        let lying = SessionDescription::offer(offer.sdp.replace(&told, nonsense));
+        assert_eq!(error(b.set_remote_description(NOW, lying)), DescriptionError::SctpInit, "{nonsense:?}");
+    }
+    b.set_remote_description(NOW, offer).unwrap();
+    let answer = b.set_local_description(NOW, None).unwrap();
+    a.set_remote_description(NOW, answer).unwrap();
+    let other = "AQAAHols3R0AUAAA/////+B5ZR3AAAAEgAgABoLA";
+    let offer = a.set_local_description(NOW, None).unwrap();
+    let changed = SessionDescription::offer(offer.sdp.replace(&told, other));
+    assert_eq!(error(b.set_remote_description(NOW, changed)), DescriptionError::SctpInitChanged);
+    b.set_remote_description(NOW, offer).unwrap();
+    let answer = b.set_local_description(NOW, None).unwrap();
+    let changed = SessionDescription::answer(answer.sdp.replace(&sctp_init(&answer), other));
+    assert_eq!(error(a.set_remote_description(NOW, changed)), DescriptionError::SctpInitChanged);
+    a.set_remote_description(NOW, answer).unwrap();
+}
+
 #[test]
 fn an_answer_restarts_if_and_only_if_the_offer_does() {
     let (mut a, mut b) = (with_channel(1), connection(2));

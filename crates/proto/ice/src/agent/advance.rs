@@ -53,10 +53,11 @@ impl Agent {
             let (mut supplies, gatherer) = self.supplies(now);
             gatherer.handle_news(&mut supplies, id, &news);
             match news {
-                RelayNews::Permission { peer, refused } => {
-                    self.session.permission(id, peer, refused.clone());
+                RelayNews::Permitted { peer } => self.session.permitted(id, peer),
+                RelayNews::Refused { peer, code, reason } => {
+                    self.session.refused(id, peer, code, &reason);
                     if let Some(past) = &mut self.previous {
-                        past.permission(id, peer, refused);
+                        past.refused(id, peer, code, &reason);
                     }
                 }
                 RelayNews::Moved => {

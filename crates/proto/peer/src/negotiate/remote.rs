@@ -88,6 +88,16 @@ impl Remote {
         let ids_differ = matches!((&self.tls_id, &earlier.tls_id), (Some(own), Some(other)) if own != other);
         ids_differ || !self.fingerprints.iter().any(|own| earlier.fingerprints.contains(own))
     }
+
+    /// Whether what it says of its SCTP fits the association that is there ("attempting to add an sctp-init attribute to an
+    /// existing SCTP association results in an error").
+    pub(crate) fn check_init(&self, earlier: &Self) -> Result<(), DescriptionError> {
+        let changed = self.sctp_init.is_some() && self.sctp_init != earlier.sctp_init;
+        if changed && !self.is_another_endpoint(earlier) {
+            return Err(DescriptionError::SctpInitChanged);
+        }
+        Ok(())
+    }
 }
 
 /// An INIT chunk out of its attribute.

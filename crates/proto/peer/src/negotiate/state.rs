@@ -280,7 +280,7 @@ impl Negotiation {
         if remote.is_another_endpoint(&earlier) && !remote.restarts(&earlier) {
             return Err(DescriptionError::FingerprintChanged);
         }
-        Ok(())
+        remote.check_init(&earlier)
     }
 
     fn check_answer(&self, session: &Session, remote: Option<&Remote>) -> Result<(), DescriptionError> {
@@ -317,6 +317,7 @@ impl Negotiation {
             (true, false) => return Err(DescriptionError::RestartIgnored),
             _ => {}
         }
+        remote.check_init(&earlier)?;
         let another = remote.is_another_endpoint(&earlier);
         if another && !restart_offered {
             return Err(DescriptionError::FingerprintChanged);

@@ -25,6 +25,8 @@ pub(crate) struct Peers {
 struct Permission {
     /// The peers at that address that the owner named, and whether he has been told of the permission.
     wanted_by: BTreeMap<SocketAddr, bool>,
+    /// The request for it is under way, or has been.
+    asked: bool,
     granted: bool,
 }
 
@@ -88,6 +90,13 @@ impl Peers {
         }
     }
 
+    /// The server is being asked for `address`.
+    pub(crate) fn asked(&mut self, address: IpAddr) {
+        if let Some(permission) = self.permissions.get_mut(&address) {
+            permission.asked = true;
+        }
+    }
+
     /// The server permits `address`: the peers whose owner does not know yet.
     pub(crate) fn granted(&mut self, address: IpAddr) -> Vec<SocketAddr> {
         let Some(permission) = self.permissions.get_mut(&address) else { return Vec::new() };
@@ -119,6 +128,11 @@ impl Peers {
     /// Whether the server permits `address`.
     pub(crate) fn is_permitted(&self, address: IpAddr) -> bool {
         self.permissions.get(&address).is_some_and(|p| p.granted)
+    }
+
+    /// Whether the server permits `address`, or is being asked to.
+    pub(crate) fn is_asked(&self, address: IpAddr) -> bool {
+        self.permissions.get(&address).is_some_and(|p| p.granted || p.asked)
     }
 
     /// Whether packets from `address` may come: it is permitted, or that is being asked.
