@@ -3,6 +3,7 @@
 mod bbr;
 mod cubic;
 mod hystart;
+mod noise;
 mod pacer;
 
 use std::fmt;
@@ -20,8 +21,8 @@ const INITIAL: usize = 10;
 pub(crate) trait Controller: fmt::Debug + Send {
     /// Something arrived.
     fn acknowledged(&mut self, ack: &Ack);
-    /// Something was lost that was sent after the last such call; `flight` bytes were on their way.
-    fn lost(&mut self, now: Time, flight: usize);
+    /// Something was lost.
+    fn lost(&mut self, loss: &Loss);
     /// Nothing was heard for long; `again`: still nothing since the last such call.
     fn timed_out(&mut self, now: Time, flight: usize, again: bool);
     /// Bytes that may be on their way.
@@ -52,6 +53,16 @@ pub(crate) struct Ack {
     pub(crate) limited: bool,
     /// Bytes per second at which things arrive, as far as that can be told; `true`: the application had nothing more.
     pub(crate) delivery: Option<(f64, bool)>,
+}
+
+/// What is lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loss {
+    pub(crate) bytes: usize,
+    /// Bytes that were on their way before.
+    pub(crate) flight: usize,
+    /// Whether some of it was sent after the last loss was noticed.
+    pub(crate) fresh: bool,
 }
 
 /// The one that was asked for.

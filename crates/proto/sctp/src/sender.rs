@@ -15,7 +15,7 @@ use self::loss::Rack;
 use self::rate::Meter;
 use crate::Congestion;
 use crate::chunk::{Data, Forward, Sack, flag};
-use crate::congestion::{Ack, Controller, Pacer, controller};
+use crate::congestion::{Ack, Controller, Loss, Pacer, controller};
 use crate::packet::{CHUNK_HEADER, HEADER, Writer};
 use crate::rtt::Rtt;
 use crate::timer::Timer;
@@ -282,7 +282,8 @@ impl Sender {
     ) -> Result<(), Absurd> {
         let flight = self.flight.bytes();
         let backlog = &mut self.backlog;
-        let acked = self.flight.acknowledge(sack, |fragment| {
+        let late = self.meter.late(self.rtt.least() / 4);
+        let acked = self.flight.acknowledge(sack, late, |fragment| {
             backlog.release(fragment.stream, fragment.protocol, fragment.data.len());
         })?;
         if !acked.news {
@@ -329,7 +330,8 @@ impl Sender {
         self.rtt.progressed();
         (self.stalls, self.peeked) = (0, false);
         self.rack.arrived(now, acked, &self.rtt);
-        let delivery = self.meter.arrived(now, acked.bytes, newest.at, newest.snapshot, self.rtt.least());
+        let delivery =
+            self.meter.arrived(now, acked.bytes - acked.late, newest.at, newest.snapshot, self.rtt.least());
         let round = newest.packet >= self.round;
         if round {
             self.round = self.packet;
@@ -369,11 +371,12 @@ impl Sender {
             Some(at) => timers.set(Timer::Reordering, at),
             None => timers.stop(Timer::Reordering),
         }
-        if let Some((_, newest)) = found
-            && newest >= self.recovery
-        {
-            self.recovery = self.packet;
-            self.congestion.lost(now, flight);
+        if let Some((bytes, newest)) = found {
+            let fresh = newest >= self.recovery;
+            if fresh {
+                self.recovery = self.packet;
+            }
+            self.congestion.lost(&Loss { bytes, flight, fresh });
         }
     }
 

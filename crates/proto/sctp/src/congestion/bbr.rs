@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use sansio::Time;
 
-use super::{Ack, Controller, INITIAL};
+use super::cubic::Cubic;
+use super::noise::{Noise, Verdict};
+use super::{Ack, Controller, INITIAL, Loss};
 
 /// Doubles the rate each round trip: 2 / ln 2.
 const STARTUP: f64 = 2.885;
@@ -16,6 +18,10 @@ const ROUNDS: u64 = 10;
 /// So often the queue is emptied, for so long, to see the bare round trip.
 const EMPTYING: Duration = Duration::from_secs(10);
 const EMPTY: Duration = Duration::from_millis(200);
+/// What is left of the rate where more is lost than usual, if more did not arrive.
+const BETA: f64 = 0.7;
+/// By how much more of the window is taken back in each round without a queue.
+const REGAIN: f64 = 1.25;
 /// The least window, in packets.
 const LEAST: usize = 4;
 
@@ -32,6 +38,13 @@ pub(crate) struct Bbr {
     least: Option<(Duration, Time)>,
     /// The rate after which startup saw no growth, and for how many rounds.
     full: (f64, u32),
+    noise: Noise,
+    /// What CUBIC would do, if it knew which losses are of a full queue, since the first of them: no more than that may be on its
+    /// way, so that others get their part.
+    fair: Option<Cubic>,
+    /// The greatest rate of this round, and the most that was on its way in it.
+    latest: f64,
+    peak: usize,
     /// After a timeout, until something arrives.
     silent: bool,
 }
@@ -59,6 +72,10 @@ impl Bbr {
             rates: VecDeque::new(),
             least: None,
             full: (0.0, 0),
+            noise: Noise::default(),
+            fair: None,
+            latest: 0.0,
+            peak: 0,
             silent: false,
         }
     }
@@ -104,6 +121,24 @@ impl Bbr {
         }
     }
 
+    /// A round is over. Returns whether the path was too full in it; then less is sent from now on.
+    fn conclude(&mut self) -> bool {
+        let (latest, peak) = (std::mem::take(&mut self.latest), std::mem::take(&mut self.peak));
+        let verdict = self.noise.conclude(self.least.map(|(least, _)| least).unwrap_or_default());
+        match (verdict, self.fastest()) {
+            (Verdict::Congested, Some(fastest)) => {
+                let most = (fastest * BETA).max(latest);
+                self.rates.iter_mut().for_each(|(_, rate)| *rate = rate.min(most));
+                let mtu = self.mtu;
+                self.fair.get_or_insert_with(|| Cubic::full(mtu, peak)).shrink(peak);
+            }
+            // Nobody is there whom it would be unfair to, and the curve may have been bent by chance.
+            (Verdict::Noisy, _) => self.fair.iter_mut().for_each(|fair| fair.grow(REGAIN)),
+            _ => {}
+        }
+        verdict == Verdict::Congested
+    }
+
     /// Startup is over when three rounds have not brought a quarter more.
     fn is_full(&mut self, ack: &Ack) -> bool {
         // Neither the application nor the peer's window was the limit, or there is a queue all the same.
@@ -123,10 +158,18 @@ impl Controller for Bbr {
     fn acknowledged(&mut self, ack: &Ack) {
         self.silent = false;
         self.learn(ack);
+        self.noise.arrived(ack.bytes as f64 / self.mtu as f64, ack.rtt);
+        self.peak = self.peak.max(ack.flight);
+        self.latest = self.latest.max(ack.delivery.map_or(0.0, |(rate, _)| rate));
+        let congested = ack.round && self.conclude();
         let left = ack.flight.saturating_sub(ack.bytes);
         let product = self.product().unwrap_or(0.0);
         let cruise = Phase::Cruise { step: 2, since: ack.now };
-        let full = self.phase == Phase::Startup && self.is_full(ack);
+        if let Some(fair) = &mut self.fair {
+            fair.acknowledged(&Ack { recovering: false, ..*ack });
+            fair.cap((WINDOW * product) as usize);
+        }
+        let full = self.phase == Phase::Startup && (congested || self.is_full(ack));
         self.phase = match self.phase {
             Phase::Startup if full => Phase::Drain,
             Phase::Drain if left as f64 <= product => cruise,
@@ -161,7 +204,10 @@ impl Controller for Bbr {
         };
     }
 
-    fn lost(&mut self, _: Time, _: usize) {}
+    fn lost(&mut self, loss: &Loss) {
+        self.peak = self.peak.max(loss.flight);
+        self.noise.lost(loss.bytes as f64 / self.mtu as f64);
+    }
 
     fn timed_out(&mut self, _: Time, _: usize, _: bool) {
         self.silent = true;
@@ -177,7 +223,9 @@ impl Controller for Bbr {
             Phase::Cruise { .. } => WINDOW,
             Phase::Empty { .. } => 0.5,
         };
-        ((product * gain) as usize).max(if self.phase == Phase::Startup { INITIAL } else { LEAST } * self.mtu)
+        let window = (product * gain) as usize;
+        let window = self.fair.as_ref().map_or(window, |fair| window.min(fair.window()));
+        window.max(if self.phase == Phase::Startup { INITIAL } else { LEAST } * self.mtu)
     }
 
     fn rate(&self, smoothed: Option<Duration>) -> Option<f64> {
@@ -189,6 +237,7 @@ impl Controller for Bbr {
 
     fn set_mtu(&mut self, mtu: usize) {
         self.mtu = mtu;
+        self.fair.iter_mut().for_each(|fair| fair.set_mtu(mtu));
     }
 }
 
@@ -218,7 +267,6 @@ mod tests {
                 limited: true,
                 delivery: Some((arrived / RTT.as_secs_f64(), false)),
             });
-            bbr.lost(*now, 0);
         }
         carried / (RTT.as_secs_f64() * rounds as f64)
     }

@@ -3,21 +3,23 @@ use std::time::Duration;
 use sansio::Time;
 
 use super::hystart::HyStart;
-use super::{Ack, Controller, INITIAL};
+use super::{Ack, Controller, INITIAL, Loss};
 
 /// RFC 9438 §4.1, §4.6: how steep the curve is, in packets per second cubed, and what a loss leaves of the window.
 const C: f64 = 0.4;
 const BETA: f64 = 0.7;
 /// RFC 9438 §4.3: as much a round trip as Reno would grow with this β.
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+/// What TCP has in a packet.
+const TCP: usize = 1448;
 /// The least window after a loss, in packets.
 const LEAST: f64 = 2.0;
 
 /// CUBIC (RFC 9438): after a loss the window grows fast towards where the loss was, slowly around it, and then looks for
-/// more. Windows are in packets here.
+/// more. Windows are in packets here, as large as TCP's, so that it shares a path with TCP as equals whatever size ours have.
 #[derive(Debug)]
 pub(crate) struct Cubic {
-    mtu: f64,
+    unit: f64,
     window: f64,
     threshold: f64,
     hystart: HyStart,
@@ -40,13 +42,40 @@ struct Epoch {
 impl Cubic {
     pub(crate) fn new(mtu: usize) -> Self {
         Self {
-            mtu: mtu as f64,
+            unit: unit(mtu),
             window: INITIAL as f64,
             threshold: f64::INFINITY,
             hystart: HyStart::default(),
             highest: 0.0,
             epoch: None,
         }
+    }
+
+    /// One whose window is used up by what is on its way.
+    pub(crate) fn full(mtu: usize, flight: usize) -> Self {
+        Self { window: flight as f64 / unit(mtu), ..Self::new(mtu) }
+    }
+
+    /// More than this is never used.
+    pub(crate) fn cap(&mut self, bytes: usize) {
+        self.window = self.window.min((bytes as f64 / self.unit).max(INITIAL as f64));
+    }
+
+    /// There is room, whatever the curve says.
+    pub(crate) fn grow(&mut self, by: f64) {
+        self.window *= by;
+        self.epoch = None;
+    }
+
+    /// More is on its way than the path holds.
+    pub(crate) fn shrink(&mut self, flight: usize) {
+        // Fast convergence (RFC 9438 §4.7): whoever is still below the last peak leaves room for newcomers.
+        self.highest =
+            if self.window < self.highest { self.window * (1.0 + BETA) / 2.0 } else { self.window };
+        let used = (flight as f64 / self.unit).min(self.window);
+        self.window = (used * BETA).max(LEAST);
+        self.threshold = self.window;
+        self.epoch = None;
     }
 
     fn avoid(&mut self, now: Time, rtt: Duration, packets: f64) {
@@ -70,7 +99,7 @@ impl Controller for Cubic {
         if ack.recovering {
             return;
         }
-        let packets = ack.bytes as f64 / self.mtu;
+        let packets = ack.bytes as f64 / self.unit;
         if !ack.limited {
             // The curve is about time in which the window mattered (RFC 9438 §5.8).
             self.epoch = None;
@@ -85,20 +114,16 @@ impl Controller for Cubic {
         }
     }
 
-    fn lost(&mut self, _: Time, flight: usize) {
-        // Fast convergence (RFC 9438 §4.7): whoever is still below the last peak leaves room for newcomers.
-        self.highest =
-            if self.window < self.highest { self.window * (1.0 + BETA) / 2.0 } else { self.window };
-        let used = (flight as f64 / self.mtu).min(self.window);
-        self.window = (used * BETA).max(LEAST);
-        self.threshold = self.window;
-        self.epoch = None;
+    fn lost(&mut self, loss: &Loss) {
+        if loss.fresh {
+            self.shrink(loss.flight);
+        }
     }
 
     fn timed_out(&mut self, _: Time, flight: usize, again: bool) {
         if !again {
             self.highest = self.window;
-            self.threshold = (flight as f64 / self.mtu * BETA).max(2.0 * LEAST);
+            self.threshold = (flight as f64 / self.unit * BETA).max(2.0 * LEAST);
         }
         self.window = 1.0;
         self.hystart = HyStart::default();
@@ -106,23 +131,28 @@ impl Controller for Cubic {
     }
 
     fn window(&self) -> usize {
-        (self.window * self.mtu) as usize
+        (self.window * self.unit) as usize
     }
 
     fn rate(&self, smoothed: Option<Duration>) -> Option<f64> {
         let seconds = smoothed?.as_secs_f64().max(1e-6);
         let gain = if self.window < self.threshold { 2.0 } else { 1.25 };
-        Some(gain * self.window * self.mtu / seconds)
+        Some(gain * self.window * self.unit / seconds)
     }
 
     fn set_mtu(&mut self, mtu: usize) {
-        let ratio = self.mtu / mtu as f64;
-        self.mtu = mtu as f64;
+        let ratio = self.unit / unit(mtu);
+        self.unit = unit(mtu);
         [&mut self.window, &mut self.threshold, &mut self.highest]
             .into_iter()
             .for_each(|size| *size *= ratio);
         self.epoch = None;
     }
+}
+
+/// Bytes of a packet as windows count them.
+fn unit(mtu: usize) -> f64 {
+    mtu.max(TCP) as f64
 }
 
 /// By Newton's method: `f64::cbrt` gives other bits on other machines, and the same seed has to give the same packets.
@@ -159,14 +189,22 @@ mod tests {
         }
     }
 
+    fn cubic() -> Cubic {
+        Cubic { unit: 1000.0, ..Cubic::new(1000) }
+    }
+
+    fn loss(flight: usize) -> Loss {
+        Loss { bytes: 1000, flight, fresh: true }
+    }
+
     #[test]
     fn slow_start_doubles_and_a_loss_leaves_seven_tenths() {
-        let mut cubic = Cubic::new(1000);
+        let mut cubic = cubic();
         cubic.acknowledged(&ack(Time::ZERO, 10_000, true));
         assert_eq!(cubic.window(), 20_000);
         cubic.acknowledged(&ack(Time::ZERO, 20_000, false));
         assert_eq!(cubic.window(), 20_000, "the window was not the limit");
-        cubic.lost(Time::ZERO, 20_000);
+        cubic.lost(&loss(20_000));
         assert_eq!(cubic.window(), 14_000);
     }
 
@@ -180,9 +218,9 @@ mod tests {
 
     #[test]
     fn the_window_comes_back_to_where_it_was_and_lingers_there() {
-        let mut cubic = Cubic::new(1000);
+        let mut cubic = cubic();
         cubic.window = 1000.0;
-        cubic.lost(Time::ZERO, 1_000_000);
+        cubic.lost(&loss(1_000_000));
         let flat = (300.0f64 / C).cbrt();
         let mut now = Time::ZERO;
         let mut at_plateau = 0;
@@ -201,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_timeout_begins_anew_and_a_second_one_does_not_lower_the_goal() {
-        let mut cubic = Cubic::new(1000);
+        let mut cubic = cubic();
         cubic.window = 100.0;
         cubic.timed_out(Time::ZERO, 100_000, false);
         cubic.timed_out(Time::ZERO, 1_000, true);

@@ -64,6 +64,9 @@ pub(crate) enum Fate {
 pub(crate) struct Acked {
     /// Bytes of chunks that have arrived.
     pub(crate) bytes: usize,
+    /// Bytes of those that were sent so long ago that they must have arrived before, and were not told of: a SACK has room for
+    /// so many blocks only.
+    pub(crate) late: usize,
     /// The chunk of them that was sent last.
     pub(crate) newest: Option<Newest>,
     /// The lowest packet of those that were sent once.
@@ -202,10 +205,12 @@ impl Flight {
         self.order.push_back((packet, tsn));
     }
 
-    /// Takes a SACK in. `release` is told of each chunk that is acknowledged for good and was not given up.
+    /// Takes a SACK in. What was sent before `late` is told apart. `release` is told of each chunk that is acknowledged for
+    /// good and was not given up.
     pub(crate) fn acknowledge(
         &mut self,
         sack: &Sack<'_>,
+        late: Time,
         mut release: impl FnMut(&Fragment),
     ) -> Result<Acked, Absurd> {
         let cumulative = unroll32(self.first - 1, sack.cumulative);
@@ -229,7 +234,7 @@ impl Flight {
             self.first += 1;
             acked.advanced = true;
             if sent.fate != Fate::Arrived {
-                self.arrive(&sent, &mut acked);
+                self.arrive(&sent, late, &mut acked);
             }
             if sent.fate != Fate::Abandoned {
                 release(&sent.fragment);
@@ -242,7 +247,7 @@ impl Flight {
         for (first, end) in sack.gaps() {
             let (first, end) = (cumulative + u64::from(first), cumulative + u64::from(end));
             near = arrived.insert_from(near, first, end, |new| {
-                (new.first..=new.last).for_each(|tsn| self.arrive_early(tsn, &mut acked));
+                (new.first..=new.last).for_each(|tsn| self.arrive_early(tsn, late, &mut acked));
             });
         }
         self.arrived = arrived;
@@ -250,12 +255,12 @@ impl Flight {
     }
 
     /// A chunk arrived although an earlier one has not.
-    fn arrive_early(&mut self, tsn: u64, acked: &mut Acked) {
+    fn arrive_early(&mut self, tsn: u64, late: Time, acked: &mut Acked) {
         let at = (tsn - self.first) as usize;
         let Some(sent) = self.sent.get_mut(at).filter(|sent| sent.fate != Fate::Abandoned) else { return };
         let was = std::mem::replace(&mut sent.fate, Fate::Arrived);
         let sent = &self.sent[at];
-        Self::count(sent, self.header, acked);
+        Self::count(sent, self.header, late, acked);
         if was == Fate::UnderWay {
             self.bytes -= self.size(&self.sent[at].fragment);
             self.payload -= self.sent[at].fragment.data.len();
@@ -263,18 +268,20 @@ impl Flight {
     }
 
     /// A chunk that was taken out has arrived.
-    fn arrive(&mut self, sent: &Sent, acked: &mut Acked) {
+    fn arrive(&mut self, sent: &Sent, late: Time, acked: &mut Acked) {
         if sent.fate == Fate::UnderWay {
             self.bytes -= self.size(&sent.fragment);
             self.payload -= sent.fragment.data.len();
         }
         if sent.fate != Fate::Abandoned {
-            Self::count(sent, self.header, acked);
+            Self::count(sent, self.header, late, acked);
         }
     }
 
-    fn count(sent: &Sent, header: usize, acked: &mut Acked) {
-        acked.bytes += padded(header + sent.fragment.data.len());
+    fn count(sent: &Sent, header: usize, late: Time, acked: &mut Acked) {
+        let bytes = padded(header + sent.fragment.data.len());
+        acked.bytes += bytes;
+        acked.late += if sent.at < late { bytes } else { 0 };
         let repeated = sent.transmissions > 1;
         if acked.newest.is_none_or(|newest| newest.packet <= sent.packet) {
             acked.newest =

@@ -36,6 +36,11 @@ impl Meter {
         }
     }
 
+    /// What was sent before this, and by how much more than the path may reorder, has arrived before if it arrives now.
+    pub(crate) fn late(&self, reordering: Duration) -> Time {
+        Time::ZERO + (self.first_sent - Time::ZERO).saturating_sub(reordering)
+    }
+
     /// There was nothing more to send while `flight` bytes were on their way.
     pub(crate) fn starve(&mut self, flight: usize) {
         self.starved_until = self.delivered + flight as u64 + 1;

@@ -2,12 +2,15 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod pipe;
+pub(crate) mod tcp;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sansio::{Machine, Outbox, Rng, Seed, Time};
 use sterna_sctp::{Association, ChannelId, Config, Event, MessageKind, Role};
+
+use tcp::{Parcel, Tcp};
 
 /// What the link does to packets.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +77,13 @@ pub(crate) struct Bottleneck {
     pub(crate) loss: f64,
 }
 
+/// What is on its way.
+enum Cargo {
+    /// To which end, and the packet.
+    Packet(usize, Vec<u8>),
+    Parcel(Parcel),
+}
+
 pub(crate) struct Link {
     pub(crate) now: Time,
     /// Even ones talk to the odd ones after them.
@@ -88,8 +98,10 @@ pub(crate) struct Link {
     pub(crate) largest: usize,
     /// Whether [`End::sent`] is kept.
     pub(crate) keeps: bool,
-    /// Arrival, number, which end, packet.
-    wire: BTreeMap<(Time, u64), (usize, Vec<u8>)>,
+    /// A TCP flow in the direction from even ends to odd ones.
+    pub(crate) tcp: Option<Tcp>,
+    /// Arrival, number, what arrives.
+    wire: BTreeMap<(Time, u64), Cargo>,
     number: u64,
     rng: Rng,
 }
@@ -154,6 +166,7 @@ impl Link {
             overflown: 0,
             largest: usize::MAX,
             keeps: true,
+            tcp: None,
             wire: BTreeMap::new(),
             number: 0,
             rng,
@@ -177,6 +190,9 @@ impl Link {
 
     /// Lets both ends send and report what they want to.
     pub(crate) fn settle(&mut self) {
+        let now = self.now;
+        let parcels = self.tcp.as_mut().map(|tcp| tcp.transmit(now));
+        parcels.into_iter().flatten().for_each(|parcel| self.launch_parcel(parcel));
         for index in 0..self.ends.len() {
             let end = &mut self.ends[index];
             let mut packets = Vec::new();
@@ -197,31 +213,45 @@ impl Link {
         }
     }
 
+    /// Goes through the bottleneck, if there is one. Returns how long it takes to the other end, unless it gets lost.
+    fn pass(&mut self, direction: usize, bytes: usize) -> Option<Duration> {
+        let delay = self.weather.delay;
+        let Some(Bottleneck { rate, queue, loss, .. }) = self.bottleneck else { return Some(delay) };
+        let free = &mut self.free[direction];
+        let waits = *free - self.now;
+        if waits.as_secs_f64() * rate > queue as f64 {
+            self.overflown += 1;
+            return None;
+        }
+        let takes = Duration::from_secs_f64(bytes as f64 / rate);
+        *free = self.now + waits + takes;
+        let is_lost = loss > 0.0 && self.rng.unit() < loss;
+        (!is_lost).then_some(delay + waits + takes)
+    }
+
+    fn launch_parcel(&mut self, parcel: Parcel) {
+        let (direction, bytes) = match parcel {
+            Parcel::Segment(_) => (1, tcp::PACKET),
+            Parcel::Acknowledgement { .. } => (0, tcp::ACKNOWLEDGEMENT),
+        };
+        if let Some(delay) = self.pass(direction, bytes) {
+            self.number += 1;
+            self.wire.insert((self.now + delay, self.number), Cargo::Parcel(parcel));
+        }
+    }
+
     fn launch(&mut self, to: usize, packet: Vec<u8>) {
         if self.rng.below(100) < self.weather.loss || packet.len() > self.largest {
             return;
         }
-        let mut delay = self.weather.delay;
-        if let Some(Bottleneck { rate, queue, overhead, loss }) = self.bottleneck {
-            let free = &mut self.free[to & 1];
-            let waits = *free - self.now;
-            if waits.as_secs_f64() * rate > queue as f64 {
-                self.overflown += 1;
-                return;
-            }
-            let takes = Duration::from_secs_f64((packet.len() + overhead) as f64 / rate);
-            *free = self.now + waits + takes;
-            delay += waits + takes;
-            if loss > 0.0 && self.rng.unit() < loss {
-                return;
-            }
-        }
+        let overhead = self.bottleneck.map_or(0, |bottleneck| bottleneck.overhead);
+        let Some(delay) = self.pass(to & 1, packet.len() + overhead) else { return };
         let copies = if self.rng.below(100) < self.weather.twice { 2 } else { 1 };
         for _ in 0..copies {
             let jitter = self.weather.jitter.mul_f64(self.rng.unit());
             let at = self.now + delay + jitter;
             self.number += 1;
-            self.wire.insert((at, self.number), (to, packet.clone()));
+            self.wire.insert((at, self.number), Cargo::Packet(to, packet.clone()));
         }
     }
 
@@ -230,8 +260,12 @@ impl Link {
         self.settle();
         let arrival = self.wire.first_key_value().map(|(&(at, _), _)| at);
         let timers = self.ends.iter().filter_map(|end| end.association.poll_timeout());
-        let Some(next) = timers.chain(arrival).min() else { return false };
+        let tcp = self.tcp.as_ref().and_then(Tcp::next_timeout);
+        let Some(next) = timers.chain(arrival).chain(tcp).min() else { return false };
         self.now = self.now.max(next);
+        let now = self.now;
+        let parcel = self.tcp.as_mut().and_then(|tcp| tcp.handle_timeout(now));
+        parcel.into_iter().for_each(|parcel| self.launch_parcel(parcel));
         for end in &mut self.ends {
             if end.association.poll_timeout().is_some_and(|at| at <= self.now) {
                 end.association.handle_timeout(self.now);
@@ -246,8 +280,17 @@ impl Link {
         while let Some((&(at, number), _)) = self.wire.first_key_value()
             && at <= self.now
         {
-            let (to, packet) = self.wire.remove(&(at, number)).expect("it is there");
-            self.ends[to].association.handle_packet(self.now, &packet);
+            match self.wire.remove(&(at, number)).expect("it is there") {
+                Cargo::Packet(to, packet) => {
+                    if let Some(end) = self.ends.get_mut(to) {
+                        end.association.handle_packet(now, &packet);
+                    }
+                }
+                Cargo::Parcel(parcel) => {
+                    let answer = self.tcp.as_mut().and_then(|tcp| tcp.handle(now, parcel));
+                    answer.into_iter().for_each(|answer| self.launch_parcel(answer));
+                }
+            }
         }
         true
     }

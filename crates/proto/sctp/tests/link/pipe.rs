@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sterna_sctp::{ChannelConfig, ChannelId, Config, MessageKind};
 
-use super::{Bottleneck, Link, Weather};
+use super::{Bottleneck, Link, Weather, tcp};
 
 /// Bytes that DTLS, UDP and IP add to each packet.
 const OVERHEAD: usize = 37 + 28;
@@ -42,13 +42,23 @@ impl Pipe {
     }
 }
 
+impl Pipe {
+    /// The path with a TCP flow alone.
+    pub(crate) fn lay_for_tcp(self, seed: u64) -> (Link, ChannelId) {
+        let (mut link, id) = self.lay(seed, |_| {});
+        link.ends.clear();
+        link.tcp = Some(tcp::Tcp::new());
+        (link, id)
+    }
+}
+
 /// Sends as much as the associations take for a while, each pair on its first channel. Returns what part of the link the
-/// messages used that arrived at each pair, from `warm` seconds on.
+/// messages used that arrived at each pair, from `warm` seconds on; and at last the TCP flow's part, if there is one.
 pub(crate) fn fill(link: &mut Link, id: ChannelId, warm: f64, seconds: f64) -> Vec<f64> {
     let message = vec![7; MESSAGE];
     let pairs = link.ends.len() / 2;
     let begin = link.now;
-    let (mut received, mut counted) = (vec![0; pairs], None);
+    let (mut received, mut counted) = (vec![0; pairs + usize::from(link.tcp.is_some())], None);
     let end = begin + Duration::from_secs_f64(warm + seconds);
     while link.now < end {
         let now = link.now;
@@ -58,7 +68,10 @@ pub(crate) fn fill(link: &mut Link, id: ChannelId, warm: f64, seconds: f64) -> V
             sender.events.clear();
         }
         assert!(link.step());
-        for (pair, received) in received.iter_mut().enumerate() {
+        if let (Some(tcp), Some(received)) = (&link.tcp, received.last_mut()) {
+            *received = tcp.received * tcp::SEGMENT;
+        }
+        for (pair, received) in received.iter_mut().enumerate().take(pairs) {
             let receiver = &mut link.ends[2 * pair + 1];
             *received += receiver.messages().iter().filter(|message| message.0 == id.0).count() * MESSAGE;
             receiver.events.clear();
