@@ -1,5 +1,6 @@
 // A Chromium that speaks as `python/aiortc_peer.py` does: JSON lines, complete descriptions. It offers microphone, camera
-// and a channel, with the `bundlePolicy` of its argument, and again when told `offer`.
+// and a channel, or the channel alone if its second argument is `data`, with the `bundlePolicy` of its first argument, and
+// again when told `offer`.
 
 import { createInterface } from "node:readline";
 import { browser, run } from "./chromium.mjs";
@@ -7,8 +8,8 @@ import { browser, run } from "./chromium.mjs";
 /** @param {string} event @param {object} [fields] */
 const say = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));
 
-/** In the page. @param {string} policy */
-function play(policy) {
+/** In the page. @param {string[]} arguments_ */
+function play([policy, what]) {
   const connection = new RTCPeerConnection({ bundlePolicy: /** @type {RTCBundlePolicy} */ (policy) });
   const gathered = () =>
     new Promise((resolve) => {
@@ -24,7 +25,7 @@ function play(policy) {
   connection.onconnectionstatechange = () => {
     if (connection.connectionState !== "connecting") window.say("state", { state: connection.connectionState });
   };
-  for (const kind of ["audio", "video"]) connection.addTransceiver(kind);
+  for (const kind of what === "data" ? [] : ["audio", "video"]) connection.addTransceiver(kind);
   const channel = connection.createDataChannel("from-chromium");
   channel.binaryType = "arraybuffer";
   channel.onopen = () => channel.send("hello from chromium");
@@ -40,9 +41,10 @@ function play(policy) {
   window.hear = async (message) => {
     if (message.quit) return connection.close();
     if (message.offer) return describe();
+    const since = performance.timeOrigin + performance.now();
     await connection.setRemoteDescription(message);
     if (message.type === "offer") await describe();
-    else window.say("stable");
+    else window.say("stable", { since });
   };
   return describe();
 }
@@ -51,7 +53,7 @@ await run(async () => {
   const started = await browser({ more: ["--disable-features=WebRtcHideLocalIpsWithMdns"] });
   const page = await started.newPage();
   await page.exposeFunction("say", say);
-  await page.evaluate(play, process.argv[2]);
+  await page.evaluate(play, process.argv.slice(2));
   for await (const line of createInterface({ input: process.stdin })) {
     const message = JSON.parse(line);
     await page.evaluate((it) => window.hear(it), message);

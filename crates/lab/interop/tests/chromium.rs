@@ -81,12 +81,6 @@ fn files_between_page_and_command_line() {
     scenario("transfer");
 }
 
-/// Chromium lets the DTLS handshake ride in checks, too, if it is told to.
-#[test]
-fn files_between_the_command_line_and_a_page_that_folds_handshakes() {
-    scenario_with("transfer", true, &[("TRIALS", "WebRTC-IceHandshakeDtls/Enabled/")]);
-}
-
 #[test]
 fn calls_and_files_through_our_relay() {
     scenario("relay");

@@ -20,8 +20,8 @@ fn aiortc(arguments: &[&str]) -> Option<Foreign> {
     Some(Foreign::start(command))
 }
 
-/// Chromium that offers camera, microphone and a channel, with this `bundlePolicy`.
-fn chromium(policy: &str) -> Option<Foreign> {
+/// Chromium that offers camera, microphone and a channel, with this `bundlePolicy`, and what it is to try out.
+fn chromium(policy: &str, trials: &str) -> Option<Foreign> {
     let Some(chromium) = sterna_interop::chromium() else {
         sterna_interop::missing("chromium");
         return None;
@@ -31,7 +31,8 @@ fn chromium(policy: &str) -> Option<Foreign> {
         return None;
     }
     let mut command = Command::new("node");
-    command.args(["browser/peer.mjs", policy]).current_dir(FOLDER).env("CHROMIUM", chromium);
+    command.args(["browser/peer.mjs", policy]).current_dir(FOLDER);
+    command.env("CHROMIUM", chromium).env("TRIALS", trials);
     Some(Foreign::start(command))
 }
 
@@ -134,7 +135,7 @@ async fn aiortc_offers_media_and_data_and_we_take_the_data() {
 #[tokio::test]
 async fn chromium_offers_media_and_data_in_every_bundle() {
     for policy in ["balanced", "max-compat", "max-bundle"] {
-        let Some(mut chromium) = chromium(policy) else { return };
+        let Some(mut chromium) = chromium(policy, "") else { return };
         tokio::time::timeout(PATIENCE, async {
             let connection = connection();
             let offer = chromium.event("description").await;
@@ -157,5 +158,37 @@ async fn chromium_offers_media_and_data_in_every_bundle() {
         })
         .await
         .unwrap_or_else(|_| panic!("{policy}: in time"));
+    }
+}
+
+/// Its trials of SPED and SNAP: what is offered is taken up, what is not is not mentioned.
+#[tokio::test]
+async fn chromium_folds_handshakes_if_it_is_told_to() {
+    let (sped, snap) = ("WebRTC-IceHandshakeDtls/Enabled/", "WebRTC-Sctp-Snap/Enabled/");
+    for (trials, folds) in [
+        ("", [false; 2]),
+        (sped, [true, false]),
+        (snap, [false, true]),
+        (&format!("{sped}{snap}"), [true; 2]),
+    ] {
+        let Some(mut chromium) = chromium("balanced", trials) else { return };
+        tokio::time::timeout(PATIENCE, async {
+            let connection = connection();
+            let offer = chromium.event("description").await;
+            connection.set_remote_description(read(&offer)).await.unwrap();
+            let answer = description(&connection).await;
+            let says = |description: &Value| {
+                ["sped", "a=sctp-init:"].map(|it| description["sdp"].as_str().unwrap().contains(it))
+            };
+            assert_eq!([says(&offer), says(&answer)], [folds; 2], "{trials}");
+            chromium.tell(&answer).await;
+            let channel = channel_of(&connection).await;
+            assert_eq!(channel.recv().await, Some(Message::Text("hello from chromium".into())));
+            converse(&channel, &mut chromium).await;
+            chromium.quit().await;
+            assert_eq!(channel.recv().await, None, "{trials}");
+        })
+        .await
+        .unwrap_or_else(|_| panic!("{trials}: in time"));
     }
 }
