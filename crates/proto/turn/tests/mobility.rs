@@ -208,9 +208,7 @@ fn a_client_whose_stream_broke_has_two_minutes_to_come_back() {
         let mut world = World::new();
         let tcp = world::stream_path(1000, Transport::Tcp);
         let (_raw, relayed, ticket) = mobile(&mut world, tcp);
-        let now = world.now;
-        let broke = SocketReply::Disconnected { path: tcp.reversed(), error: SocketError::Closed };
-        sansio::Machine::handle_socket(&mut world.server, now, broke);
+        break_stream(&mut world, tcp);
         world.advance(Duration::from_secs(late));
         let mut moved = elsewhere(&mut world, away(), "alice");
         assert_eq!(outcome(&refresh(&mut world, &mut moved, &ticket)), comes_back, "after {late} s");
@@ -226,6 +224,71 @@ fn a_client_whose_stream_broke_has_two_minutes_to_come_back() {
     }
 }
 
+fn break_stream(world: &mut World, path: Path) {
+    let broke = SocketReply::Disconnected { path: path.reversed(), error: SocketError::Closed };
+    let now = world.now;
+    sansio::Machine::handle_socket(&mut world.server, now, broke);
+}
+
+#[test]
+fn who_connects_from_where_a_stream_broke_is_somebody_else() {
+    // Behind a NAT the next connection from an address and port may be anybody's.
+    use sterna_turn::{ChannelNumber, Drop, Passage};
+    let mut world = World::new();
+    let tcp = world::stream_path(1000, Transport::Tcp);
+    let (_raw, relayed, ticket) = mobile(&mut world, tcp);
+    let outbound = Passage::Channel { client: tcp.reversed(), number: ChannelNumber::MIN };
+    let now = world.now;
+    assert!(world.server.flow(now, outbound).is_some());
+    break_stream(&mut world, tcp);
+    assert!(world.server.poll_stale().is_some());
+    assert!(world.server.flow(now, outbound).is_none());
+    assert!(!send(&mut world, tcp));
+    let mut bob = elsewhere(&mut world, tcp, "bob");
+    world.answers.clear();
+    world.peer_sends(address(PEER), relayed, b"for alice");
+    assert!(world.answers.is_empty());
+    assert_eq!(world.server.counters().dropped(Drop::Away), 1);
+    assert_eq!(bob.ask(&mut world, Method::ALLOCATE, &allocate), Ok(()));
+    assert_eq!(bob.permit(&mut world, address(PEER)), Ok(()));
+
+    let mut alice = elsewhere(&mut world, away(), "alice");
+    assert_eq!(outcome(&refresh(&mut world, &mut alice, &ticket)), Ok(()));
+    assert_eq!(heard_at(&mut world, relayed), away(), "where else, before she has sent anything");
+    assert!(send(&mut world, away()));
+    let delete = |writer: &mut stun::MessageWriter<'_>| _ = writer.u32(kind::LIFETIME, 0);
+    assert_eq!(alice.ask(&mut world, Method::REFRESH, &delete), Ok(()));
+    assert_eq!(bob.ask(&mut world, Method::REFRESH, &delete), Ok(()));
+    assert_eq!((world.server.allocations(), world.sockets.len()), (0, 0));
+}
+
+#[test]
+fn a_client_may_come_back_by_another_stream_from_where_it_was() {
+    let mut world = World::new();
+    let tcp = world::stream_path(1000, Transport::Tcp);
+    let (_raw, relayed, mut ticket) = mobile(&mut world, tcp);
+    for _ in 0..3 {
+        break_stream(&mut world, tcp);
+        assert!(!send(&mut world, tcp));
+        let mut alice = elsewhere(&mut world, tcp, "alice");
+        let answer = refresh(&mut world, &mut alice, &ticket);
+        assert_eq!(outcome(&answer), Ok(()));
+        ticket = ticket_in(&answer);
+        assert_eq!(heard_at(&mut world, relayed), tcp);
+        assert!(send(&mut world, tcp));
+    }
+    // And go elsewhere from there.
+    let mut moved = elsewhere(&mut world, away(), "alice");
+    assert_eq!(outcome(&refresh(&mut world, &mut moved, &ticket)), Ok(()));
+    assert!(send(&mut world, away()));
+    assert_eq!(heard_at(&mut world, relayed), away());
+    assert!(!send(&mut world, tcp));
+    // Or not come back.
+    break_stream(&mut world, tcp);
+    world.advance_secs(1000);
+    assert_eq!((world.server.allocations(), world.sockets.len()), (0, 0));
+}
+
 #[test]
 fn a_stream_that_breaks_after_the_refresh_switches_at_once() {
     let mut world = World::new();
@@ -233,8 +296,6 @@ fn a_stream_that_breaks_after_the_refresh_switches_at_once() {
     let (_raw, relayed, ticket) = mobile(&mut world, tcp);
     let mut moved = elsewhere(&mut world, away(), "alice");
     refresh(&mut world, &mut moved, &ticket);
-    let now = world.now;
-    let broke = SocketReply::Disconnected { path: tcp.reversed(), error: SocketError::Closed };
-    sansio::Machine::handle_socket(&mut world.server, now, broke);
+    break_stream(&mut world, tcp);
     assert_eq!(heard_at(&mut world, relayed), away());
 }

@@ -351,6 +351,7 @@ impl Server {
         let id = self.allocations.insert(Allocation {
             client: asker.client,
             moving: None,
+            adrift: false,
             ticket,
             username: signer.username.clone(),
             secret,

@@ -88,6 +88,8 @@ pub(super) struct Allocation {
     pub(super) client: Path,
     /// The 5-tuple that the client is moving to. It is the allocation's as well.
     pub(super) moving: Option<Move>,
+    /// The stream from `client` has ended. Who comes from there next is somebody else.
+    pub(super) adrift: bool,
     /// The number of its latest ticket, if it has tickets.
     pub(super) ticket: Option<u32>,
     pub(super) username: String,
@@ -112,6 +114,11 @@ pub(super) struct Allocation {
 }
 
 impl Allocation {
+    /// Where what is for the client goes. `None`: its stream has ended, and it has not come back.
+    pub(super) fn destination(&self) -> Option<Path> {
+        if self.adrift { self.moving.map(|there| there.to) } else { Some(self.client) }
+    }
+
     /// When the first of its relayed addresses, permissions and channels is due.
     pub(super) fn next_expiry(&self) -> Option<Time> {
         let all = [self.seats.next_expiry(), self.permissions.next_expiry(), self.channels.next_expiry()];
@@ -155,12 +162,19 @@ impl Allocations {
 
     pub(super) fn remove(&mut self, id: AllocationId) -> Option<Allocation> {
         let allocation = self.by_id.remove(&id)?;
-        self.by_client.remove(&allocation.client);
+        self.leave(id, allocation.client);
         if let Some(Move { to, .. }) = allocation.moving {
-            self.by_client.remove(&to);
+            self.leave(id, to);
         }
         allocation.seats.iter().for_each(|seat| self.strike(seat));
         Some(*allocation)
+    }
+
+    /// A 5-tuple is the allocation's no more, if it was.
+    fn leave(&mut self, id: AllocationId, client: Path) {
+        if self.by_client.get(&client) == Some(&id) {
+            self.by_client.remove(&client);
+        }
     }
 
     fn enter(&mut self, seat: &Seat, id: AllocationId) {
@@ -227,7 +241,7 @@ impl Allocations {
     pub(super) fn cancel_move(&mut self, id: AllocationId) {
         if let Some(Move { to, .. }) = self.by_id.get_mut(&id).and_then(|allocation| allocation.moving.take())
         {
-            self.by_client.remove(&to);
+            self.leave(id, to);
         }
     }
 
@@ -236,8 +250,21 @@ impl Allocations {
         let allocation = self.by_id.get_mut(&id)?;
         let Move { to, .. } = allocation.moving.take()?;
         let from = std::mem::replace(&mut allocation.client, to);
-        self.by_client.remove(&from);
-        Some((allocation.username.clone(), from, to))
+        allocation.adrift = false;
+        let username = allocation.username.clone();
+        if from != to {
+            self.leave(id, from);
+        }
+        Some((username, from, to))
+    }
+
+    /// The allocation has no 5-tuple until it moves to one.
+    pub(super) fn set_adrift(&mut self, id: AllocationId) {
+        self.cancel_move(id);
+        let Some(allocation) = self.by_id.get_mut(&id) else { return };
+        allocation.adrift = true;
+        let client = allocation.client;
+        self.leave(id, client);
     }
 
     pub(super) fn by_id(&mut self, id: AllocationId) -> Option<&mut Allocation> {

@@ -26,11 +26,13 @@ pub enum Drop {
     Bandwidth,
     /// To a peer that another allocation has at the port that all share.
     PeerTaken,
+    /// To a client whose stream has ended, and who may come back.
+    Away,
 }
 
 impl Drop {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::Unexpected,
         Self::NoAllocation,
@@ -43,6 +45,7 @@ impl Drop {
         Self::NoRoom,
         Self::Bandwidth,
         Self::PeerTaken,
+        Self::Away,
     ];
 
     /// A word for it that does not change: a metric's label, say.
@@ -60,6 +63,7 @@ impl Drop {
             Self::NoRoom => "no_room",
             Self::Bandwidth => "bandwidth",
             Self::PeerTaken => "peer_taken",
+            Self::Away => "away",
         }
     }
 }

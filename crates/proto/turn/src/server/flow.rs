@@ -238,7 +238,7 @@ impl Server {
             Some((number, until)) => (Framing::Channel(number), permitted.min(until)),
             None => (Framing::Data(peer), permitted),
         };
-        let to = allocation.client;
+        let to = allocation.destination()?;
         Some(Flow { source: None, target: Some(id), to, framing, until, allowance: None })
     }
 

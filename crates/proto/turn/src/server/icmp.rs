@@ -60,7 +60,10 @@ impl Server {
         if !allocation.permissions.allows(now, peer.ip()) {
             return self.counters.drop(Drop::NoPermission);
         }
-        let (client, id) = (allocation.client, TransactionId(self.rng.bytes()));
+        let Some(client) = allocation.destination() else {
+            return self.counters.drop(Drop::Away);
+        };
+        let id = TransactionId(self.rng.bytes());
         let sent = out.send(client, indication_overhead(peer) + ICMP_BYTES, &mut |buffer| {
             let [a, b, c, d] = error.data().to_be_bytes();
             MessageWriter::new(buffer, Class::Indication, Method::DATA, id)

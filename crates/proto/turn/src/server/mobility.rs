@@ -81,7 +81,7 @@ impl Server {
         if allocation.username != signer.username {
             return Err(441);
         }
-        if allocation.client == to {
+        if allocation.client == to && !allocation.adrift {
             return Err(400);
         }
         let current = allocation.ticket.ok_or(400u16)?;
@@ -120,14 +120,17 @@ impl Server {
         self.data_connection_ended(path);
         let Some((id, allocation)) = self.allocations.by_client(path) else { return };
         match allocation.moving {
-            Some(_) if allocation.client == path => self.arrive(id),
-            Some(_) => self.allocations.cancel_move(id),
-            // It may come back from elsewhere.
-            None if allocation.ticket.is_some() => {
+            Some(_) if !allocation.adrift && allocation.client == path => self.arrive(id),
+            Some(_) if !allocation.adrift => self.allocations.cancel_move(id),
+            // It may come back from elsewhere. Another connection from the same address and port is not it, however: behind a
+            // NAT it may be anybody's.
+            _ if allocation.ticket.is_some() => {
                 allocation.seats.shorten(now + GRACE);
                 self.arm(id);
+                self.unsettle(id);
+                self.allocations.set_adrift(id);
             }
-            None => self.end(now, id, EndReason::Disconnected),
+            _ => self.end(now, id, EndReason::Disconnected),
         }
     }
 }

@@ -162,7 +162,9 @@ impl Server {
             return self.counters.drop(Drop::Bandwidth);
         }
         let Some(allocation) = self.allocations.by_id(id) else { return };
-        let client = allocation.client;
+        let Some(client) = allocation.destination() else {
+            return self.counters.drop(Drop::Away);
+        };
         let fill = &mut |buffer: &mut [u8]| {
             buffer.copy_from_slice(data);
             data.len()

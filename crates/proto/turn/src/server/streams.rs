@@ -441,7 +441,8 @@ impl Server {
             let peer = connection.peer;
             let Some(allocation) = self.allocations.by_id(connection.allocation) else { continue };
             let transaction = TransactionId(self.rng.bytes());
-            let sent = out.send(allocation.client, ANSWER_ROOM, &mut |buffer| {
+            let Some(client) = allocation.destination() else { continue };
+            let sent = out.send(client, ANSWER_ROOM, &mut |buffer| {
                 let method = Method::CONNECTION_ATTEMPT;
                 MessageWriter::new(buffer, Class::Indication, method, transaction)
                     .u32(kind::CONNECTION_ID, id)
