@@ -2,12 +2,12 @@ use std::fmt;
 
 use crypto::{HmacSha1Key, HmacSha256Key};
 
+use crate::opaque::prepared;
 use crate::{PasswordAlgorithm, PasswordHash};
 
 /// What signs and checks messages. Its HMAC states are computed once, so keep it rather than the password.
 ///
-/// Strings are used as they are: apply the OpaqueString profile (RFC 8265 §4.2) before, if they come from a
-/// keyboard.
+/// Realms and passwords are used as [`opaque_string`](crate::opaque_string) has them; what it refuses, as it is.
 #[derive(Clone)]
 pub struct Key {
     sha1: HmacSha1Key,
@@ -17,10 +17,11 @@ pub struct Key {
 impl Key {
     /// The key of a short-term credential: the password itself (RFC 8489 §9.1.1).
     pub fn short_term(password: &str) -> Self {
-        Self::from_bytes(password.as_bytes())
+        Self::from_bytes(prepared(password).as_bytes())
     }
 
-    /// The key of a long-term credential: a hash of username, realm and password (RFC 8489 §9.2.2, §18.5.1).
+    /// The key of a long-term credential: a hash of username, realm and password (RFC 8489 §9.2.2, §18.5.1). The username is
+    /// taken as it stands in USERNAME.
     pub fn long_term(algorithm: PasswordAlgorithm, username: &str, realm: &str, password: &str) -> Self {
         PasswordHash::new(algorithm, username, realm, password).key()
     }
@@ -52,7 +53,7 @@ impl fmt::Debug for Key {
 
 /// The value of USERHASH: a username that only who knows it recognises (RFC 8489 §14.4).
 pub fn user_hash(username: &str, realm: &str) -> [u8; 32] {
-    crypto::sha256(&[username.as_bytes(), b":", realm.as_bytes()])
+    crypto::sha256(&[prepared(username).as_bytes(), b":", prepared(realm).as_bytes()])
 }
 
 /// Without quotes around it and zeros after it (RFC 8489 §9.2.2).
@@ -96,5 +97,24 @@ mod tests {
         assert_eq!(made.sha1(&head, 24), Key::from_bytes(&expected).sha1(&head, 24));
         let quoted = Key::long_term(PasswordAlgorithm::Md5, "user\0", "\"realm\"", "pass\0\0");
         assert_eq!(quoted.sha1(&head, 24), made.sha1(&head, 24));
+    }
+
+    // RFC 8489 §9.1.1, §9.2.2.
+    #[test]
+    fn realms_and_passwords_are_the_same_however_they_were_typed() {
+        let head = [0; 24];
+        let sha1 = |key: Key| key.sha1(&head, 24);
+        for algorithm in [PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256] {
+            let typed = Key::long_term(algorithm, "user", "Ko\u{308}ln", "mu\u{308}de\u{a0}Nacht");
+            assert_eq!(sha1(typed), sha1(Key::long_term(algorithm, "user", "Köln", "müde Nacht")));
+            // The username is what stands in the message.
+            let [raw, composed] =
+                ["Jose\u{301}", "José"].map(|name| sha1(Key::long_term(algorithm, name, "r", "p")));
+            assert_ne!(raw, composed);
+        }
+        assert_eq!(sha1(Key::short_term("Jose\u{301}")), sha1(Key::short_term("José")));
+        assert_eq!(user_hash("Jose\u{301}", "Ko\u{308}ln"), user_hash("José", "Köln"));
+        // No password of the profile, and one nevertheless.
+        assert_eq!(sha1(Key::short_term("a\tb")), sha1(Key::from_bytes(b"a\tb")));
     }
 }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::key::bare;
+use crate::opaque::prepared;
 use crate::{Key, PasswordAlgorithm};
 
 /// What is left of a password once it need not be known any more: a hash of username, realm and password, from which the
@@ -18,10 +19,11 @@ pub enum PasswordHash {
 }
 
 impl PasswordHash {
-    /// The hash of a password.
+    /// The hash of a password. The username is taken as it stands in USERNAME; realm and password are used as
+    /// [`opaque_string`](crate::opaque_string) has them.
     pub fn new(algorithm: PasswordAlgorithm, username: &str, realm: &str, password: &str) -> Self {
         let password = password.trim_end_matches('\0');
-        let (username, realm) = (bare(username), bare(realm));
+        let (username, realm, password) = (bare(username), prepared(bare(realm)), prepared(password));
         let parts: &[&[u8]] = &[username.as_bytes(), b":", realm.as_bytes(), b":", password.as_bytes()];
         match algorithm {
             PasswordAlgorithm::Md5 => Self::Md5(crypto::md5(parts)),

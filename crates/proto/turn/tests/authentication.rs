@@ -7,7 +7,9 @@ use std::time::Duration;
 use sterna_turn::{Auth, ClientEvent, Credentials, EndReason, LoginFailure, ServerEvent, Stage, User};
 use stun::credential::{Features, SharedSecret};
 use stun::{Class, Message, MessageWriter, Method, PasswordAlgorithm, TransactionId, kind};
-use world::{REALM, Raw, SECRET, START, World, address, allocate, client_path, credentials, outcome};
+use world::{
+    REALM, Raw, SECRET, START, World, address, allocate, client_path, credentials, outcome, server_config,
+};
 
 const PEER: &str = "203.0.113.9:4000";
 
@@ -407,4 +409,30 @@ fn ends_are_logged_with_what_was_relayed() {
             reason: EndReason::Deleted,
         })
     );
+}
+
+// RFC 8489 §9.2.2, §14.3: OpaqueString makes one of the ways in which a name can be written.
+#[test]
+fn a_name_and_a_password_let_in_however_they_were_typed() {
+    let (composed, typed) = (("José", "zwölf Uhr"), ("Jose\u{301}", "zwo\u{308}lf\u{a0}Uhr"));
+    for (ours, theirs) in [(composed, typed), (typed, composed)] {
+        let mut config = server_config();
+        config.auth = Auth::user(ours.0, ours.1);
+        let mut world = World::with(config);
+        let credentials = Credentials { username: theirs.0.into(), password: theirs.1.into() };
+        let raw = Raw::allocated(&mut world, client_path(1000), credentials);
+        assert_eq!(world.server.allocations(), 1, "{}", raw.path);
+    }
+}
+
+/// Browsers send names as they got them, and make keys of them so.
+#[test]
+fn a_client_that_prepares_nothing_gets_in_with_a_name_of_a_shared_secret() {
+    let mut world = World::new();
+    let nonce = nonce(&mut world, client_path(1000));
+    let username = "4000000000:Jose\u{301}";
+    let password = SharedSecret::new(SECRET).unwrap().password_at(username, 0).unwrap();
+    let request = old_request(username, &password, &nonce, Method::ALLOCATE, 1);
+    let answer = world.ask(client_path(1000), &request).unwrap();
+    assert_eq!(outcome(&answer), Ok(()));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use sansio::{Path, Seed, Time};
 
 use crate::credential::{Features, Nonce, NonceKey, NonceState};
+use crate::opaque::prepared;
 use crate::{
     Class, HEADER_BYTES, Integrity, IntegrityError, Key, Message, MessageWriter, PasswordAlgorithm,
     WriteError, kind,
@@ -24,7 +25,7 @@ pub struct Authenticator {
 /// What an [`Authenticator`] is made from.
 #[derive(Clone, Debug)]
 pub struct AuthenticatorConfig {
-    /// Usually the provider's domain name. Fewer than 128 characters.
+    /// Usually the provider's domain name. Fewer than 128 characters. Sent as [`opaque_string`](crate::opaque_string) has it.
     pub realm: String,
     /// How long a nonce is good for.
     pub nonce_lifetime: Duration,
@@ -103,6 +104,7 @@ impl Authenticator {
             Features { password_algorithms: !algorithms.is_empty(), username_anonymity: anonymous };
         let nobody = Key::from_bytes(&crypto::sha256(&[&seed.0, b"nobody"]));
         let nonces = NonceKey::new(seed, nonce_lifetime);
+        let realm = prepared(&realm).into_owned();
         Self { realm, algorithms, features, nonces, third_party, nobody }
     }
 

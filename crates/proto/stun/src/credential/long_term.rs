@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::credential::{AccessToken, Features};
+use crate::opaque::prepared;
 use crate::transaction::Protection;
 use crate::{
     Class, Integrity, Key, Message, MessageWriter, PasswordAlgorithm, PasswordAlgorithms, kind, user_hash,
@@ -79,9 +80,12 @@ pub enum Refusal {
 
 impl LongTerm {
     /// An account. No server has asked for it yet; with an empty username, none may (RFC 8155 §9 has such relays).
-    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
+    ///
+    /// The username is sent as [`opaque_string`](crate::opaque_string) has it (RFC 8489 §14.3), or, if that refuses it, as it
+    /// is.
+    pub fn new(username: impl AsRef<str>, password: impl Into<String>) -> Self {
         Self {
-            username: username.into(),
+            username: prepared(username.as_ref()).into_owned(),
             password: password.into(),
             token: None,
             next_token: None,

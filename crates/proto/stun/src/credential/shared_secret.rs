@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crypto::HmacSha1Key;
 
+use crate::opaque::prepared;
+
 /// Shorter secrets can be found by trying, from any one credential that was handed out.
 const SHORTEST: usize = 8;
 
@@ -46,8 +48,11 @@ impl SharedSecret {
     }
 
     /// Username and password for `user`, valid until `expires_unix`.
+    ///
+    /// The name is as [`opaque_string`](crate::opaque_string) has it, so that the password is right for clients that send it
+    /// that way and for those that send it as they got it.
     pub fn credentials(&self, user: &str, expires_unix: u64) -> (String, String) {
-        let username = format!("{expires_unix}:{user}");
+        let username = format!("{expires_unix}:{}", prepared(user));
         let password = self.password(&username);
         (username, password)
     }
@@ -96,6 +101,14 @@ mod tests {
         let (username, password) = rest_credentials("0123456789abcdef", "alice", 1_700_000_000).unwrap();
         assert_eq!(username, "1700000000:alice");
         assert_eq!(password, "QmpguVhgm8LJZp0MkvqhyKEkXps=");
+    }
+
+    #[test]
+    fn credentials_are_good_for_clients_that_prepare_names_and_for_others() {
+        let secret = SharedSecret::new("0123456789abcdef").unwrap();
+        let (username, password) = secret.credentials("Jose\u{301}", 1000);
+        assert_eq!(username, "1000:José");
+        assert_eq!(secret.password_at(&prepared(&username), 1000), Some(password));
     }
 
     #[test]

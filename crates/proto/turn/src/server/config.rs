@@ -6,7 +6,7 @@ use std::time::Duration;
 use sansio::Seed;
 use stun::credential::{SharedSecret, WeakSecret};
 use stun::server::{Alternate, PartnerSecret};
-use stun::{PasswordAlgorithm, PasswordHash};
+use stun::{PasswordAlgorithm, PasswordHash, opaque_string};
 
 use super::{LookupRules, PeerPolicy, Quotas, ThirdParty};
 
@@ -46,9 +46,9 @@ pub(super) enum UserSecret {
 }
 
 impl User {
-    /// A user whose password is known. The server keeps hashes of it.
-    pub fn new(name: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { name: name.into(), secret: UserSecret::Password(password.into()) }
+    /// A user whose password is known. The server keeps hashes of it. His name is what [`opaque_string`] makes of `name`.
+    pub fn new(name: impl AsRef<str>, password: impl Into<String>) -> Self {
+        Self { name: prepared(name.as_ref()), secret: UserSecret::Password(password.into()) }
     }
 
     /// The username.
@@ -69,7 +69,7 @@ impl User {
         if !matches!(hashes, [PasswordHash::Md5(_), PasswordHash::Sha256(_)]) {
             return Err(error());
         }
-        Ok(Self { name: name.to_owned(), secret: UserSecret::Hashes(hashes) })
+        Ok(Self { name: prepared(name), secret: UserSecret::Hashes(hashes) })
     }
 
     /// A line for a file. Whoever reads it can log in to this realm, and learns nothing of the password.
@@ -80,12 +80,22 @@ impl User {
 
     /// His hashes, by MD5 and by SHA-256.
     pub(super) fn hashes(&self, realm: &str) -> [PasswordHash; 2] {
+        self.hashes_as(&self.name, realm)
+    }
+
+    /// The same for who calls himself `username` in his messages, however that is spelled.
+    pub(super) fn hashes_as(&self, username: &str, realm: &str) -> [PasswordHash; 2] {
         match &self.secret {
             UserSecret::Hashes(hashes) => *hashes,
             UserSecret::Password(password) => [PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256]
-                .map(|algorithm| PasswordHash::new(algorithm, &self.name, realm, password)),
+                .map(|algorithm| PasswordHash::new(algorithm, username, realm, password)),
         }
     }
+}
+
+/// A name that is no name stays as it is, and [`ServerConfig::check`] refuses it.
+fn prepared(name: &str) -> String {
+    opaque_string(name).map_or_else(|_| name.to_owned(), Into::into)
 }
 
 impl fmt::Debug for User {
@@ -142,7 +152,7 @@ impl Auth {
     }
 
     /// One user with a password.
-    pub fn user(name: impl Into<String>, password: impl Into<String>) -> Self {
+    pub fn user(name: impl AsRef<str>, password: impl Into<String>) -> Self {
         Self { users: vec![User::new(name, password)], ..Self::default() }
     }
 }
@@ -235,7 +245,7 @@ impl ServerConfig {
     /// Whether a server can be made of this. A mistake here must not make a server that is open to all.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         // How long it may be depends on what else is in a challenge: see `Server::new`.
-        if self.realm.is_empty() || self.realm.contains(['"', '\0']) {
+        if opaque_string(&self.realm).is_err() || self.realm.contains('"') {
             return Err(ConfigError::Realm(self.realm.clone()));
         }
         if self.relay_addresses.is_empty() {
@@ -267,8 +277,9 @@ impl ServerConfig {
             return Err(ConfigError::Software);
         }
         for user in &self.auth.users {
-            let no_password = matches!(&user.secret, UserSecret::Password(password) if password.is_empty());
-            if user.name.is_empty() || user.name.len() > 508 || no_password {
+            let no_password =
+                matches!(&user.secret, UserSecret::Password(password) if opaque_string(password).is_err());
+            if opaque_string(&user.name).is_err() || user.name.len() > 508 || no_password {
                 return Err(ConfigError::User(user.name.clone()));
             }
         }
@@ -279,10 +290,11 @@ impl ServerConfig {
 /// Why a server cannot be made of a [`ServerConfig`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The realm is empty, longer than 40 bytes (or 36 with [`ThirdParty::server_name`]), or has a quote in it.
+    /// The realm is no [`opaque_string`], longer than 40 bytes (or 36 with [`ThirdParty::server_name`]), or has a quote in it.
     #[error(
-        "the realm `{0}` is empty, longer than 40 bytes (with the server's name for access tokens 36) or has a quote in it: \
-         use the server's domain name"
+        "the realm `{}` is empty, longer than 40 bytes (with the server's name for access tokens 36) or has a quote or \
+         invisible characters in it: use the server's domain name",
+        .0.escape_debug()
     )]
     Realm(String),
     /// There is no address to relay from.
@@ -302,8 +314,11 @@ pub enum ConfigError {
     /// Nobody could use the server.
     #[error("the TURN server has neither a shared secret nor users")]
     NoAuth,
-    /// The name is empty or too long, or the password empty.
-    #[error("the user `{0}` has no name, no password, or a name longer than 508 bytes")]
+    /// The name is empty or too long, or the password empty, or one of them no [`opaque_string`].
+    #[error(
+        "the user `{}` has no name, no password, a name longer than 508 bytes, or in one of them characters that nobody sees",
+        .0.escape_debug()
+    )]
     User(String),
     /// The server's name for access tokens was given, taken away or changed while it runs.
     #[error("the server's name for access tokens changes with a restart only")]
@@ -335,6 +350,22 @@ mod tests {
         assert_eq!(config(Auth::user("", "x")).check(), Err(ConfigError::User("".into())));
         assert_eq!(config(Auth::user("alice", "")).check(), Err(ConfigError::User("alice".into())));
         assert_eq!(config(Auth::user("alice", "wonderland")).check(), Ok(()));
+    }
+
+    #[test]
+    fn names_passwords_and_realms_that_nobody_can_type_are_refused() {
+        assert_eq!(
+            config(Auth::user("alice", "wonder\u{0}land")).check(),
+            Err(ConfigError::User("alice".into()))
+        );
+        let error = config(Auth::user("al\u{1b}ice", "wonderland")).check().unwrap_err();
+        assert_eq!(error, ConfigError::User("al\u{1b}ice".into()));
+        assert!(!error.to_string().contains('\u{1b}'), "{error}");
+        let realm =
+            ServerConfig { realm: "example\u{200b}.org".into(), ..config(Auth::user("alice", "wonderland")) };
+        assert!(matches!(realm.check(), Err(ConfigError::Realm(_))));
+        // RFC 8265 §4.2: one name, however it was typed.
+        assert_eq!(User::new("Jose\u{301}", "wonderland").name(), "José");
     }
 
     #[test]

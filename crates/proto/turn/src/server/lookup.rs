@@ -222,7 +222,7 @@ impl Server {
         let Some(Open { username, requests }) = self.lookups.close(id) else { return };
         self.timers.stop(Due::Lookup(id));
         let hashes = match verdict {
-            Verdict::Known(user) => Some(user.hashes(&self.config.realm)),
+            Verdict::Known(user) => Some(user.hashes_as(&username, &self.config.realm)),
             Verdict::Unknown => None,
             Verdict::Failed => return self.nobody_answers(&requests),
         };
