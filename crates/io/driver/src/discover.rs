@@ -82,10 +82,7 @@ pub async fn discover(options: DiscoverOptions) -> Vec<Relay> {
                 (Question::Dns { .. }, _) if question.is_multicast() => {
                     machine.handle_answer(&question, Vec::new());
                 }
-                (Question::Dns { name, kind }, _) => {
-                    let (servers, name, kind) = (nameservers.clone(), name.clone(), *kind);
-                    tasks.spawn(async move { (question, dns::ask(&servers, &name, kind).await) });
-                }
+                (Question::Dns { .. }, _) => answer_by_dns(&mut tasks, &nameservers, question),
             }
         }
         if machine.is_finished() {
@@ -114,8 +111,24 @@ pub async fn discover(options: DiscoverOptions) -> Vec<Relay> {
     machine.relays()
 }
 
+/// Has DNS servers answer a question about a name.
+pub(crate) fn answer_by_dns(
+    tasks: &mut JoinSet<(Question, Vec<Record>)>,
+    servers: &[SocketAddr],
+    question: Question,
+) {
+    let Question::Dns { name, kind } = &question else { return };
+    let (servers, name, kind) = (servers.to_vec(), name.clone(), *kind);
+    tasks.spawn(async move { (question, dns::ask(&servers, &name, kind).await) });
+}
+
+/// The DNS servers that the system asks.
+pub(crate) fn system_nameservers() -> Vec<SocketAddr> {
+    ResolvConf::read().nameservers
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use simple_dns::rdata::{NAPTR, PTR, RData, SRV};
@@ -131,7 +144,7 @@ mod tests {
         Name::new(text).unwrap()
     }
 
-    fn srv(owner: &'static str, port: u16, target: &'static str) -> ResourceRecord<'static> {
+    pub(crate) fn srv(owner: &'static str, port: u16, target: &'static str) -> ResourceRecord<'static> {
         let srv = SRV { priority: 0, weight: 0, port, target: name(target) };
         ResourceRecord::new(name(owner), CLASS::IN, 60, RData::SRV(srv))
     }
@@ -166,7 +179,7 @@ mod tests {
     }
 
     /// A DNS server on loopback that answers by TCP alone what `long` has, as if it were too long for a datagram.
-    async fn nameserver(
+    pub(crate) async fn nameserver(
         zone: Vec<ResourceRecord<'static>>,
         long: Vec<ResourceRecord<'static>>,
     ) -> SocketAddr {

@@ -235,7 +235,10 @@ impl<H: Host> Engine<H> {
                 ),
                 // Only once what was written before is sent.
                 SocketOp::Unbind { .. } | SocketOp::Disconnect { .. } => self.farewells.push(op),
-                SocketOp::Connect { .. } | SocketOp::Resolve { .. } | SocketOp::Publish { .. } => {
+                SocketOp::Connect { .. }
+                | SocketOp::Resolve { .. }
+                | SocketOp::Locate { .. }
+                | SocketOp::Publish { .. } => {
                     self.network.start(op);
                 }
             }

@@ -23,6 +23,7 @@ mod interfaces;
 mod mdns;
 mod message;
 mod multicast;
+mod names;
 mod network;
 mod peer_connection;
 mod portmap;
@@ -48,6 +49,7 @@ pub use ice::{CandidateKind, Punch};
 pub use interfaces::{interfaces, source_for};
 pub use mdns::hears_itself;
 pub use message::Message;
+pub use names::locate;
 pub use network::Network;
 pub use peer::{
     CandidateError, ChannelState, ConnectionState, DataChannelInit, Failure, FailureCause, IceCandidateInit,

@@ -1,13 +1,12 @@
 //! What takes the network's time: connecting, looking names up, answering for them.
 
-use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
-use sansio::{Path, SocketError, SocketOp, SocketReply, Ticket};
+use sansio::{Path, SocketOp, SocketReply, Ticket};
 use tokio::task::JoinSet;
 
-use crate::connect::{self, Connector, Io};
-use crate::mdns::Mdns;
+use crate::connect::{Connector, Io};
+use crate::names::Names;
 
 /// How an engine opens streams and looks names up.
 ///
@@ -15,7 +14,7 @@ use crate::mdns::Mdns;
 #[derive(Debug, Default)]
 pub struct Network {
     connector: Connector,
-    mdns: Mdns,
+    names: Names,
     tasks: JoinSet<Outcome>,
 }
 
@@ -46,15 +45,24 @@ impl Network {
                 });
             }
             SocketOp::Resolve { ticket, name } => {
-                let mdns = self.mdns.clone();
+                let names = self.names.clone();
                 self.tasks.spawn(async move {
-                    Outcome::Reply(match resolve(&mdns, &name).await {
+                    Outcome::Reply(match names.resolve(&name).await {
                         Ok(addresses) => SocketReply::Resolved { ticket, addresses },
                         Err(error) => SocketReply::Failed { ticket, error },
                     })
                 });
             }
-            SocketOp::Publish { name, address } => self.mdns.publish(name, address),
+            SocketOp::Locate { ticket, service, name, port } => {
+                let names = self.names.clone();
+                self.tasks.spawn(async move {
+                    Outcome::Reply(match names.locate(service, &name, port).await {
+                        Ok(addresses) => SocketReply::Located { ticket, addresses },
+                        Err(error) => SocketReply::Failed { ticket, error },
+                    })
+                });
+            }
+            SocketOp::Publish { name, address } => self.names.publish(name, address),
             SocketOp::Bind { .. } | SocketOp::Unbind { .. } | SocketOp::Disconnect { .. } => {}
         }
     }
@@ -68,65 +76,5 @@ impl Network {
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }
-    }
-}
-
-/// Looks `name` up: literals at once, `.local` by multicast, all else by the system's resolver.
-async fn resolve(mdns: &Mdns, name: &str) -> Result<Vec<IpAddr>, SocketError> {
-    let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    if let Ok(address) = literal.parse() {
-        return Ok(vec![address]);
-    }
-    if is_local(name) {
-        return mdns.resolve(name).await;
-    }
-    let lookup = tokio::net::lookup_host((name, 0));
-    let found = tokio::time::timeout(connect::DEADLINE, lookup).await.map_err(|_| SocketError::TimedOut)?;
-    // The system's resolvers give no usable kind for "there is no such name".
-    let found = found.map_err(|error| {
-        tracing::debug!(name, %error, "not resolved");
-        SocketError::NameNotFound
-    })?;
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for address in found.map(|found: SocketAddr| found.ip()) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() { Err(SocketError::NameNotFound) } else { Ok(addresses) }
-}
-
-/// Whether `name` is resolved by multicast (RFC 6762 §3).
-fn is_local(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
-    name.len() > 6 && name[name.len() - 6..].eq_ignore_ascii_case(b".local")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn lookup(name: &str) -> Result<Vec<IpAddr>, SocketError> {
-        resolve(&Mdns::default(), name).await
-    }
-
-    #[tokio::test]
-    async fn literals_need_no_resolver() {
-        assert_eq!(lookup("192.0.2.1").await, Ok(vec!["192.0.2.1".parse().unwrap()]));
-        assert_eq!(lookup("[2001:db8::1]").await, Ok(vec!["2001:db8::1".parse().unwrap()]));
-        assert_eq!(lookup("2001:db8::1").await, Ok(vec!["2001:db8::1".parse().unwrap()]));
-    }
-
-    #[tokio::test]
-    async fn localhost_resolves_and_nonsense_does_not() {
-        assert!(lookup("localhost").await.unwrap().iter().all(|address| address.is_loopback()));
-        // Too long for a query, so that none is made.
-        assert_eq!(lookup(&"x".repeat(300)).await, Err(SocketError::NameNotFound));
-    }
-
-    #[test]
-    fn names_that_end_in_local_are_multicast() {
-        assert!(is_local("a.local") && is_local("6f1c.LOCAL."));
-        assert!(!is_local(".local") && !is_local("local") && !is_local("a.local.example"));
     }
 }

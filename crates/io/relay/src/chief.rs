@@ -178,6 +178,12 @@ impl Chief {
         );
     }
 
+    /// How much stands in each of its tables.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
+        vec![("allocations", self.server.allocations()), ("clients with a task", self.clients.len())]
+    }
+
     fn perform(&mut self, op: SocketOp, of: usize, sockets: &mut Sockets) -> Option<SocketReply> {
         let unsupported = |ticket| {
             let error = SocketError::Other("a relay opens UDP sockets only".into());
@@ -217,7 +223,9 @@ impl Chief {
                 }
                 None
             }
-            SocketOp::Connect { ticket, .. } | SocketOp::Resolve { ticket, .. } => unsupported(ticket),
+            SocketOp::Connect { ticket, .. }
+            | SocketOp::Resolve { ticket, .. }
+            | SocketOp::Locate { ticket, .. } => unsupported(ticket),
             SocketOp::Publish { .. } => None,
         }
     }

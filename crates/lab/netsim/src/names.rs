@@ -7,6 +7,7 @@ use crate::net::{HostId, SegmentId};
 #[derive(Default)]
 pub(crate) struct Names {
     dns: BTreeMap<String, Vec<IpAddr>>,
+    services: BTreeMap<String, Vec<(String, u16)>>,
     local: BTreeMap<(SegmentId, String), Vec<(HostId, IpAddr)>>,
 }
 
@@ -17,6 +18,16 @@ impl Names {
 
     pub(crate) fn dns(&self, name: &str) -> Vec<IpAddr> {
         self.dns.get(&name.to_ascii_lowercase()).cloned().unwrap_or_default()
+    }
+
+    /// Adds an SRV record.
+    pub(crate) fn serve(&mut self, service: &str, target: &str, port: u16) {
+        self.services.entry(service.to_ascii_lowercase()).or_default().push((target.to_owned(), port));
+    }
+
+    /// The targets of a name's SRV records, in their order.
+    pub(crate) fn services(&self, service: &str) -> Vec<(String, u16)> {
+        self.services.get(&service.to_ascii_lowercase()).cloned().unwrap_or_default()
     }
 
     pub(crate) fn publish(&mut self, host: HostId, segment: SegmentId, name: &str, address: IpAddr) {

@@ -213,6 +213,12 @@ impl Net {
         self.names.set(name, addresses);
     }
 
+    /// Adds an SRV record to the DNS: `service` (`_turn._udp.example.org`) is at this port of `target`, if no record added
+    /// before is.
+    pub fn add_service(&mut self, service: &str, target: &str, port: u16) {
+        self.names.serve(service, target, port);
+    }
+
     /// A seed for somebody's own dice, drawn from the net's.
     pub fn draw_seed(&mut self) -> Seed {
         self.rng.fork()

@@ -151,7 +151,7 @@ impl Machine for HttpProxy {
                     self.to_ask.push_back(SocketOp::Disconnect { path: other });
                 }
             }
-            SocketReply::Bound { .. } => {}
+            SocketReply::Bound { .. } | SocketReply::Located { .. } => {}
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::punch::battery::Battery;
 use crate::punch::scouts::Scouts;
 use crate::relay::{RelayId, RelayNews, Relays};
 use crate::report::{ServerOutcome, ServerReport, ServerRequest};
-use crate::{Config, Event, GatheringState, Interface, Timings, TransportPolicy};
+use crate::{Config, Event, GatheringState, Interface, ServerUrl, Timings, TransportPolicy};
 
 use server::{Resolution, ServerState};
 use socket::Socket;
@@ -69,6 +69,8 @@ enum Purpose {
     Connect(RelayId),
     /// The address of servers with this host name.
     Resolve(String),
+    /// The servers of this service in this domain.
+    Locate(&'static str, String),
     /// A stream that is not wanted any more.
     Nothing,
     /// A socket for a scout.
@@ -169,6 +171,7 @@ impl Gatherer {
             SocketReply::Bound { ticket, .. }
             | SocketReply::Connected { ticket, .. }
             | SocketReply::Resolved { ticket, .. }
+            | SocketReply::Located { ticket, .. }
             | SocketReply::Failed { ticket, .. } => *ticket,
             SocketReply::Disconnected { path, error } => {
                 s.relays.path_lost(s.now, path, &error.to_string());
@@ -195,10 +198,19 @@ impl Gatherer {
                 self.relay_failed(s, relay, ServerOutcome::NotConnected(error.to_string()));
             }
             (Purpose::Resolve(name), SocketReply::Resolved { addresses, .. }) => {
-                self.resolved(s, &name, Ok(addresses));
+                let at = |url: &ServerUrl| {
+                    addresses.iter().map(|ip| SocketAddr::new(*ip, url.usual_port())).collect()
+                };
+                self.resolved(s, None, &name, Ok(&at));
+            }
+            (Purpose::Locate(service, name), SocketReply::Located { addresses, .. }) => {
+                self.resolved(s, Some(service), &name, Ok(&|_| addresses.clone()));
             }
             (Purpose::Resolve(name), SocketReply::Failed { error, .. }) => {
-                self.resolved(s, &name, Err(error));
+                self.resolved(s, None, &name, Err(error));
+            }
+            (Purpose::Locate(service, name), SocketReply::Failed { error, .. }) => {
+                self.resolved(s, Some(service), &name, Err(error));
             }
             (purpose, reply) => tracing::debug!(?purpose, ?reply, "an answer to another question"),
         }

@@ -10,8 +10,8 @@ use sansio::Transport;
 /// use sterna_ice::ServerUrl;
 ///
 /// let url: ServerUrl = "turn:relay.example.org?transport=tcp".parse().unwrap();
-/// assert_eq!((url.is_turn(), url.port), (true, 3478));
-/// assert_eq!(url.to_string(), "turn:relay.example.org:3478?transport=tcp");
+/// assert_eq!((url.is_turn(), url.port, url.usual_port()), (true, None, 3478));
+/// assert_eq!(url.to_string(), "turn:relay.example.org?transport=tcp");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerUrl {
@@ -19,8 +19,9 @@ pub struct ServerUrl {
     pub scheme: Scheme,
     /// An IP address (without brackets) or a name.
     pub host: String,
-    /// The port; 3478, or 5349 inside TLS, if the URI has none.
-    pub port: u16,
+    /// The port, if the URI has one. If not, the DNS may say by SRV records where [`ServerUrl::service`] is; if it does not
+    /// either, or the host is an address, it is [`ServerUrl::usual_port`].
+    pub port: Option<u16>,
     /// How to talk to it.
     pub transport: Transport,
 }
@@ -68,6 +69,27 @@ impl ServerUrl {
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
+
+    /// Its port, as far as the URI tells: 3478, or 5349 inside TLS, if it names none.
+    pub fn usual_port(&self) -> u16 {
+        let secure = matches!(self.scheme, Scheme::Stuns | Scheme::Turns);
+        self.port.unwrap_or(if secure { 5349 } else { 3478 })
+    }
+
+    /// What SRV records call it (RFC 8489 §8, RFC 8656 §18.6), if it has no port and its host is a name of the DNS.
+    pub fn service(&self) -> Option<&'static str> {
+        let is_in_dns = self.host.contains('.') && !self.host.to_ascii_lowercase().ends_with(".local");
+        (self.port.is_none() && self.ip().is_none() && is_in_dns).then_some(
+            match (self.scheme, self.transport) {
+                (Scheme::Stun, _) => "_stun._udp",
+                (Scheme::Stuns, _) => "_stuns._tcp",
+                (Scheme::Turn, Transport::Tcp) => "_turn._tcp",
+                (Scheme::Turn, _) => "_turn._udp",
+                (Scheme::Turns, Transport::Dtls) => "_turns._udp",
+                (Scheme::Turns, _) => "_turns._tcp",
+            },
+        )
+    }
 }
 
 impl FromStr for ServerUrl {
@@ -88,11 +110,8 @@ impl FromStr for ServerUrl {
         };
         let transport = transport(scheme, query)?;
         let (host, port) = split_port(authority)?;
-        let default = if matches!(scheme, Scheme::Stuns | Scheme::Turns) { 5349 } else { 3478 };
-        let port = match port {
-            Some(port) => port.parse().ok().filter(|&port| port != 0).ok_or(ServerUrlError::Port)?,
-            None => default,
-        };
+        let read = |port: &str| port.parse().ok().filter(|&port| port != 0).ok_or(ServerUrlError::Port);
+        let port = port.map(read).transpose()?;
         Ok(Self { scheme, host: host.to_owned(), port, transport })
     }
 }
@@ -137,8 +156,11 @@ impl fmt::Display for ServerUrl {
             Scheme::Turns => "turns",
         };
         match self.host.contains(':') {
-            true => write!(f, "{scheme}:[{}]:{}", self.host, self.port)?,
-            false => write!(f, "{scheme}:{}:{}", self.host, self.port)?,
+            true => write!(f, "{scheme}:[{}]", self.host)?,
+            false => write!(f, "{scheme}:{}", self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
         }
         match (self.is_turn(), self.transport) {
             (true, Transport::Udp | Transport::Dtls) => f.write_str("?transport=udp"),
@@ -160,22 +182,43 @@ mod tests {
         use Transport::*;
         // RFC 7064 appendix B, RFC 7065 appendix B.
         for (text, scheme, host, port, transport) in [
-            ("stun:example.org", Stun, "example.org", 3478, Udp),
-            ("stuns:example.org", Stuns, "example.org", 5349, Tls),
-            ("stun:example.org:8000", Stun, "example.org", 8000, Udp),
-            ("turn:example.org", Turn, "example.org", 3478, Udp),
-            ("turns:example.org", Turns, "example.org", 5349, Tls),
-            ("turn:example.org:8000", Turn, "example.org", 8000, Udp),
-            ("turn:example.org?transport=udp", Turn, "example.org", 3478, Udp),
-            ("turn:example.org?transport=tcp", Turn, "example.org", 3478, Tcp),
-            ("turns:example.org?transport=tcp", Turns, "example.org", 5349, Tls),
-            ("turn:[2001:db8::1]:8000", Turn, "2001:db8::1", 8000, Udp),
-            ("STUN:192.0.2.1", Stun, "192.0.2.1", 3478, Udp),
+            ("stun:example.org", Stun, "example.org", None, Udp),
+            ("stuns:example.org", Stuns, "example.org", None, Tls),
+            ("stun:example.org:8000", Stun, "example.org", Some(8000), Udp),
+            ("turn:example.org", Turn, "example.org", None, Udp),
+            ("turns:example.org", Turns, "example.org", None, Tls),
+            ("turn:example.org:8000", Turn, "example.org", Some(8000), Udp),
+            ("turn:example.org?transport=udp", Turn, "example.org", None, Udp),
+            ("turn:example.org?transport=tcp", Turn, "example.org", None, Tcp),
+            ("turns:example.org?transport=tcp", Turns, "example.org", None, Tls),
+            ("turn:[2001:db8::1]:8000", Turn, "2001:db8::1", Some(8000), Udp),
+            ("turn:[2001:db8::1]", Turn, "2001:db8::1", None, Udp),
+            ("STUN:192.0.2.1", Stun, "192.0.2.1", None, Udp),
         ] {
             let url: ServerUrl = text.parse().unwrap();
             let expected = ServerUrl { scheme, host: host.to_owned(), port, transport };
             assert_eq!(url, expected, "{text}");
             assert_eq!(url.to_string().parse(), Ok(expected), "{text}");
+        }
+    }
+
+    // RFC 8489 §8: "If the <host> part … is … an IP address" or there is a port, nothing is asked.
+    #[test]
+    fn a_name_without_a_port_is_a_service_and_has_a_usual_port() {
+        for (text, service, port) in [
+            ("stun:example.org", Some("_stun._udp"), 3478),
+            ("stuns:example.org", Some("_stuns._tcp"), 5349),
+            ("turn:example.org", Some("_turn._udp"), 3478),
+            ("turn:example.org?transport=tcp", Some("_turn._tcp"), 3478),
+            ("turns:example.org", Some("_turns._tcp"), 5349),
+            ("turn:example.org:3478", None, 3478),
+            ("turn:192.0.2.1", None, 3478),
+            ("turns:[2001:db8::1]", None, 5349),
+            ("stun:localhost", None, 3478),
+            ("stun:box.LOCAL", None, 3478),
+        ] {
+            let url: ServerUrl = text.parse().unwrap();
+            assert_eq!((url.service(), url.usual_port()), (service, port), "{text}");
         }
     }
 

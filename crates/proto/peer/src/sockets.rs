@@ -20,7 +20,8 @@ impl Sockets {
         match &mut op {
             SocketOp::Bind { ticket, .. }
             | SocketOp::Connect { ticket, .. }
-            | SocketOp::Resolve { ticket, .. } => {
+            | SocketOp::Resolve { ticket, .. }
+            | SocketOp::Locate { ticket, .. } => {
                 let own = Ticket(self.next);
                 self.next += 1;
                 self.asked.insert(own, (owner, std::mem::replace(ticket, own)));
@@ -42,6 +43,7 @@ impl Sockets {
             SocketReply::Bound { ticket, .. }
             | SocketReply::Connected { ticket, .. }
             | SocketReply::Resolved { ticket, .. }
+            | SocketReply::Located { ticket, .. }
             | SocketReply::Failed { ticket, .. } => ticket,
             SocketReply::Disconnected { path, .. } => {
                 let owner = self.owners.remove(&(path.transport, path.local))?;

@@ -38,6 +38,18 @@ pub enum SocketOp {
         /// The host name.
         name: String,
     },
+    /// Find the servers of a service: by SRV and NAPTR records if there are any, otherwise those of the name itself, at
+    /// `port`. Answered by [`SocketReply::Located`].
+    Locate {
+        /// Comes back in the answer.
+        ticket: Ticket,
+        /// The service, as SRV records spell it: `_turn._udp`.
+        service: &'static str,
+        /// The domain.
+        name: String,
+        /// The port where no record says anything.
+        port: u16,
+    },
     /// Answer mDNS queries for `name` with `address` from now on. Not answered.
     Publish {
         /// A name that ends in `.local`.
@@ -80,6 +92,13 @@ pub enum SocketReply {
         ticket: Ticket,
         /// At least one address, the preferred first.
         addresses: Vec<IpAddr>,
+    },
+    /// The servers of a service are found.
+    Located {
+        /// That of the request.
+        ticket: Ticket,
+        /// At least one address, the preferred first.
+        addresses: Vec<SocketAddr>,
     },
     /// It did not work.
     Failed {

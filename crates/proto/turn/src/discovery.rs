@@ -70,9 +70,24 @@ const MAX_DOMAINS: usize = 4;
 /// The domain of multicast DNS (RFC 6762 §3).
 const LOCAL: &str = "local";
 
+/// What of a domain is looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// The relays that a network offers (RFC 8155).
+    #[default]
+    Relays,
+    /// The TURN server of a URI with this domain and no port (RFC 5928 §3, without the last step: the addresses of the
+    /// domain itself).
+    Turn,
+    /// The STUN server of such a URI (RFC 8489 §8).
+    Stun,
+}
+
 /// What a [`Discovery`] is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What is looked for: all ways, or the records of the domains alone.
+    pub wanted: Wanted,
     /// The domains that this machine is in, the likeliest first; more than four are left out.
     pub domains: Vec<String>,
     /// Whether to look into the local network by multicast DNS.
@@ -90,7 +105,7 @@ impl Config {
     /// All three ways, over all transports; no domain yet.
     pub fn new(seed: Seed) -> Self {
         let transports = vec![Transport::Udp, Transport::Tls, Transport::Tcp];
-        Self { domains: Vec::new(), mdns: true, anycast: [true; 2], transports, seed }
+        Self { wanted: Wanted::Relays, domains: Vec::new(), mdns: true, anycast: [true; 2], transports, seed }
     }
 }
 
@@ -253,7 +268,13 @@ impl Discovery {
         let look = Look { config, answers, missing: RefCell::default(), steps: Cell::new(0) };
         let mut relays = Vec::new();
         for domain in &self.config.domains {
-            relays.extend(look.resolved(domain));
+            relays.extend(match self.config.wanted {
+                Wanted::Relays | Wanted::Turn => look.resolved(domain),
+                Wanted::Stun => look.services(domain),
+            });
+        }
+        if self.config.wanted != Wanted::Relays {
+            return (relays, look.missing.into_inner());
         }
         for domain in &self.config.domains {
             relays.extend(look.instances(domain));
@@ -327,11 +348,14 @@ impl<'a> Look<'a> {
         records.iter().filter_map(relay).collect()
     }
 
-    /// RFC 5928 §3, step 5: SRV records of the domain itself.
+    /// RFC 5928 §3, step 5, and RFC 8489 §8: SRV records of the domain itself.
     fn services(&self, domain: &str) -> Vec<Relay> {
         let of = |transport: &Transport| {
-            let name = format!("{}.{domain}", relay::service(*transport));
-            self.servers(name, *transport, domain, Found::Dns)
+            let service = match self.config.wanted {
+                Wanted::Relays | Wanted::Turn => relay::service(*transport),
+                Wanted::Stun => relay::stun_service(*transport),
+            };
+            self.servers(format!("{service}.{domain}"), *transport, domain, Found::Dns)
         };
         self.config.transports.iter().flat_map(of).collect()
     }

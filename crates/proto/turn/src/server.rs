@@ -397,7 +397,7 @@ impl Machine for Server {
             SocketReply::Bound { ticket, local } => self.bound(now, ticket, local),
             SocketReply::Failed { ticket, .. } => self.bind_failed(now, ticket),
             SocketReply::Disconnected { path, .. } => self.disconnected(now, path),
-            SocketReply::Connected { .. } | SocketReply::Resolved { .. } => {}
+            SocketReply::Connected { .. } | SocketReply::Resolved { .. } | SocketReply::Located { .. } => {}
         }
     }
 }

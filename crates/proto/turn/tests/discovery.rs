@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use sansio::{Seed, Transport};
-use sterna_turn::discovery::{Config, Discovery, Found, Question, Record, RecordKind, Relay};
+use sterna_turn::discovery::{Config, Discovery, Found, Question, Record, RecordKind, Relay, Wanted};
 
 /// A DNS: what stands at which name.
 #[derive(Default)]
@@ -112,6 +112,23 @@ fn without_naptr_records_there_are_srv_records() {
     // Where there are NAPTR records of relays they alone count (RFC 5928 §3, step 4).
     let zone = zone.naptr("example.com", 1, "a", "RELAY:turn.udp", "b.example.net");
     assert_eq!(urls(&zone.relays(of("example.com"))), ["turn:b.example.net:3478?transport=udp"]);
+}
+
+#[test]
+fn a_uri_without_a_port_asks_for_the_records_of_its_domain_alone() {
+    let uri = |wanted, transport| Config { wanted, transports: vec![transport], ..of("example.net") };
+    let zone = figure_1()
+        .srv("_stun._udp.example.net", 2, 0, 3478, "b.example.net")
+        .srv("_stun._udp.example.net", 1, 0, 8000, "a.example.net")
+        .instance("_turn._udp.example.net", "Box._turn._udp.example.net");
+    assert_eq!(urls(&zone.relays(uri(Wanted::Turn, Transport::Udp))), [TABLE_2[0]]);
+    let hosts =
+        |relays: Vec<Relay>| -> Vec<_> { relays.into_iter().map(|one| (one.host, one.port)).collect() };
+    let found = hosts(zone.relays(uri(Wanted::Stun, Transport::Udp)));
+    assert_eq!(found, [("a.example.net".to_owned(), 8000), ("b.example.net".to_owned(), 3478)]);
+    let mut discovery = Discovery::new(uri(Wanted::Stun, Transport::Tls));
+    assert_eq!(discovery.poll_question(), Some(Question::dns("_stuns._tcp.example.net", RecordKind::Srv)));
+    assert_eq!(discovery.poll_question(), None);
 }
 
 #[test]

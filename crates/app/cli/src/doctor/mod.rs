@@ -239,21 +239,19 @@ async fn discover(servers: Vec<SocketAddr>, lifetime: Option<Duration>) -> Optio
 
 /// The addresses of the STUN servers, and of TURN servers over UDP, which are STUN servers too.
 async fn addresses(servers: &[IceServer]) -> Vec<SocketAddr> {
-    let mut wanted: Vec<(String, u16)> = Vec::new();
+    let mut wanted: Vec<ice::ServerUrl> = Vec::new();
     for url in servers.iter().flat_map(|server| &server.urls) {
         let Ok(url) = url.parse::<ice::ServerUrl>() else { continue };
-        let place = (url.host.trim_matches(['[', ']']).to_owned(), url.port);
-        if url.transport == sansio::Transport::Udp && !wanted.contains(&place) {
-            wanted.push(place);
+        if url.transport == sansio::Transport::Udp && !wanted.contains(&url) {
+            wanted.push(url);
         }
     }
     let lookups: Vec<_> = wanted
         .into_iter()
-        .map(|place| {
+        .map(|url| {
             tokio::spawn(async move {
-                let lookup = tokio::net::lookup_host(place);
-                let found = tokio::time::timeout(LOOKUP, lookup).await;
-                found.ok().and_then(Result::ok).map(Iterator::collect::<Vec<_>>).unwrap_or_default()
+                let found = tokio::time::timeout(LOOKUP, driver::locate(&url)).await;
+                found.ok().and_then(Result::ok).unwrap_or_default()
             })
         })
         .collect();

@@ -134,14 +134,12 @@ fn bind_address(settings: &Settings, v4: bool) -> Option<IpAddr> {
 async fn seen_from_outside(settings: &Settings, v4: bool) -> Result<Option<SocketAddr>, Failure> {
     let Some(url) = &settings.probe_server else { return Ok(None) };
     let Some(bind) = bind_address(settings, v4) else { return Ok(None) };
-    let lookup = tokio::net::lookup_host((url.host.clone(), url.port));
-    let found = timeout(LOOKUP, lookup).await.ok().and_then(Result::ok);
+    let found = timeout(LOOKUP, driver::locate(url)).await.ok().and_then(Result::ok);
     let Some(found) = found else {
         let message = format!("--probe-server {}: there is no such name, or no name server", url.host);
         return Err(Failure::new(Kind::Server, message));
     };
-    let mut servers = found;
-    let Some(server) = servers.find(|server| server.is_ipv4() == v4) else { return Ok(None) };
+    let Some(server) = found.into_iter().find(|server| server.is_ipv4() == v4) else { return Ok(None) };
     Ok(match ask(bind, server).await {
         Some(seen) => Some(seen),
         // Where no UDP gets out, TCP may.

@@ -77,7 +77,18 @@ impl Net {
                     self.reply(host, Duration::ZERO, reply);
                 }
             }
-            SocketOp::Resolve { ticket, name } => self.resolve(host, ticket, &name),
+            SocketOp::Resolve { ticket, name } => {
+                let (addresses, delay) = self.look_up(host, &name);
+                let reply = if addresses.is_empty() {
+                    SocketReply::Failed { ticket, error: SocketError::NameNotFound }
+                } else {
+                    SocketReply::Resolved { ticket, addresses }
+                };
+                self.reply(host, delay, reply);
+            }
+            SocketOp::Locate { ticket, service, name, port } => {
+                self.locate(host, ticket, service, name, port)
+            }
             SocketOp::Publish { name, address } => {
                 for interface in &self.hosts[host.0].interfaces {
                     self.names.publish(host, interface.segment, &name, address);
@@ -88,12 +99,34 @@ impl Net {
         }
     }
 
-    fn resolve(&mut self, host: HostId, ticket: Ticket, name: &str) {
+    /// By SRV records, or where there are none by the name and its usual port.
+    fn locate(&mut self, host: HostId, ticket: Ticket, service: &str, name: String, port: u16) {
+        let mut servers = self.names.services(&format!("{service}.{name}"));
+        if servers.is_empty() {
+            servers.push((name, port));
+        }
+        let mut addresses = Vec::new();
+        let mut slowest = Duration::ZERO;
+        for (target, port) in servers {
+            let (found, delay) = self.look_up(host, &target);
+            slowest = slowest.max(delay);
+            addresses.extend(found.into_iter().map(|address| SocketAddr::new(address, port)));
+        }
+        let reply = if addresses.is_empty() {
+            SocketReply::Failed { ticket, error: SocketError::NameNotFound }
+        } else {
+            SocketReply::Located { ticket, addresses }
+        };
+        self.reply(host, slowest, reply);
+    }
+
+    /// The addresses of a name, and how long it takes to learn them.
+    fn look_up(&self, host: HostId, name: &str) -> (Vec<IpAddr>, Duration) {
         let name = name.trim_end_matches('.');
         let timing = self.timing;
         let linked = self.hosts[host.0].interfaces.iter().filter(|interface| self.wires[interface.wire].up);
         let segments: Vec<_> = linked.map(|interface| interface.segment).collect();
-        let (addresses, delay) = if let Ok(address) = name.parse::<IpAddr>() {
+        if let Ok(address) = name.parse::<IpAddr>() {
             (vec![address], Duration::ZERO)
         } else if name.to_ascii_lowercase().ends_with(".local") {
             let awake = |host: HostId| self.hosts[host.0].asleep.is_none();
@@ -116,12 +149,6 @@ impl Net {
                 }
             }
             (found, timing.dns)
-        };
-        let reply = if addresses.is_empty() {
-            SocketReply::Failed { ticket, error: SocketError::NameNotFound }
-        } else {
-            SocketReply::Resolved { ticket, addresses }
-        };
-        self.reply(host, delay, reply);
+        }
     }
 }

@@ -148,7 +148,7 @@ impl Machine for Plain {
             SocketReply::Disconnected { path, .. } => {
                 streams.remove(&path.remote);
             }
-            SocketReply::Bound { .. } | SocketReply::Resolved { .. } => {}
+            SocketReply::Bound { .. } | SocketReply::Resolved { .. } | SocketReply::Located { .. } => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use super::socket::SocketState;
 use super::{Gatherer, Purpose, Question, Supplies};
 use crate::relay::{RelayId, RelaySpec, RelayState};
 use crate::report::ServerOutcome;
-use crate::{AddressPolicy, Event, Scheme, Server, TransportPolicy};
+use crate::{AddressPolicy, Event, Scheme, Server, ServerUrl, TransportPolicy};
 
 /// How many servers are used at most.
 const MAX_SERVERS: usize = 32;
@@ -31,6 +31,14 @@ pub(crate) enum Resolution {
     NotAsked(&'static str),
 }
 
+impl ServerState {
+    /// Whether an answer about this name, or this service in it, is about it.
+    fn is_sought_by(&self, service: Option<&str>, name: &str) -> bool {
+        let url = &self.config.url;
+        matches!(self.resolution, Resolution::Pending) && url.service() == service && url.host == name
+    }
+}
+
 impl Gatherer {
     /// Has the names of all servers looked up.
     pub(super) fn find_servers(&mut self, s: &mut Supplies<'_>) {
@@ -38,39 +46,45 @@ impl Gatherer {
         for config in s.config.servers.iter().take(MAX_SERVERS) {
             let resolution = match (unasked(s, config), config.url.ip()) {
                 (Some(why), _) => Resolution::NotAsked(why),
-                (None, Some(ip)) => Resolution::Known(vec![SocketAddr::new(ip, config.url.port)]),
+                (None, Some(ip)) => Resolution::Known(vec![SocketAddr::new(ip, config.url.usual_port())]),
                 (None, None) => Resolution::Pending,
             };
-            let host = config.url.host.clone();
-            let asked = |server: &ServerState| {
-                server.config.url.host == host && matches!(server.resolution, Resolution::Pending)
-            };
+            let (url, name) = (&config.url, config.url.host.clone());
+            let asked = |server: &ServerState| server.is_sought_by(url.service(), &name);
             if matches!(resolution, Resolution::Pending) && !self.servers.iter().any(asked) {
                 let ticket = self.ticket();
-                self.tickets.insert(ticket, Purpose::Resolve(host.clone()));
-                self.ops.push_back(SocketOp::Resolve { ticket, name: host });
+                let (purpose, op) = match url.service() {
+                    Some(service) => (
+                        Purpose::Locate(service, name.clone()),
+                        SocketOp::Locate { ticket, service, name, port: url.usual_port() },
+                    ),
+                    None => (Purpose::Resolve(name.clone()), SocketOp::Resolve { ticket, name }),
+                };
+                self.tickets.insert(ticket, purpose);
+                self.ops.push_back(op);
             }
             self.servers.push(ServerState { config: config.clone(), resolution });
         }
     }
 
-    /// A server's name is looked up, or cannot be.
+    /// The servers of a name, or of a service in it, are found, or cannot be.
     pub(super) fn resolved(
         &mut self,
         s: &mut Supplies<'_>,
+        service: Option<&str>,
         name: &str,
-        found: Result<&Vec<IpAddr>, &SocketError>,
+        found: Result<&dyn Fn(&ServerUrl) -> Vec<SocketAddr>, &SocketError>,
     ) {
         for server in &mut self.servers {
-            let url = &server.config.url;
-            if url.host != name || !matches!(server.resolution, Resolution::Pending) {
+            if !server.is_sought_by(service, name) {
                 continue;
             }
+            let url = &server.config.url;
             server.resolution = match found {
-                Ok(ips) => {
-                    let first = |v4: bool| ips.iter().find(|ip| ip.is_ipv4() == v4);
-                    let both = [first(true), first(false)].into_iter().flatten();
-                    Resolution::Known(both.map(|ip| SocketAddr::new(*ip, url.port)).collect())
+                Ok(at) => {
+                    let addresses = at(url);
+                    let first = |v4: bool| addresses.iter().find(|address| address.is_ipv4() == v4);
+                    Resolution::Known([first(true), first(false)].into_iter().flatten().copied().collect())
                 }
                 Err(error) => {
                     let text = format!("{name}: {error}");

@@ -95,6 +95,16 @@ pub(super) fn service(transport: Transport) -> &'static str {
     }
 }
 
+/// The name of the service of STUN (RFC 8489 §8).
+pub(super) fn stun_service(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Udp => "_stun._udp",
+        Transport::Tcp => "_stun._tcp",
+        Transport::Tls => "_stuns._tcp",
+        Transport::Dtls => "_stuns._udp",
+    }
+}
+
 pub(super) fn default_port(transport: Transport) -> u16 {
     if matches!(transport, Transport::Tls | Transport::Dtls) { TLS_PORT } else { PORT }
 }

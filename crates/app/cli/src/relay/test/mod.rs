@@ -4,6 +4,7 @@ mod judge;
 mod trial;
 mod tunnel;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::task::Waker;
@@ -80,12 +81,14 @@ async fn all(test: &Test, output: Output) -> Result<(), Failure> {
     let authorities = trusted(test.ca.as_deref())?.extra_certificates;
     let judge = Judge::new(&authorities);
     let connector = Connector::new(authorities);
-    let server = resolve(&ways[0].url).await?;
-    output.say(&format!("{} is {}", ways[0].url.host, server.ip()));
+    let mut told = BTreeSet::new();
     let mut working = 0;
     let mut missing = false;
     for way in &ways {
-        let server = SocketAddr::new(server.ip(), way.url.port);
+        let server = find(&way.url).await?;
+        if told.insert(server.ip()) {
+            output.say(&format!("{} is {}", way.url.host, server.ip()));
+        }
         let source = driver::source_for(server).ok_or_else(|| {
             Failure::new(Kind::Connection, format!("there is no route to {server} from this machine"))
         })?;
@@ -139,7 +142,7 @@ fn ways(text: &str) -> Result<Vec<Way>, Failure> {
     if url.transport == Transport::Tls {
         return Ok(vec![Way { url, wanted: true }, Way { url: over_dtls(inside), wanted: false }]);
     }
-    let inside = ServerUrl { port: TLS_PORT, ..inside };
+    let inside = ServerUrl { port: url.port.map(|_| TLS_PORT), ..inside };
     let tcp = ServerUrl { transport: Transport::Tcp, ..url.clone() };
     let all = [url, tcp, inside.clone(), over_dtls(inside)];
     Ok(all.map(|url| Way { url, wanted: false }).into())
@@ -166,10 +169,10 @@ fn credentials(test: &Test) -> Result<Credentials, Failure> {
     }
 }
 
-async fn resolve(url: &ServerUrl) -> Result<SocketAddr, Failure> {
-    let lookup = tokio::net::lookup_host((url.host.clone(), url.port));
-    let found = tokio::time::timeout(LOOKUP, lookup).await.ok().and_then(Result::ok);
-    found.and_then(|mut found| found.next()).ok_or_else(|| {
+/// The first of the server's addresses.
+async fn find(url: &ServerUrl) -> Result<SocketAddr, Failure> {
+    let found = tokio::time::timeout(LOOKUP, driver::locate(url)).await.ok().and_then(Result::ok);
+    found.and_then(|found| found.first().copied()).ok_or_else(|| {
         Failure::new(
             Kind::Connection,
             format!("the name {} has no address: check it, and the name server", url.host),
