@@ -15,6 +15,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("tshark", "/usr/bin/tshark"),
     ("strace", "/usr/bin/strace"),
     ("pebble", "/usr/bin/pebble"),
+    ("openssl", "/usr/bin/openssl"),
 ];
 
 /// Cargo subcommands: name, package and extra arguments of `cargo install`.

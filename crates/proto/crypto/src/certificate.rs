@@ -8,16 +8,19 @@ use crate::{Fingerprint, FingerprintAlgorithm};
 /// Bytes of a certificate of ours, when its signature has the usual length.
 const LENGTH: usize = 291;
 
-/// A self-signed certificate and its private key: what one end of a DTLS connection shows to the other.
+/// A certificate and its private key: what one end of a DTLS connection shows to the other.
 ///
-/// Nobody vouches for it. The other side knows it by its [`Certificate::fingerprint`], which travels in the
-/// SDP.
+/// For one that [`Certificate::generate`] made nobody vouches. The other side knows it by its
+/// [`Certificate::fingerprint`], which travels in the SDP.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// The certificate, X.509 in DER.
     pub der: Vec<u8>,
     /// The private key, PKCS #8 in DER. Overwritten with zeros when dropped.
     pub private_key_der: Vec<u8>,
+    /// Who vouches for it: the certificate of its issuer, that of the issuer's issuer, and so on, in DER. They are shown with
+    /// it, so that who trusts the last one's issuer trusts it.
+    pub chain: Vec<Vec<u8>>,
 }
 
 impl Certificate {
@@ -45,7 +48,7 @@ impl Certificate {
             }
             der = params.self_signed(&key).map_err(failed)?.der().to_vec();
         }
-        Ok(Self { der, private_key_der: key.serialize_der() })
+        Ok(Self { der, private_key_der: key.serialize_der(), chain: Vec::new() })
     }
 
     /// The SHA-256 fingerprint, for `a=fingerprint` (RFC 8122 §5).

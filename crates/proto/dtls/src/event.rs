@@ -22,6 +22,9 @@ pub struct Connected {
     pub cipher: CipherSuite,
     /// The peer's certificate, in DER. `None`: it was not asked for one, by a [`Server`](crate::Server).
     pub peer_certificate: Option<Vec<u8>>,
+    /// The certificates that a server shows beside its own, in DER: for a client's owner who asks somebody whether to trust it
+    /// ([`Trust::Owner`](crate::Trust::Owner)). Nothing says that they belong to it.
+    pub peer_chain: Vec<Vec<u8>>,
     /// The keys for SRTP, if the peer offered any profile that we know (RFC 5764).
     pub srtp: Option<SrtpKeys>,
 }

@@ -265,7 +265,7 @@ impl Endpoint {
     }
 
     fn complete(&mut self, agreed: Agreed) {
-        let Agreed { suite, certificate, srtp } = agreed;
+        let Agreed { suite, certificate, chain, srtp } = agreed;
         self.stage = Stage::Connected(suite);
         self.outgoing.connected(suite);
         if suite.version == Version::Dtls13 && self.role == Role::Server {
@@ -277,6 +277,7 @@ impl Endpoint {
             version: suite.version,
             cipher: suite.id,
             peer_certificate: certificate,
+            peer_chain: chain,
             srtp,
         }));
     }

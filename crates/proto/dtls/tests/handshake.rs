@@ -46,6 +46,21 @@ fn all_versions_that_have_something_in_common_connect() {
 }
 
 #[test]
+fn a_chain_is_shown_in_both_versions_and_what_counts_is_the_first() {
+    let chain = vec![vec![1; 900], vec![2; 1500]];
+    for versions in [Versions::Dtls12, Versions::Dtls13] {
+        let mut link = Link::with(1, FINE, |config| {
+            config.versions = versions;
+            config.certificate.chain = chain.clone();
+        });
+        link.run(LONG, Link::connected);
+        // A server needs no chain: it knows its client by the fingerprint.
+        let shown = [0, 1].map(|end| link.ends[end].connected().expect("connected").peer_chain.clone());
+        assert_eq!(shown, [chain.clone(), Vec::new()], "{versions:?}");
+    }
+}
+
+#[test]
 fn loss_and_reordering_delay_but_do_not_prevent() {
     for versions in [[Versions::Auto; 2], [Versions::Dtls12; 2], [Versions::Auto, Versions::Dtls12]] {
         let mut slowest = Duration::ZERO;

@@ -95,6 +95,22 @@ fn a_client_that_brings_the_cookie_back_is_connected() {
     }
 }
 
+// RFC 5246 §7.4.2: "Each following certificate MUST directly certify the one preceding it." Who vouches is the owner's to judge.
+#[test]
+fn a_server_shows_who_vouches_for_it() {
+    let chain = vec![vec![1; 900], vec![2; 1500]];
+    let mut certificate = Certificate::generate().unwrap();
+    certificate.chain = chain.clone();
+    let server = Server::new(ServerConfig::new(certificate.clone(), Seed::from(1))).unwrap();
+    let mut client = client(Versions::Auto);
+    let now = Time::ZERO;
+    let hello = proven(&server, now, HERE, &with_cookie(&server, &mut client, now));
+    let mut end = server.welcome(now, &hello, Seed::from(3)).unwrap();
+    settle(now, [&mut client, &mut end]);
+    let Some(Event::Connected(ours)) = client.poll_event() else { panic!("not connected") };
+    assert_eq!((ours.peer_certificate.as_ref(), ours.peer_chain), (Some(&certificate.der), chain));
+}
+
 #[test]
 fn a_hello_that_was_sent_again_does_not_upset_the_numbers() {
     let (server, _) = server();

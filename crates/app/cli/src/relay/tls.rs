@@ -156,14 +156,16 @@ impl Identity {
 /// A chain and its key, which belong together.
 struct Pair {
     certified: CertifiedKey,
-    /// The first of the chain, as DTLS takes it.
+    /// The same as DTLS takes it.
     plain: Certificate,
 }
 
 impl Pair {
     fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, rustls::Error> {
-        let der = chain.first().map(|first| first.to_vec()).unwrap_or_default();
-        let plain = Certificate { der, private_key_der: key.secret_der().to_vec() };
+        let mut certificates = chain.iter().map(|one| one.to_vec());
+        let der = certificates.next().unwrap_or_default();
+        let chain_above = certificates.collect();
+        let plain = Certificate { der, private_key_der: key.secret_der().to_vec(), chain: chain_above };
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         Ok(Self { certified: CertifiedKey::from_der(chain, key, &provider)?, plain })
     }
@@ -210,9 +212,38 @@ pub(super) fn read(certificate: &Path, key: &Path) -> Result<Pem, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::transfer::scratch::Scratch;
+
+    /// A root, an authority below it, and a certificate for `localhost` of that authority's.
+    pub(in crate::relay) fn chain() -> [CertificateDer<'static>; 3] {
+        let (root, chain, _) = chain_and_key();
+        let [leaf, middle] = <[_; 2]>::try_from(chain).unwrap();
+        [CertificateDer::from_pem_slice(root.as_bytes()).unwrap(), middle, leaf]
+    }
+
+    /// The root in PEM, what a server shows that has the certificate, and its key.
+    pub(in crate::relay) fn chain_and_key() -> (String, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)
+    {
+        let authority = |name: &str| {
+            let mut wanted = rcgen::CertificateParams::default();
+            wanted.distinguished_name.push(rcgen::DnType::CommonName, name);
+            wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            wanted
+        };
+        let [root_key, middle_key, key] = [(); 3].map(|()| rcgen::KeyPair::generate().unwrap());
+        let root = authority("root");
+        let middle = authority("middle");
+        let root_certificate = root.self_signed(&root_key).unwrap();
+        let root = rcgen::Issuer::new(root, root_key);
+        let middle_certificate = middle.signed_by(&middle_key, &root).unwrap();
+        let middle = rcgen::Issuer::new(middle, middle_key);
+        let wanted = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let leaf = wanted.signed_by(&key, &middle).unwrap();
+        let chain = vec![leaf.der().clone(), middle_certificate.der().clone()];
+        (root_certificate.pem(), chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    }
 
     #[test]
     fn a_certificate_is_made_where_there_is_none() {

@@ -103,6 +103,29 @@ pub(crate) fn new_certificate(scratch: &Scratch) -> Vec<u8> {
     made.cert.der().to_vec()
 }
 
+/// Makes a root authority, one below it, and a certificate for `localhost` of the latter's: the root as `root.pem`, the
+/// certificate and the authority above it as `c.pem`, its key as `k.pem`.
+pub(crate) fn new_chain(scratch: &Scratch) {
+    let authority = |name: &str| {
+        let mut wanted = rcgen::CertificateParams::default();
+        wanted.distinguished_name.push(rcgen::DnType::CommonName, name);
+        wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (wanted, rcgen::KeyPair::generate().unwrap())
+    };
+    let (root, root_key) = authority("root");
+    let root_pem = root.self_signed(&root_key).unwrap().pem();
+    let root = rcgen::Issuer::new(root, root_key);
+    let (middle, middle_key) = authority("middle");
+    let middle_pem = middle.signed_by(&middle_key, &root).unwrap().pem();
+    let middle = rcgen::Issuer::new(middle, middle_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let wanted = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let leaf = wanted.signed_by(&key, &middle).unwrap().pem();
+    write(scratch, "root.pem", &root_pem);
+    write(scratch, "c.pem", &(leaf + &middle_pem));
+    write(scratch, "k.pem", &key.serialize_pem());
+}
+
 /// What a server shows.
 pub(crate) fn certificate(server: SocketAddr) -> Vec<u8> {
     #[derive(Debug)]

@@ -28,6 +28,7 @@ pub(crate) struct Client12 {
     awaited: Awaited,
     srtp: Option<SrtpProfile>,
     certificate: Vec<u8>,
+    chain: Vec<Vec<u8>>,
     /// The group that the server chose, and its share of the key.
     share: Option<(Group, Vec<u8>)>,
     is_asked: bool,
@@ -66,6 +67,7 @@ impl Client12 {
             awaited: Awaited::Certificate,
             srtp: hello.extensions.srtp(),
             certificate: Vec::new(),
+            chain: Vec::new(),
             share: None,
             is_asked: false,
             master: None,
@@ -79,8 +81,9 @@ impl Client12 {
                 let shown = proof::shown(Version::Dtls12, body)?;
                 let shown =
                     shown.ok_or_else(|| refused(alert::DECODE_ERROR, "the server shows no certificate"))?;
-                scene.recognise(shown)?;
-                self.certificate = shown.to_vec();
+                scene.recognise(shown.own)?;
+                self.certificate = shown.own.to_vec();
+                self.chain = shown.keep_chain();
                 self.awaited = Awaited::KeyExchange;
             }
             (Awaited::KeyExchange, CERTIFICATE_STATUS, 0) => {}
@@ -131,7 +134,7 @@ impl Client12 {
         self.transcript.add_message(message);
         scene.outgoing.begin(true);
         if self.is_asked {
-            let own = proof::certificate(Version::Dtls12, &[], Some(&scene.identity.certificate.der));
+            let own = proof::certificate(Version::Dtls12, &[], Some(&scene.identity.certificate));
             self.say(scene, CERTIFICATE, 0, own);
         }
         let mut body = Vec::new();
@@ -170,6 +173,7 @@ impl Client12 {
         Ok(Step::Completes(Agreed {
             suite: self.suite,
             certificate: Some(std::mem::take(&mut self.certificate)),
+            chain: std::mem::take(&mut self.chain),
             srtp: srtp_keys(self.srtp, export),
         }))
     }

@@ -25,6 +25,7 @@ pub(crate) struct Client13 {
     /// The context of the server's request for a certificate.
     requested: Option<Vec<u8>>,
     certificate: Vec<u8>,
+    chain: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,7 @@ impl Client13 {
             srtp: None,
             requested: None,
             certificate: Vec::new(),
+            chain: Vec::new(),
         }
     }
 
@@ -80,8 +82,9 @@ impl Client13 {
                 let shown = proof::shown(Version::Dtls13, body)?;
                 let shown =
                     shown.ok_or_else(|| refused(alert::DECODE_ERROR, "the server shows no certificate"))?;
-                scene.recognise(shown)?;
-                self.certificate = shown.to_vec();
+                scene.recognise(shown.own)?;
+                self.certificate = shown.own.to_vec();
+                self.chain = shown.keep_chain();
                 self.awaited = Awaited::Verify;
             }
             (Awaited::Verify, CERTIFICATE_VERIFY) => {
@@ -111,7 +114,7 @@ impl Client13 {
         let exporter = master.secret(b"exp master", &transcript);
         scene.outgoing.begin(true);
         if let Some(context) = &self.requested {
-            let own = proof::certificate(Version::Dtls13, context, Some(&scene.identity.certificate.der));
+            let own = proof::certificate(Version::Dtls13, context, Some(&scene.identity.certificate));
             self.say(scene, CERTIFICATE, own);
             let content = proof::content(proof::CLIENT, &self.transcript.hash(hash));
             let key = &scene.identity.key;
@@ -125,6 +128,7 @@ impl Client13 {
         Ok(Step::Completes(Agreed {
             suite: self.suite,
             certificate: Some(std::mem::take(&mut self.certificate)),
+            chain: std::mem::take(&mut self.chain),
             srtp: srtp_keys(self.srtp, |out| schedule::export(hash, &exporter, SRTP_LABEL, out)),
         }))
     }

@@ -127,6 +127,7 @@ pub(crate) enum Step {
 pub(crate) struct Agreed {
     pub(crate) suite: Suite,
     pub(crate) certificate: Option<Vec<u8>>,
+    pub(crate) chain: Vec<Vec<u8>>,
     pub(crate) srtp: Option<SrtpKeys>,
 }
 

@@ -1,6 +1,6 @@
 //! Certificates, and the proof that who shows one owns it.
 
-use crypto::SignatureScheme;
+use crypto::{Certificate, SignatureScheme};
 
 use super::{Refusal, alert, malformed, refused};
 use crate::Version;
@@ -10,36 +10,54 @@ use crate::hello::{add_schemes, list_schemes};
 /// Kinds of certificates in DTLS 1.2 (RFC 5246 §7.4.4, RFC 8422 §5.5): ECDSA and RSA.
 const KINDS: [u8; 2] = [64, 1];
 
-/// The body of a Certificate (RFC 5246 §7.4.2, RFC 8446 §4.4.2); without one, that there is none.
-pub(super) fn certificate(version: Version, context: &[u8], der: Option<&[u8]>) -> Vec<u8> {
+/// The body of a Certificate (RFC 5246 §7.4.2, RFC 8446 §4.4.2): it and who vouches for it; without one, that there is none.
+pub(super) fn certificate(version: Version, context: &[u8], own: Option<&Certificate>) -> Vec<u8> {
     let mut out = Vec::new();
     if version == Version::Dtls13 {
         vector(&mut out, 1, |out| out.extend(context));
     }
     vector(&mut out, 3, |out| {
-        let Some(der) = der else { return };
-        vector(out, 3, |out| out.extend(der));
-        if version == Version::Dtls13 {
-            vector(out, 2, |_| {});
+        for der in own.into_iter().flat_map(|own| std::iter::once(&own.der).chain(&own.chain)) {
+            vector(out, 3, |out| out.extend(der));
+            if version == Version::Dtls13 {
+                vector(out, 2, |_| {});
+            }
         }
     });
     out
 }
 
-/// The first certificate of a chain, which is the peer's own; `None` if there is none.
-pub(super) fn shown(version: Version, body: &[u8]) -> Result<Option<&[u8]>, Refusal> {
+/// What the peer shows: its own certificate, and those that vouch for it; `None` if there is none.
+pub(super) fn shown(version: Version, body: &[u8]) -> Result<Option<Shown<'_>>, Refusal> {
     let mut reader = Reader::new(body);
     if version == Version::Dtls13 {
         reader.vector(1).ok_or_else(malformed)?;
     }
-    let mut chain = Reader::new(reader.vector(3).ok_or_else(malformed)?);
+    let mut list = Reader::new(reader.vector(3).ok_or_else(malformed)?);
     if !reader.is_empty() {
         return Err(malformed());
     }
-    if chain.is_empty() {
-        return Ok(None);
+    let mut all = Vec::new();
+    while !list.is_empty() {
+        all.push(list.vector(3).ok_or_else(malformed)?);
+        if version == Version::Dtls13 {
+            list.vector(2).ok_or_else(malformed)?;
+        }
     }
-    chain.vector(3).map(Some).ok_or_else(malformed)
+    Ok((!all.is_empty()).then(|| Shown { own: all.remove(0), chain: all }))
+}
+
+/// The certificates of a peer.
+pub(super) struct Shown<'a> {
+    pub(super) own: &'a [u8],
+    pub(super) chain: Vec<&'a [u8]>,
+}
+
+impl Shown<'_> {
+    /// The chain, to be kept.
+    pub(super) fn keep_chain(&self) -> Vec<Vec<u8>> {
+        self.chain.iter().map(|der| der.to_vec()).collect()
+    }
 }
 
 /// The body of a CertificateRequest (RFC 5246 §7.4.4, RFC 8446 §4.3.2).

@@ -86,7 +86,7 @@ impl Server12 {
         });
         scene.outgoing.begin(true);
         self.say(scene, SERVER_HELLO, 0, body);
-        let own = proof::certificate(Version::Dtls12, &[], Some(&scene.identity.certificate.der));
+        let own = proof::certificate(Version::Dtls12, &[], Some(&scene.identity.certificate));
         self.say(scene, CERTIFICATE, 0, own);
         let mut exchange = vec![NAMED_CURVE];
         exchange.extend(self.share.group().id().to_be_bytes());
@@ -113,8 +113,8 @@ impl Server12 {
             (Awaited::Certificate, CERTIFICATE, 0) => {
                 match proof::shown(Version::Dtls12, body)? {
                     Some(shown) => {
-                        scene.recognise(shown)?;
-                        self.certificate = Some(shown.to_vec());
+                        scene.recognise(shown.own)?;
+                        self.certificate = Some(shown.own.to_vec());
                     }
                     None if *scene.trust != Trust::Owner => {
                         return Err(refused(alert::HANDSHAKE_FAILURE, "the peer showed no certificate"));
@@ -164,6 +164,11 @@ impl Server12 {
         scene.outgoing.begin(false);
         scene.outgoing.flight.add_change_cipher_spec();
         scene.outgoing.add(FINISHED, 1, finished.to_vec());
-        Ok(Step::Completes(Agreed { suite: self.suite, certificate: self.certificate.take(), srtp }))
+        Ok(Step::Completes(Agreed {
+            suite: self.suite,
+            certificate: self.certificate.take(),
+            chain: Vec::new(),
+            srtp,
+        }))
     }
 }

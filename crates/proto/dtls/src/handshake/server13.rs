@@ -65,7 +65,7 @@ impl Server13 {
         if scene.asks {
             say(&mut transcript, CERTIFICATE_REQUEST, proof::request(Version::Dtls13));
         }
-        let own = proof::certificate(Version::Dtls13, &[], Some(&scene.identity.certificate.der));
+        let own = proof::certificate(Version::Dtls13, &[], Some(&scene.identity.certificate));
         say(&mut transcript, CERTIFICATE, own);
         let content = proof::content(proof::SERVER, &transcript.hash(hash));
         let key = &scene.identity.key;
@@ -99,8 +99,8 @@ impl Server13 {
                 let shown = proof::shown(Version::Dtls13, &message.body)?;
                 let shown = shown
                     .ok_or_else(|| refused(alert::CERTIFICATE_REQUIRED, "the peer showed no certificate"))?;
-                scene.recognise(shown)?;
-                self.certificate = Some(shown.to_vec());
+                scene.recognise(shown.own)?;
+                self.certificate = Some(shown.own.to_vec());
                 self.awaited = Awaited::Verify;
             }
             (Awaited::Verify, CERTIFICATE_VERIFY) => {
@@ -127,6 +127,7 @@ impl Server13 {
         Ok(Step::Completes(Agreed {
             suite: self.suite,
             certificate: self.certificate.take(),
+            chain: Vec::new(),
             srtp: srtp_keys(self.srtp, |out| schedule::export(hash, &self.exporter, SRTP_LABEL, out)),
         }))
     }

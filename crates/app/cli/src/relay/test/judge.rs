@@ -19,8 +19,8 @@ pub(super) struct Judge(Option<Arc<WebPkiServerVerifier>>);
 pub(super) enum Trust {
     /// Somebody has signed it whom this machine trusts.
     Trusted,
-    /// This machine does not know who has signed it. Of most it cannot: servers show their certificate inside DTLS without
-    /// those above it.
+    /// This machine does not know who has signed it: an authority of the operator's own, or one above which the server does
+    /// not show the way inside DTLS.
     Unverified,
 }
 
@@ -42,8 +42,14 @@ impl Judge {
         Self(WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().ok())
     }
 
-    /// `shown`: in DER. `now`: Unix time.
-    pub(super) fn check(&self, shown: &[u8], name: &str, now: Duration) -> Result<Trust, String> {
+    /// `shown`: the server's own in DER, and `chain` what it shows to vouch for it. `now`: Unix time.
+    pub(super) fn check(
+        &self,
+        shown: &[u8],
+        chain: &[Vec<u8>],
+        name: &str,
+        now: Duration,
+    ) -> Result<Trust, String> {
         let refused = |error: &dyn std::fmt::Display| {
             format!("the certificate that the server shows is not one of {name} ({error})")
         };
@@ -57,7 +63,8 @@ impl Judge {
         }
         // Without any authority nobody is trusted.
         let Some(verifier) = &self.0 else { return Ok(Trust::Unverified) };
-        match verifier.verify_server_cert(&certificate, &[], &name, &[], UnixTime::since_unix_epoch(now)) {
+        let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| der.as_slice().into()).collect();
+        match verifier.verify_server_cert(&certificate, &chain, &name, &[], UnixTime::since_unix_epoch(now)) {
             Ok(_) => Ok(Trust::Trusted),
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Ok(Trust::Unverified),
             Err(error) => Err(refused(&error)),
@@ -76,12 +83,21 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let good = wanted.self_signed(&key).unwrap().der().clone();
         let (strange, sure) = (Judge::new(&[]), Judge::new(std::slice::from_ref(&good)));
-        assert_eq!(strange.check(&good, "localhost", now), Ok(Trust::Unverified));
-        assert_eq!(sure.check(&good, "localhost", now), Ok(Trust::Trusted));
-        assert!(sure.check(&good, "example.org", now).unwrap_err().contains("example.org"));
-        assert!(sure.check(b"rubbish", "localhost", now).is_err());
+        assert_eq!(strange.check(&good, &[], "localhost", now), Ok(Trust::Unverified));
+        assert_eq!(sure.check(&good, &[], "localhost", now), Ok(Trust::Trusted));
+        assert!(sure.check(&good, &[], "example.org", now).unwrap_err().contains("example.org"));
+        assert!(sure.check(b"rubbish", &[], "localhost", now).is_err());
         wanted.not_after = rcgen::date_time_ymd(2020, 1, 1);
         let old = wanted.self_signed(&key).unwrap();
-        assert!(strange.check(old.der(), "localhost", now).unwrap_err().contains("expired"));
+        assert!(strange.check(old.der(), &[], "localhost", now).unwrap_err().contains("expired"));
+    }
+
+    #[test]
+    fn who_trusts_the_root_alone_trusts_what_an_authority_below_it_has_signed() {
+        let now = Duration::from_secs(crate::relay::unix_time());
+        let [root, middle, leaf] = crate::relay::tls::tests::chain();
+        let judge = Judge::new(std::slice::from_ref(&root));
+        assert_eq!(judge.check(&leaf, &[middle.to_vec()], "localhost", now), Ok(Trust::Trusted));
+        assert_eq!(judge.check(&leaf, &[], "localhost", now), Ok(Trust::Unverified), "the way up is missing");
     }
 }

@@ -198,10 +198,10 @@ impl Trial {
     /// What DTLS has to tell.
     fn tunnel_has(&mut self, now: Time, at: usize, event: Event) {
         match event {
-            Event::Connected(Connected { version, peer_certificate, .. }) => {
+            Event::Connected(Connected { version, peer_certificate, peer_chain, .. }) => {
                 let shown = peer_certificate.unwrap_or_default();
                 let unix_time = self.plan.unix_time + now.since(Time::ZERO);
-                match self.plan.judge.check(&shown, &self.plan.server_name, unix_time) {
+                match self.plan.judge.check(&shown, &peer_chain, &self.plan.server_name, unix_time) {
                     Ok(trust) => self.outcome.dtls = Some((version, trust)),
                     Err(reason) => {
                         let hint =
@@ -487,7 +487,7 @@ impl Machine for Trial {
                     client.path_lost(now, &error.to_string());
                 }
             }
-            SocketReply::Resolved { .. } => {}
+            SocketReply::Resolved { .. } | SocketReply::Located { .. } => {}
         }
         self.settle(now);
     }
