@@ -52,6 +52,19 @@ impl Admission {
         lock(&self.counts).all.total
     }
 
+    /// How much stands in each of its tables.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
+        let counts = lock(&self.counts);
+        let (all, hands) = (&counts.all, &counts.shaking_hands);
+        vec![
+            ("connections", all.total),
+            ("sources of connections", all.by_source.len()),
+            ("handshakes", hands.total),
+            ("sources of handshakes", hands.by_source.len()),
+        ]
+    }
+
     /// How many connections were kept out, and how many handshakes did not begin.
     pub(crate) fn refused(&self) -> [u64; 2] {
         let counts = lock(&self.counts);

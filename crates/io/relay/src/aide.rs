@@ -86,25 +86,47 @@ impl Aide {
     pub(crate) fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
             let report = (self.carrier.has_news() || self.desk.owes()).then_some(self.desk.next_report);
-            self.pulse.wait(report, &mut self.carrier.sockets);
-            self.obey_all();
-            self.carrier.hear(self.clock.now(), &mut self.desk);
-            for _ in 0..self.carrier.sockets.pending() {
-                let Some(role) = self.carrier.receive() else { continue };
-                // What the chief has passed on for a client, it has told of before: who answers that finds a flow, and
-                // his datagrams are not overtaken by those behind them.
-                self.obey_all();
-                self.carrier.pass_on(self.clock.now(), role, &mut self.desk);
-            }
-            if self.desk.listens(self.clock.now()) {
-                self.carrier.report(&mut self.desk);
-                self.desk.catch_up();
-            }
-            self.desk.rouse();
+            self.turn(report);
         }
         // The chief reads on until all aides have had their last word.
         self.carrier.report(&mut self.desk);
         self.desk.close();
+    }
+
+    /// Waits for something to do, until then at the longest, and does it.
+    fn turn(&mut self, until: Option<Time>) {
+        self.pulse.wait(until, &mut self.carrier.sockets);
+        self.obey_all();
+        self.carrier.hear(self.clock.now(), &mut self.desk);
+        for _ in 0..self.carrier.sockets.pending() {
+            let Some(role) = self.carrier.receive() else { continue };
+            // What the chief has passed on for a client, it has told of before: who answers that finds a flow, and
+            // his datagrams are not overtaken by those behind them.
+            self.obey_all();
+            self.carrier.pass_on(self.clock.now(), role, &mut self.desk);
+        }
+        if self.desk.listens(self.clock.now()) {
+            self.carrier.report(&mut self.desk);
+            self.desk.catch_up();
+        }
+        self.desk.rouse();
+    }
+
+    /// Takes a turn that waits for nothing.
+    #[cfg(test)]
+    pub(crate) fn step(&mut self) {
+        self.turn(Some(self.clock.now()));
+    }
+
+    /// How much stands in each of its tables.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
+        let mut tables = self.carrier.tables();
+        tables.extend([
+            ("carried, not told", self.desk.carried.len()),
+            ("lost, not told", self.desk.lost.len()),
+        ]);
+        tables
     }
 
     fn obey_all(&mut self) {

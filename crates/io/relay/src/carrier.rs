@@ -116,6 +116,15 @@ impl Carrier {
         self.flows.forget(id);
     }
 
+    /// How much stands in each of its tables.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
+        let mut tables = [self.sockets.tables(), self.flows.tables()].concat();
+        tables.push(("flows that carried", self.busy.len()));
+        tables.push(("bytes behind the gate", self.gate.as_ref().map_or(0, Gate::waiting)));
+        tables
+    }
+
     fn pass_on_bundle(&mut self, now: Time, role: Role, arrived: &Arrived, authority: &mut impl Authority) {
         let Arrived { path, segment, range } = arrived;
         let mut known = None;

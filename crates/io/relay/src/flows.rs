@@ -119,6 +119,17 @@ impl Flows {
         !self.unreported.is_empty()
     }
 
+    /// How much stands in each of its tables.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("flows", self.by_key.len()),
+            ("allocations with flows", self.by_allocation.len()),
+            ("places of flows", self.entries.len() - self.free.len()),
+            ("flows that ended", self.unreported.len()),
+        ]
+    }
+
     fn remove(&mut self, at: u32) {
         let Some(entry) = self.entries[at as usize].take() else { return };
         if entry.packets > 0 {

@@ -99,6 +99,13 @@ impl Gate {
         (gate, Arrivals { hellos: arriving_hellos, records: arriving_records })
     }
 
+    /// How many bytes wait behind it.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        let taken = |way: &Way, all: usize| all - way.bytes.available_permits();
+        taken(&self.hellos, HELLOS.1) + taken(&self.records, RECORDS.1)
+    }
+
     /// Takes a client's datagram, if it is DTLS.
     pub(crate) fn takes(&self, path: &Path, bytes: &[u8]) -> bool {
         if stun::classify(bytes) != Packet::Dtls {
@@ -119,66 +126,82 @@ impl Gate {
 mod tests {
     use super::*;
 
+    /// A gate, what came through, and where that comes from.
+    struct Rig {
+        gate: Gate,
+        arrivals: Arrivals,
+        path: Path,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let (gate, arrivals) = Gate::new(Arc::default());
+            let path = Path::udp("192.0.2.1:3478".parse().unwrap(), "198.51.100.7:9".parse().unwrap());
+            Self { gate, arrivals, path }
+        }
+
+        fn takes(&self, bytes: &[u8]) -> bool {
+            self.gate.takes(&self.path, bytes)
+        }
+
+        fn lost(&self) -> u64 {
+            self.gate.losses.so_far().of(Loss::Dtls)
+        }
+    }
+
+    /// A record of so many bytes that is protected.
+    fn sealed(length: usize) -> Vec<u8> {
+        let mut record = vec![0; length];
+        (record[0], record[EPOCH.end - 1], record[KIND]) = (HANDSHAKE, 1, 1);
+        record
+    }
+
     #[tokio::test]
     async fn a_flood_of_hellos_leaves_the_way_of_records_free() {
-        let losses = Arc::<Losses>::default();
-        let (gate, mut arrivals) = Gate::new(losses.clone());
-        let path = Path::udp("192.0.2.1:3478".parse().unwrap(), "198.51.100.7:9".parse().unwrap());
+        let mut rig = Rig::new();
         let mut hello = [0; 60];
         (hello[0], hello[KIND]) = (HANDSHAKE, 1);
         for _ in 0..HELLOS.0 + 10 {
-            assert!(gate.takes(&path, &hello));
+            assert!(rig.takes(&hello));
         }
-        let mut sealed = hello;
-        sealed[EPOCH.end - 1] = 1;
-        assert!(gate.takes(&path, &sealed));
-        assert_eq!(arrivals.records.recv().await.unwrap().path.transport, Transport::Dtls);
-        assert_eq!((arrivals.hellos.len(), losses.so_far().of(Loss::Dtls)), (HELLOS.0, 10));
+        assert!(rig.takes(&sealed(60)));
+        assert_eq!(rig.arrivals.records.recv().await.unwrap().path.transport, Transport::Dtls);
+        assert_eq!((rig.arrivals.hellos.len(), rig.lost()), (HELLOS.0, 10));
         for other in [&[][..], &[0, 1], &[0x40, 0], &[128, 0]] {
-            assert!(!gate.takes(&path, other));
+            assert!(!rig.takes(other));
         }
     }
 
     #[tokio::test]
     async fn what_waits_takes_no_more_memory_than_told_however_long_the_datagrams_are() {
-        let losses = Arc::<Losses>::default();
-        let (gate, mut arrivals) = Gate::new(losses.clone());
-        let lost = || losses.so_far().of(Loss::Dtls);
-        let path = Path::udp("192.0.2.1:3478".parse().unwrap(), "198.51.100.7:9".parse().unwrap());
-        let mut long = vec![0; 60_000];
-        (long[0], long[EPOCH.end - 1]) = (HANDSHAKE, 1);
+        let (mut rig, long) = (Rig::new(), sealed(60_000));
         let fit = RECORDS.1 / long.len();
         for _ in 0..fit + 10 {
-            assert!(gate.takes(&path, &long));
+            assert!(rig.takes(&long));
         }
-        assert_eq!((arrivals.records.len(), lost()), (fit, 10));
+        assert_eq!((rig.arrivals.records.len(), rig.lost()), (fit, 10));
         // Opened elsewhere, they make room; while they only change hands, they do not.
-        let held = arrivals.records.recv().await.unwrap();
-        assert!(gate.takes(&path, &long));
-        assert_eq!(lost(), 11);
+        let held = rig.arrivals.records.recv().await.unwrap();
+        assert!(rig.takes(&long));
+        assert_eq!(rig.lost(), 11);
         let (inbox, mut opened) = Way::inbox();
         assert!(inbox.pass_on(held).is_some());
-        assert!(gate.takes(&path, &long));
-        assert_eq!(lost(), 12);
+        assert!(rig.takes(&long));
+        assert_eq!(rig.lost(), 12);
         drop(opened.recv().await);
-        assert!(gate.takes(&path, &long));
-        assert_eq!(lost(), 12);
+        assert!(rig.takes(&long));
+        assert_eq!(rig.lost(), 12);
     }
 
     #[tokio::test]
     async fn one_session_cannot_have_all_the_room() {
-        let losses = Arc::<Losses>::default();
-        let (gate, mut arrivals) = Gate::new(losses.clone());
-        let lost = || losses.so_far().of(Loss::Dtls);
-        let path = Path::udp("192.0.2.1:3478".parse().unwrap(), "198.51.100.7:9".parse().unwrap());
-        let mut long = vec![0; 60_000];
-        (long[0], long[EPOCH.end - 1]) = (HANDSHAKE, 1);
+        let (mut rig, long) = (Rig::new(), sealed(60_000));
         let (inbox, _nobody_reads) = Way::inbox();
         let mut taken = 0;
         for _ in 0..50 {
-            assert!(gate.takes(&path, &long));
-            taken += inbox.pass_on(arrivals.records.recv().await.unwrap()).map_or(0, |()| 1);
+            assert!(rig.takes(&long));
+            taken += inbox.pass_on(rig.arrivals.records.recv().await.unwrap()).map_or(0, |()| 1);
         }
-        assert_eq!((taken, lost()), (INBOX.1 / long.len(), 0));
+        assert_eq!((taken, rig.lost()), (INBOX.1 / long.len(), 0));
     }
 }

@@ -37,6 +37,10 @@
 //! # }
 //! ```
 
+/// What the tests call this crate.
+#[cfg(test)]
+extern crate self as sterna_relay;
+
 mod acceptor;
 mod admission;
 mod aide;

@@ -71,19 +71,31 @@ impl Lobby {
 
     /// Serves until the server ends, and then gives the sessions a moment to end, too.
     pub(crate) async fn run(mut self, reception: Reception) {
-        let mut stop: watch::Receiver<bool> = reception.stop.clone();
         let mut tasks = JoinSet::new();
-        loop {
-            tokio::select! {
-                Some(parcel) = self.arrivals.records.recv() => self.pass_on(parcel),
-                Some(parcel) = self.arrivals.hellos.recv() => self.greet(parcel, &reception, &mut tasks),
-                Some(ended) = tasks.join_next() => self.left(ended.ok()),
-                () = stopped(&mut stop) => break,
-            }
-        }
+        self.serve(&reception, &mut tasks).await;
         drop(reception);
         // What clients have to say to the end still reaches them: the machine tells them, and they leave by themselves.
         let _ = timeout(FAREWELL, async { while tasks.join_next().await.is_some() {} }).await;
+    }
+
+    /// Serves until the server ends, with a task for each session.
+    pub(crate) async fn serve(&mut self, reception: &Reception, tasks: &mut JoinSet<Path>) {
+        let mut stop: watch::Receiver<bool> = reception.stop.clone();
+        loop {
+            tokio::select! {
+                Some(parcel) = self.arrivals.records.recv() => self.pass_on(parcel),
+                Some(parcel) = self.arrivals.hellos.recv() => self.greet(parcel, reception, tasks),
+                Some(ended) = tasks.join_next() => self.left(ended.ok()),
+                () = stopped(&mut stop) => return,
+            }
+        }
+    }
+
+    /// How much stands in each of its tables.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
+        let waiting = self.arrivals.hellos.len() + self.arrivals.records.len();
+        vec![("DTLS sessions", self.sessions.len()), ("DTLS datagrams that wait", waiting)]
     }
 
     /// Hands a datagram to its session.

@@ -254,6 +254,9 @@ fn listen(address: SocketAddr, listeners: &mut [Vec<BareSocket>]) -> io::Result<
     Ok(())
 }
 
+#[cfg(test)]
+mod churn;
+
 impl std::fmt::Debug for Reserved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reserved").field("addresses", &self.relay.addresses).finish_non_exhaustive()

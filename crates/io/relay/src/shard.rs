@@ -34,6 +34,10 @@ pub(crate) struct Shard {
     carrier: Carrier,
     chief: Chief,
     inbox: Inbox,
+    /// When the machine wants to be woken.
+    due: Option<Time>,
+    /// What the streams and the aides left over wakes nobody a second time.
+    left: bool,
 }
 
 /// Where others leave what they have for the machine, before they wake its thread.
@@ -61,7 +65,8 @@ impl Shard {
             crew.employ(0, number, socket, Role::Listener, &mut sockets)?;
         }
         let chief = Chief::new(server, crew, next_socket, inquiry, streams, losses, rng);
-        Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), chief, inbox })
+        let (clock, due, carrier) = (pulse.clock(), chief.poll_timeout(), Carrier::new(sockets, rng));
+        Ok(Self { clock, pulse, carrier, chief, inbox, due, left: false })
     }
 
     /// Lets what is DTLS through there.
@@ -77,29 +82,9 @@ impl Shard {
 
     /// Serves until `stop` says so; then ends all allocations and lets the streams go.
     pub(crate) fn run(mut self, stop: &AtomicBool) {
-        let mut due = self.chief.poll_timeout();
-        // What the streams and the aides left over wakes nobody a second time.
-        let mut left = false;
         while !stop.load(Ordering::Acquire) {
-            let until = if left { Some(self.clock.now()) } else { due };
-            self.pulse.wait(until, &mut self.carrier.sockets);
-            let now = self.clock.now();
-            if due.is_some_and(|at| at <= now) {
-                self.chief.wake(now);
-                self.carrier.forget_stale(&mut self.chief);
-            }
-            self.carrier.hear(now, &mut self.chief);
-            for _ in 0..self.carrier.sockets.pending() {
-                if let Some(role) = self.carrier.receive() {
-                    self.carrier.pass_on(now, role, &mut self.chief);
-                }
-            }
-            left = self.read(now);
-            if self.chief.has_news() {
-                self.chief.settle(now, 0, &mut self.carrier.sockets);
-                self.carrier.forget_stale(&mut self.chief);
-                due = self.chief.poll_timeout();
-            }
+            let until = if self.left { Some(self.clock.now()) } else { self.due };
+            self.turn(until);
         }
         // What the aides still have to say about the sessions that end now: their threads are ending, too.
         self.carrier.report(&mut self.chief);
@@ -109,6 +94,40 @@ impl Shard {
             self.chief.read(self.clock.now(), letter, &mut self.carrier.sockets);
         }
         self.chief.close(self.clock.now(), &mut self.carrier.sockets);
+    }
+
+    /// Waits for something to do, until then at the longest, and does it.
+    fn turn(&mut self, until: Option<Time>) {
+        self.pulse.wait(until, &mut self.carrier.sockets);
+        let now = self.clock.now();
+        if self.due.is_some_and(|at| at <= now) {
+            self.chief.wake(now);
+            self.carrier.forget_stale(&mut self.chief);
+        }
+        self.carrier.hear(now, &mut self.chief);
+        for _ in 0..self.carrier.sockets.pending() {
+            if let Some(role) = self.carrier.receive() {
+                self.carrier.pass_on(now, role, &mut self.chief);
+            }
+        }
+        self.left = self.read(now);
+        if self.chief.has_news() {
+            self.chief.settle(now, 0, &mut self.carrier.sockets);
+            self.carrier.forget_stale(&mut self.chief);
+            self.due = self.chief.poll_timeout();
+        }
+    }
+
+    /// Takes a turn that waits for nothing.
+    #[cfg(test)]
+    pub(crate) fn step(&mut self) {
+        self.turn(Some(self.clock.now()));
+    }
+
+    /// How much stands in each of its tables.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
+        [self.carrier.tables(), self.chief.tables()].concat()
     }
 
     /// Reads what streams and aides have sent. Returns whether there may be more.

@@ -180,6 +180,18 @@ impl Sockets {
         Some((number, entry.socket.clone()))
     }
 
+    /// How much stands in each of its tables.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("sockets", self.entries.len()),
+            ("addresses of sockets", self.by_local.len()),
+            ("sockets that have something", self.ready.len()),
+            ("sockets in trouble", self.troubled.len()),
+            ("losses to tell", self.lost.len()),
+        ]
+    }
+
     fn find(&self, local: SocketAddr) -> Option<usize> {
         self.by_local.get(&local).copied().or_else(|| {
             let everywhere = match local {

@@ -72,6 +72,20 @@ impl Streams {
 
     /// Works until the machine is gone; then all of them end.
     pub(crate) async fn run(mut self) {
+        self.serve().await;
+    }
+
+    /// How much stands in each of its tables.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("relayed addresses that listen", self.listeners.len()),
+            ("connections of peers", self.connections.len()),
+            ("tasks for connections of peers", self.tasks.len()),
+        ]
+    }
+
+    pub(crate) async fn serve(&mut self) {
         let (arrivals, mut arrived) = mpsc::channel(ARRIVALS);
         loop {
             let news = tokio::select! {
