@@ -6,10 +6,13 @@ mod wire;
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
-use program::{Program, Scratch, another_time};
+use program::{Program, Scratch};
 use serde_json::{Value, json};
-use station::{NEW_SECRET, Relay, SECRET, TOKEN, certificate, get, metric, new_certificate, write};
+use station::{
+    NEW_SECRET, Relay, SECRET, TOKEN, certificate, get, metric, new_certificate, new_chain, write,
+};
 use turn::ClientEvent;
 use wire::{Wire, login};
 
@@ -257,69 +260,6 @@ fn a_new_certificate_is_taken_without_a_word() {
 }
 
 #[test]
-fn each_misconfiguration_has_one_line_and_a_code() {
-    let scratch = Scratch::new("relay-misconfigured");
-    write(&scratch, "secret", SECRET);
-    write(&scratch, "weak", "changeme");
-    write(&scratch, "rubbish.pem", "rubbish");
-    write(&scratch, "typo.toml", "relay_ports = \"50000-60000\"\n");
-    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
-    let [secret, weak, rubbish, typo] =
-        ["secret", "weak", "rubbish.pem", "typo.toml"].map(|name| scratch.text(name));
-    let tls = format!("{rubbish},{rubbish}");
-    let missing = scratch.text("nowhere");
-    let gone = format!("{missing},{missing}");
-    let operators = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = operators.local_addr().unwrap().to_string();
-    for (arguments, code, exit, words) in [
-        (&["--stun", &port][..], "server", 3, &[port.as_str(), "in use"][..]),
-        (&["--listen", "192.0.2.1"], "server", 3, &["192.0.2.1", "not an address of this machine"]),
-        (&["--secret-file", &weak], "usage", 2, &["weak", "openssl rand"]),
-        (&["--secret-file", &missing], "file", 7, &["nowhere", "does not exist"]),
-        (&["--tls", &tls], "file", 7, &["rubbish.pem"]),
-        (&["--tls", &gone], "file", 7, &["certificate", "nowhere"]),
-        (&["--auth-url", "ftp://example.org"], "usage", 2, &["--auth-url", "ftp://example.org"]),
-        (&["--access-token-keys-file", &rubbish, "--access-token-name", "t"], "file", 7, &["32 bytes"]),
-        (&["--admin", &admin], "server", 3, &["--admin", "in use"]),
-        (&["--relay-port", &port], "server", 3, &["cannot relay", port.as_str(), "--relay-port"]),
-        (&["--relay-port", &port, "--check"], "server", 3, &["cannot relay", port.as_str()]),
-        (&["--relay-ports", "50000-50003"], "usage", 2, &["too small"]),
-        (&["--deny-peer", "10.0.0.0/33"], "usage", 2, &["10.0.0.0/33", "10.0.0.0/8"]),
-        (&["--config", &typo], "usage", 2, &["typo.toml", "`relay-ports`"]),
-        (&["--config", &missing], "file", 7, &["nowhere"]),
-        (&["--realm", "a\"b"], "usage", 2, &["realm"]),
-    ] {
-        // What is given is not given twice.
-        let mut line = vec!["relay"];
-        for usual in [["--stun", "0"], ["--secret-file", &secret]] {
-            if !arguments.contains(&usual[0]) {
-                line.extend(usual);
-            }
-        }
-        line.extend(arguments);
-        let (failed, ended) = Program::json(&line).failure();
-        let message = failed["message"].as_str().unwrap();
-        assert_eq!((failed["code"].as_str(), ended), (Some(code), exit), "{line:?}: {message}");
-        for word in words {
-            assert!(message.contains(word), "{line:?}: {message:?} does not say {word:?}");
-        }
-        assert!(!message.trim().contains('\n'), "one line: {message:?}");
-    }
-    // A clock that stands before this program was written.
-    if let Some(variables) = another_time("-30y") {
-        let variables: Vec<_> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let arguments = ["--json", "relay", "--stun", "0", "--secret-file", &secret];
-        let (failed, exit) = Program::run(&arguments, &variables).failure();
-        let message = failed["message"].as_str().unwrap();
-        assert_eq!((failed["code"].as_str(), exit), (Some("machine"), 9), "{message}");
-        assert!(message.contains("clock is wrong") && !message.trim().contains('\n'), "{message}");
-    }
-    let (failed, exit) = Program::json(&["relay", "--stun", "0"]).failure();
-    assert!(exit == 2 && failed["message"].as_str().unwrap().contains("--secret-file"), "{failed}");
-}
-
-#[test]
 fn the_environment_does_as_well_as_flags() {
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let environment =
@@ -370,6 +310,42 @@ fn a_password_that_can_be_guessed_is_not_hashed() {
     hash.say("zwölfzei\n");
     hash.input.take();
     assert!(hash.event("user")["line"].as_str().unwrap().starts_with("carol "));
+}
+
+#[test]
+fn who_trusts_the_root_alone_trusts_the_server_inside_tls_and_inside_dtls() {
+    let scratch = Scratch::new("relay-chain");
+    new_chain(&scratch);
+    write(&scratch, "secret", SECRET);
+    let tls = format!("{},{}", scratch.text("c.pem"), scratch.text("k.pem"));
+    let (secret, root) = (scratch.text("secret"), scratch.text("root.pem"));
+    let common = ["relay", "--stun", "0", "--stun-tls", "0", "--host", "localhost", "--secret-file", &secret];
+    let relay = Program::json(&[&common[..], &["--tls", &tls, "--allow-peer", "127.0.0.1"]].concat());
+    let urls = relay.event("listening")["turn"].as_array().unwrap().clone();
+    let inside = urls.iter().find_map(|url| url.as_str().filter(|url| url.starts_with("turns:"))).unwrap();
+    let place = inside.trim_start_matches("turns:").split('?').next().unwrap();
+    let bare = format!("turns:{place}");
+    let both = ["relay", "test", &bare, "--ca", &root, "--packets", "1", "--secret-file", &secret];
+    let both = Program::json(&both);
+    for transport in ["tls", "dtls"] {
+        let trial = both.event("trial");
+        assert_eq!((&trial["transport"], &trial["works"]), (&json!(transport), &json!(true)), "{trial}");
+        let trusted = (transport == "dtls").then_some("trusted");
+        assert_eq!(trial["dtls"]["certificate"].as_str(), trusted, "{trial}");
+    }
+    // A client that is not ours.
+    for version in ["-tls1_2", "-dtls1_2"] {
+        let asked =
+            ["s_client", version, "-connect", place, "-CAfile", &root, "-verify_return_error", "-brief"];
+        let asked =
+            Command::new("openssl").args(asked).args(["-verify_hostname", "localhost"]).stdin(Stdio::null());
+        let Ok(output) = asked.output() else {
+            assert!(std::env::var_os("CI").is_none(), "openssl is not there");
+            return eprintln!("SKIPPED: openssl is not there");
+        };
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("Verification: OK"), "{version}: {said}");
+    }
 }
 
 #[test]
@@ -515,6 +491,104 @@ fn a_web_service_says_who_a_user_is() {
     let page = get(admin, "/metrics", "").1;
     assert_eq!(metric(&page, "sterna_relay_inquiries_total{outcome=\"known\"}"), 1.0);
     assert_eq!(metric(&page, "sterna_relay_inquiries_total{outcome=\"unknown\"}"), 1.0);
+}
+
+/// A web service with the certificate of an authority of its own that knows one user, and answers wrongly for others.
+fn one_that_fails(scratch: &Scratch) -> SocketAddr {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    new_chain(scratch);
+    let chain = CertificateDer::pem_file_iter(scratch.path("c.pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(scratch.path("k.pem")).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = std::sync::Arc::new(config.with_single_cert(chain, key).unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            // Each in a thread of its own: one of them is silent.
+            std::thread::spawn(move || {
+                let mut request = String::new();
+                let mut buffer = [0; 4096];
+                while !request.ends_with('}') {
+                    let length = stream.read(&mut buffer)?;
+                    request.push_str(&String::from_utf8_lossy(&buffer[..length]));
+                }
+                let answer = match request.split("\"username\":\"").nth(1).unwrap().split('"').next().unwrap()
+                {
+                    "dora" => "HTTP/1.1 200 OK\r\n\r\n{\"password\": \"the explorer\"}".to_owned(),
+                    "down" => "HTTP/1.1 503 Service Unavailable\r\n\r\n".to_owned(),
+                    "moved" => "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n".to_owned(),
+                    "garbage" => "\u{1}\u{2}\u{3} what?".to_owned(),
+                    "huge" => format!("HTTP/1.1 200 OK\r\n\r\n{}", "[".repeat(1 << 20)),
+                    _ => loop {
+                        std::thread::park();
+                    },
+                };
+                stream.write_all(answer.as_bytes())?;
+                stream.conn.send_close_notify();
+                stream.flush()
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_web_service_that_fails_is_told_of_and_costs_no_session() {
+    let scratch = Scratch::new("relay-auth-fails");
+    let service = one_that_fails(&scratch);
+    let (url, root) = (format!("https://localhost:{}/who", service.port()), scratch.text("root.pem"));
+    let relay = Program::json(&[
+        "relay",
+        "--stun",
+        "0",
+        "--admin",
+        "0",
+        "--allow-peer",
+        "127.0.0.0/8",
+        "--log-format",
+        "json",
+        "--auth-timeout",
+        "1",
+        "--auth-url",
+        &url,
+        "--auth-ca",
+        &root,
+    ]);
+    let listening = relay.event("listening");
+    let port = listening["stun"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let server: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+    let admin: SocketAddr =
+        listening["admin"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+    let mut dora = Wire::new(server, ("dora".to_owned(), "the explorer".to_owned()));
+    dora.allocated();
+    let counted = |series: &str| metric(&get(admin, "/metrics", "").1, series);
+    for user in ["down", "moved", "garbage", "huge", "silent"] {
+        let failed = || counted("sterna_relay_inquiries_total{outcome=\"failed\"}");
+        let before = failed();
+        let mut other = Wire::new(server, (user.to_owned(), "whatever".to_owned()));
+        // He is told nothing, and goes on asking, as with a server that loses what he sends.
+        other.until(|_| (failed() > before).then_some(()));
+        dora.echo(user);
+    }
+    assert_eq!(counted("sterna_relay_allocations"), 1.0);
+    assert!(counted("sterna_relay_login_failures_total{cause=\"nobody_to_ask\"}") >= 5.0);
+    relay.signal("-INT");
+    let (code, log) = relay.end();
+    assert_eq!(code, 0);
+    for words in
+        ["out of order (status 503)", "elsewhere", "is no web service", "more than 32 KiB", "does not answer"]
+    {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(words)).collect();
+        assert!(!lines.is_empty(), "{words}: {log}");
+        let line: Value = serde_json::from_str(lines[0]).expect("one line");
+        assert!(line.to_string().contains("--auth-url: "), "{line}");
+    }
 }
 
 /// What can be found out without a socket is found out before there is one: not even the page's port is open for a moment.

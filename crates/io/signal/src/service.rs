@@ -72,15 +72,19 @@ impl WebService {
         let broken = |source: io::Error| ConnectError::Unreachable { address: address.clone(), source };
         stream.write_all(request.as_bytes()).await.map_err(broken)?;
         let mut bytes = Vec::new();
-        let read = stream.take(LONGEST).read_to_end(&mut bytes).await;
+        let read = stream.take(LONGEST + 1).read_to_end(&mut bytes).await;
+        if bytes.len() as u64 > LONGEST {
+            let detail = format!("more than {} KiB", LONGEST / 1024);
+            return Err(ConnectError::NoAnswer { address, detail });
+        }
         // Some end TLS without a word, when they have said all.
         if bytes.is_empty() {
             read.map_err(broken)?;
         }
         Answer::parse(&bytes).ok_or_else(|| {
-            let start =
-                String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().chars().take(80).collect();
-            ConnectError::NoAnswer { address, detail: start }
+            let text = String::from_utf8_lossy(&bytes);
+            let start = text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control());
+            ConnectError::NoAnswer { address, detail: start.take(80).collect() }
         })
     }
 }

@@ -152,6 +152,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL", env = "STERNA_AUTH_URL")]
     pub(crate) auth_url: Option<String>,
 
+    /// Trust this certificate authority (PEM) as well when talking to the web service: for one of your own
+    #[arg(long, value_name = "FILE", env = "STERNA_AUTH_CA", requires = "auth_url")]
+    pub(crate) auth_ca: Option<PathBuf>,
+
     /// A file with the token that the web service knows this server by (Authorization: Bearer)
     #[arg(long, value_name = "FILE", env = "STERNA_AUTH_TOKEN_FILE", requires = "auth_url")]
     pub(crate) auth_token_file: Option<PathBuf>,

@@ -1,4 +1,5 @@
-//! Settings files that somebody has garbled, ours and coturn's: each is read, or refused in one line that names it.
+//! Files that somebody has garbled, settings (ours and coturn's), secrets, users, keys and certificates: each is read, or
+//! refused in one line that names it.
 //!
 //! `STERNA_FUZZ_RUNS=100000 cargo nextest run -p sterna-cli garbled` takes that many instead of a few hundred.
 
@@ -6,8 +7,11 @@ use std::path::Path;
 
 use sansio::{Rng, Seed};
 
-use super::Settings;
 use super::import::Translation;
+use super::secrets::{Secrets, stun_partner};
+use super::settings::Tls;
+use super::tls::Identity;
+use super::{Settings, tls};
 use crate::command_line::tests::options;
 use crate::transfer::scratch::Scratch;
 
@@ -132,4 +136,106 @@ fn whatever_stands_in_a_file_of_coturns_its_translation_has_our_keys_and_is_toml
         }
     }
     assert!(read_well > runs() / 20, "{read_well} were read");
+}
+
+/// The same, or bytes that are no text any more.
+fn spoiled(text: &str, dice: &mut Rng) -> Vec<u8> {
+    let mut bytes = garbled(text, dice).into_bytes();
+    if dice.below(4) == 0 && !bytes.is_empty() {
+        for _ in 0..=dice.below(3) {
+            let at = dice.below(bytes.len() as u64) as usize;
+            bytes[at] = dice.below(256) as u8;
+        }
+    }
+    bytes
+}
+
+/// What the files of secrets mean to the program, up to the machine that goes by them.
+fn let_in(line: &[&str]) -> Result<(), String> {
+    let options = options(line)?;
+    let secrets = Secrets::read(&options).map_err(|failure| failure.to_string())?;
+    stun_partner(&options).map_err(|failure| failure.to_string())?;
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let config = turn::ServerConfig::new("example.org", [198, 51, 100, 7], secrets.auth, Seed::from(1));
+    turn::Server::new(config).map(drop).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_garbled_file_of_secrets_users_or_keys_is_read_or_refused_in_one_line_that_does_not_show_it() {
+    let scratch = Scratch::new("garbled-secrets");
+    let user = turn::User::new("carol", "correct horse battery").line("example.org");
+    let secrets = "# new\nb7c1e0b1b7a94bd29ab1\n\n9f0c5a4e9fd94fe1a9c0\n";
+    let users = format!("# people\nalice:wonderland\n{user}\n\nbob:through the glass\n");
+    let keys = "new:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\nold:CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=\n";
+    let token = "a token of this test alone\n";
+    let hidden = [
+        "b7c1e0b1b7a9",
+        "9f0c5a4e9fd9",
+        "wonderland",
+        "the glass",
+        "BwcHBwcHBwc",
+        "CAgICAgICAg",
+        "this test alone",
+    ];
+    let files: [(&str, &str, &[&str]); 6] = [
+        ("--secret-file", secrets, &[]),
+        ("--users-file", &users, &[]),
+        ("--access-token-keys-file", keys, &["--access-token-name", "turn.example.org"]),
+        ("--token-file", token, &[]),
+        ("--auth-token-file", token, &["--auth-url", "https://localhost/"]),
+        ("--stun-partner-secret-file", secrets, &["--stun-partner", "192.0.2.9"]),
+    ];
+    let mut dice = Rng::new(Seed::from(3));
+    for (flag, text, more) in files {
+        let (mut read_well, mut refused) = (0, 0);
+        for number in 0..=runs() / 2 {
+            let bytes = if number == 0 { text.as_bytes().to_vec() } else { spoiled(text, &mut dice) };
+            let path = scratch.write("file", &bytes);
+            let path = path.to_str().expect("scratch files have plain names");
+            match let_in(&[&["relay", flag, path], more].concat()) {
+                Ok(()) => read_well += 1,
+                Err(message) => {
+                    refused += 1;
+                    assert!(number > 0, "as it should be, {flag} is refused: {message}");
+                    let is_clear = !message.is_empty() && !message.contains(|c: char| c.is_control());
+                    assert!(is_clear, "{flag}: {message:?}");
+                    assert!(
+                        !hidden.iter().any(|secret| message.contains(secret)),
+                        "{flag} shows it: {message}"
+                    );
+                }
+            }
+        }
+        println!("{flag}: {read_well} were read, {refused} refused");
+        assert!(read_well > 0 && refused > 0, "{flag}: {read_well} were read, {refused} refused");
+    }
+}
+
+#[test]
+fn a_garbled_certificate_or_key_is_read_or_refused_in_one_line_that_names_it() {
+    let scratch = Scratch::new("garbled-tls");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let mut dice = Rng::new(Seed::from(4));
+    let mut refused = 0;
+    for number in 0..runs() / 2 {
+        let [first, second] = [(&certificate, 0), (&key, 1)].map(|(text, which)| {
+            if number % 3 == which { text.as_bytes().to_vec() } else { spoiled(text, &mut dice) }
+        });
+        let files =
+            Tls::Files { certificate: scratch.write("c.pem", &first), key: scratch.write("k.pem", &second) };
+        if let Err(failure) = Identity::load(&files, &[], false) {
+            refused += 1;
+            let message = failure.message;
+            assert!(message.contains("c.pem") || message.contains("k.pem"), "{message}");
+            assert!(!message.contains(|c: char| c.is_control()), "{message:?}");
+            let secret = key.lines().nth(1).expect("a line of the key");
+            assert!(!message.contains(secret), "{message}");
+        }
+    }
+    assert!(refused > runs() / 4, "{refused} were refused");
+    let chain = scratch.write("c.pem", certificate.as_bytes());
+    assert!(tls::read(&chain, &scratch.write("k.pem", key.as_bytes())).is_ok());
 }

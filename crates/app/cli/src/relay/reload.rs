@@ -42,8 +42,8 @@ macro_rules! options {
 options! {
     restart:
         listen stun stun_tls stun_alternate stun_partner stun_partner_secret_file public_ip probe_server realm tls
-        acme_domain acme_accept_terms acme_state acme_email acme_directory acme_ca no_dtls auth_url auth_timeout
-        auth_ttl access_token_name no_mobility relay_ports relay_port no_tcp_relay max_lifetime relay_threads busy_poll admin log_format config;
+        acme_domain acme_accept_terms acme_state acme_email acme_directory acme_ca no_dtls auth_url auth_ca
+        auth_timeout auth_ttl access_token_name no_mobility relay_ports relay_port no_tcp_relay max_lifetime relay_threads busy_poll admin log_format config;
     reload:
         host secret_file users_file access_token_keys_file allow_peer deny_peer max_allocations max_per_user
         max_per_source max_bandwidth_per_user max_bandwidth max_session relays credential_lifetime token_file

@@ -89,6 +89,8 @@ impl std::fmt::Debug for StunPartner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inquire {
     pub(crate) url: String,
+    /// Whose certificates are trusted besides those of the system's authorities.
+    pub(crate) ca: Option<PathBuf>,
     pub(crate) timeout: Duration,
     /// How long an answer is believed.
     pub(crate) ttl: Duration,
@@ -98,6 +100,7 @@ impl Inquire {
     pub(crate) fn of(options: &Options) -> Option<Self> {
         Some(Self {
             url: options.auth_url.clone()?,
+            ca: options.auth_ca.clone(),
             timeout: Duration::from_secs(options.auth_timeout),
             ttl: Duration::from_secs(options.auth_ttl),
         })
