@@ -178,7 +178,8 @@ mod tests {
     fn addresses_and_names_become_words_and_ports_stay() {
         let report = json!({
             "server": { "url": "https://sterna.example.org:8443/x" },
-            "relays": [{ "url": "turn:relay.example.org:3478?transport=udp", "address": "198.51.100.7:3478" }],
+            "relays": [{ "url": "turn:relay.example.org:3478?transport=udp", "address": "198.51.100.7:3478" },
+                { "url": "turns:backup.example.org?transport=tcp" }],
             "interfaces": [{ "address": "192.168.1.5" }, { "address": "2001:db8::5" }, { "address": "127.0.0.1" }],
             "verdicts": [{ "evidence": ["198.51.100.7:3478 saw us at 203.0.113.9:4711, not 203.0.113.9."] }],
             "nat": { "mapped": "[2001:db8::5]:99", "hairpin": true },

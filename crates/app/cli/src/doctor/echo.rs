@@ -29,8 +29,7 @@ pub(crate) async fn measure(servers: &[IceServer]) -> Option<Echo> {
         let username = server.username.clone()?;
         Some((url, Credentials { username, password: server.credential.clone()? }))
     })?;
-    let place = (server.host.trim_matches(['[', ']']).to_owned(), server.port);
-    let address = tokio::net::lookup_host(place).await.ok()?.find(SocketAddr::is_ipv4)?;
+    let address = driver::locate(&server).await.ok()?.into_iter().find(SocketAddr::is_ipv4)?;
     let mut trial = Trial::start(address, credentials).await?;
     let echo = trial.run().await;
     trial.end().await;

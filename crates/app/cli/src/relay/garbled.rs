@@ -158,7 +158,8 @@ fn let_in(line: &[&str]) -> Result<(), String> {
     if secrets.is_empty() {
         return Ok(());
     }
-    let config = turn::ServerConfig::new("example.org", [198, 51, 100, 7], secrets.auth, Seed::from(1));
+    let relay = std::net::IpAddr::from([198, 51, 100, 7]);
+    let config = turn::ServerConfig::new("example.org", relay, secrets.auth, Seed::from(1));
     turn::Server::new(config).map(drop).map_err(|error| error.to_string())
 }
 

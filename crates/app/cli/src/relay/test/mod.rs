@@ -287,10 +287,10 @@ mod tests {
         assert_eq!(
             urls("turn:a.example"),
             [
-                "turn:a.example:3478?transport=udp",
-                "turn:a.example:3478?transport=tcp",
-                "turns:a.example:5349?transport=tcp",
-                "turns:a.example:5349?transport=udp"
+                "turn:a.example?transport=udp",
+                "turn:a.example?transport=tcp",
+                "turns:a.example?transport=tcp",
+                "turns:a.example?transport=udp"
             ]
         );
         assert_eq!(urls("turn:[2001:db8::1]:80")[3], "turns:[2001:db8::1]:5349?transport=udp");
