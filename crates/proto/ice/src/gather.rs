@@ -19,9 +19,9 @@ use crate::punch::battery::Battery;
 use crate::punch::scouts::Scouts;
 use crate::relay::{RelayId, RelayNews, Relays};
 use crate::report::{ServerOutcome, ServerReport, ServerRequest};
-use crate::{Config, Event, GatheringState, Interface, ServerUrl, Timings, TransportPolicy};
+use crate::{Config, Event, GatheringState, Interface, Timings, TransportPolicy};
 
-use server::{Resolution, ServerState};
+use server::{Found, Resolution, ServerState};
 use socket::Socket;
 
 /// The least time between two new questions to servers (RFC 8445 §14.2: "MUST NOT be sent more often than once
@@ -198,19 +198,16 @@ impl Gatherer {
                 self.relay_failed(s, relay, ServerOutcome::NotConnected(error.to_string()));
             }
             (Purpose::Resolve(name), SocketReply::Resolved { addresses, .. }) => {
-                let at = |url: &ServerUrl| {
-                    addresses.iter().map(|ip| SocketAddr::new(*ip, url.usual_port())).collect()
-                };
-                self.resolved(s, None, &name, Ok(&at));
+                self.resolved(s, None, &name, Found::Hosts(addresses));
             }
             (Purpose::Locate(service, name), SocketReply::Located { addresses, .. }) => {
-                self.resolved(s, Some(service), &name, Ok(&|_| addresses.clone()));
+                self.resolved(s, Some(service), &name, Found::Servers(addresses));
             }
             (Purpose::Resolve(name), SocketReply::Failed { error, .. }) => {
-                self.resolved(s, None, &name, Err(error));
+                self.resolved(s, None, &name, Found::Nothing(error));
             }
             (Purpose::Locate(service, name), SocketReply::Failed { error, .. }) => {
-                self.resolved(s, Some(service), &name, Err(error));
+                self.resolved(s, Some(service), &name, Found::Nothing(error));
             }
             (purpose, reply) => tracing::debug!(?purpose, ?reply, "an answer to another question"),
         }

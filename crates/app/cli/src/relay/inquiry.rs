@@ -248,8 +248,10 @@ mod tests {
     }
 
     async fn behave<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, manner: Manner) -> std::io::Result<()> {
-        let mut asked = [0; 4096];
-        stream.read(&mut asked).await?;
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"}") {
+            stream.read_buf(&mut asked).await?;
+        }
         match manner {
             Manner::Says(text) => stream.write_all(text.as_bytes()).await?,
             Manner::Babbles => {

@@ -139,7 +139,7 @@ impl Day {
         let mut buffer = [0; 9];
         peer.read_exact(&mut buffer).await.unwrap();
         self.joined += 1;
-        if self.joined % 2 == 0 {
+        if self.joined.is_multiple_of(2) {
             drop(peer);
             data.ended().await;
         }

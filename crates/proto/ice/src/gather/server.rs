@@ -7,7 +7,7 @@ use super::socket::SocketState;
 use super::{Gatherer, Purpose, Question, Supplies};
 use crate::relay::{RelayId, RelaySpec, RelayState};
 use crate::report::ServerOutcome;
-use crate::{AddressPolicy, Event, Scheme, Server, ServerUrl, TransportPolicy};
+use crate::{AddressPolicy, Event, Scheme, Server, TransportPolicy};
 
 /// How many servers are used at most.
 const MAX_SERVERS: usize = 32;
@@ -29,6 +29,16 @@ pub(crate) enum Resolution {
     Known(Vec<SocketAddr>),
     Failed(String),
     NotAsked(&'static str),
+}
+
+/// What came of looking a server up.
+#[derive(Clone, Copy)]
+pub(super) enum Found<'a> {
+    /// The addresses of its host.
+    Hosts(&'a [IpAddr]),
+    /// Addresses with ports, for a service.
+    Servers(&'a [SocketAddr]),
+    Nothing(&'a SocketError),
 }
 
 impl ServerState {
@@ -73,20 +83,17 @@ impl Gatherer {
         s: &mut Supplies<'_>,
         service: Option<&str>,
         name: &str,
-        found: Result<&dyn Fn(&ServerUrl) -> Vec<SocketAddr>, &SocketError>,
+        found: Found<'_>,
     ) {
         for server in &mut self.servers {
             if !server.is_sought_by(service, name) {
                 continue;
             }
             let url = &server.config.url;
-            server.resolution = match found {
-                Ok(at) => {
-                    let addresses = at(url);
-                    let first = |v4: bool| addresses.iter().find(|address| address.is_ipv4() == v4);
-                    Resolution::Known([first(true), first(false)].into_iter().flatten().copied().collect())
-                }
-                Err(error) => {
+            let addresses: Vec<SocketAddr> = match found {
+                Found::Hosts(ips) => ips.iter().map(|ip| SocketAddr::new(*ip, url.usual_port())).collect(),
+                Found::Servers(addresses) => addresses.to_vec(),
+                Found::Nothing(error) => {
                     let text = format!("{name}: {error}");
                     s.events.push_back(Event::CandidateFailed {
                         url: url.to_string(),
@@ -94,9 +101,13 @@ impl Gatherer {
                         code: NO_ANSWER,
                         text: text.clone(),
                     });
-                    Resolution::Failed(text)
+                    server.resolution = Resolution::Failed(text);
+                    continue;
                 }
             };
+            let first = |v4: bool| addresses.iter().find(|address| address.is_ipv4() == v4);
+            let both = [first(true), first(false)].into_iter().flatten();
+            server.resolution = Resolution::Known(both.copied().collect());
         }
         self.ask_servers(s);
     }
