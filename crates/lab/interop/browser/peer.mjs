@@ -56,7 +56,13 @@ await run(async () => {
   await page.evaluate(play, process.argv.slice(2));
   for await (const line of createInterface({ input: process.stdin })) {
     const message = JSON.parse(line);
-    await page.evaluate((it) => window.hear(it), message);
+    try {
+      await page.evaluate((it) => window.hear(it), message);
+    } catch (error) {
+      if (!/crashed/.test(String(error))) throw error;
+      say("crashed");
+      break;
+    }
     if (message.quit) break;
   }
 });

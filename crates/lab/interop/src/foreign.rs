@@ -40,13 +40,21 @@ impl Foreign {
     /// # Panics
     /// If it ends before.
     pub async fn event(&mut self, name: &str) -> Value {
+        self.one_of(&[name]).await
+    }
+
+    /// The next event called by one of these names; others are passed over.
+    ///
+    /// # Panics
+    /// If it ends before.
+    pub async fn one_of(&mut self, names: &[&str]) -> Value {
         loop {
             let line = self.output.next_line().await.expect("the peer's output is text");
-            let line = line.unwrap_or_else(|| panic!("the peer ended without saying {name}"));
+            let line = line.unwrap_or_else(|| panic!("the peer ended without saying {names:?}"));
             // Shown if the test fails.
             println!("< {line}");
             let event: Value = serde_json::from_str(&line).expect("the peer says JSON");
-            if event["event"] == name {
+            if event["event"].as_str().is_some_and(|name| names.contains(&name)) {
                 return event;
             }
         }

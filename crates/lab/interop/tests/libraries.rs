@@ -161,6 +161,29 @@ async fn chromium_offers_media_and_data_in_every_bundle() {
     }
 }
 
+/// One connection with Chromium, which is told to try something out. `folds`: whether that is SPED, and SNAP. Returns whether
+/// it survived the answer.
+async fn fold(mut chromium: Foreign, folds: [bool; 2]) -> bool {
+    let connection = connection();
+    let offer = chromium.event("description").await;
+    connection.set_remote_description(read(&offer)).await.unwrap();
+    let answer = description(&connection).await;
+    let says = |description: &Value| {
+        ["sped", "a=sctp-init:"].map(|it| description["sdp"].as_str().unwrap().contains(it))
+    };
+    assert_eq!([says(&offer), says(&answer)], [folds; 2]);
+    chromium.tell(&answer).await;
+    if chromium.one_of(&["stable", "crashed"]).await["event"] == "crashed" {
+        return false;
+    }
+    let channel = channel_of(&connection).await;
+    assert_eq!(channel.recv().await, Some(Message::Text("hello from chromium".into())));
+    converse(&channel, &mut chromium).await;
+    chromium.quit().await;
+    assert_eq!(channel.recv().await, None);
+    true
+}
+
 /// Its trials of SPED and SNAP: what is offered is taken up, what is not is not mentioned.
 #[tokio::test]
 async fn chromium_folds_handshakes_if_it_is_told_to() {
@@ -171,24 +194,14 @@ async fn chromium_folds_handshakes_if_it_is_told_to() {
         (snap, [false, true]),
         (&format!("{sped}{snap}"), [true; 2]),
     ] {
-        let Some(mut chromium) = chromium("balanced", trials) else { return };
-        tokio::time::timeout(PATIENCE, async {
-            let connection = connection();
-            let offer = chromium.event("description").await;
-            connection.set_remote_description(read(&offer)).await.unwrap();
-            let answer = description(&connection).await;
-            let says = |description: &Value| {
-                ["sped", "a=sctp-init:"].map(|it| description["sdp"].as_str().unwrap().contains(it))
-            };
-            assert_eq!([says(&offer), says(&answer)], [folds; 2], "{trials}");
-            chromium.tell(&answer).await;
-            let channel = channel_of(&connection).await;
-            assert_eq!(channel.recv().await, Some(Message::Text("hello from chromium".into())));
-            converse(&channel, &mut chromium).await;
-            chromium.quit().await;
-            assert_eq!(channel.recv().await, None, "{trials}");
-        })
-        .await
-        .unwrap_or_else(|_| panic!("{trials}: in time"));
+        // Chromium 156's page crashes in one of four connections with SNAP, between two Chromiums as well.
+        for attempt in 1.. {
+            let Some(chromium) = chromium("balanced", trials) else { return };
+            let survived = tokio::time::timeout(PATIENCE, fold(chromium, folds));
+            if survived.await.unwrap_or_else(|_| panic!("{trials}: in time")) {
+                break;
+            }
+            assert!(folds[1] && attempt < 10, "{trials}: Chromium has crashed");
+        }
     }
 }
