@@ -73,10 +73,10 @@
 
 pub use driver::{
     ByteStream, CandidateError, CandidateKind, Certificate, CertificateDer, ChannelState, Code,
-    Configuration, ConnectionState, DataChannel, DataChannelInit, Error, Evidence, Failure, FailureCause,
-    Fingerprint, IceCandidateInit, IceConnectionState, IceGatheringState, IceServer, IceTransportPolicy,
-    Message, PathInfo, PathKind, PeerConnection, PeerEvent, Punch, Report, SdpType, SendError,
-    SessionDescription, SignalingState, Stats, Summary, Verdict,
+    Configuration, Congestion, ConnectionState, DataChannel, DataChannelInit, Error, Evidence, Failure,
+    FailureCause, Fingerprint, IceCandidateInit, IceConnectionState, IceGatheringState, IceServer,
+    IceTransportPolicy, Message, PathInfo, PathKind, PeerConnection, PeerEvent, Punch, Report, SdpType,
+    SendError, SessionDescription, SignalingState, Stats, Summary, Verdict,
 };
 
 /// What most programs need, for `use sterna::prelude::*`.

@@ -1,3 +1,4 @@
+use peer::Congestion;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -64,6 +65,11 @@ pub struct Configuration {
     pub max_message_size: u32,
     /// The largest IP packet that surely gets through, in bytes: 1280 is what IPv6 guarantees.
     pub mtu: usize,
+    /// The largest IP packet that is tried out on direct paths, in bytes (RFC 8899): packets as large as the path carries are
+    /// sent then. 0: none is.
+    pub largest_mtu: usize,
+    /// Who decides how much may be on its way.
+    pub congestion: Congestion,
     /// How long closing, by [`PeerConnection::close`](crate::PeerConnection::close) or by dropping the last handle, may
     /// take to deliver what was sent before.
     pub close_timeout: Duration,
@@ -102,6 +108,8 @@ impl Default for Configuration {
             receive_buffer: 1 << 20,
             max_message_size: 262_144,
             mtu: 1280,
+            largest_mtu: 0,
+            congestion: Congestion::default(),
             close_timeout: Duration::from_secs(10),
             port_mapping: true,
             roam: Some(Duration::from_secs(30)),

@@ -52,9 +52,9 @@ pub use message::Message;
 pub use names::locate;
 pub use network::Network;
 pub use peer::{
-    CandidateError, ChannelState, ConnectionState, DataChannelInit, Failure, FailureCause, IceCandidateInit,
-    IceConnectionState, IceGatheringState, PathKind, PathSummary as PathInfo, SdpType, SessionDescription,
-    SignalingState, Stats,
+    CandidateError, ChannelState, Congestion, ConnectionState, DataChannelInit, Failure, FailureCause,
+    IceCandidateInit, IceConnectionState, IceGatheringState, PathKind, PathSummary as PathInfo, SdpType,
+    SessionDescription, SignalingState, Stats,
 };
 pub use peer_connection::PeerConnection;
 pub use portmap::{PortMappers, port_mappers};

@@ -88,6 +88,8 @@ impl PeerConnection {
             mtu: configuration.mtu,
             max_message_size: configuration.max_message_size,
             send_buffer: configuration.send_buffer,
+            largest_mtu: configuration.largest_mtu,
+            congestion: configuration.congestion,
             unix_time_at_start: unix_time,
             server_unix_time_at_start: unix_time.zip(configuration.servers_ahead).map(|(ours, ahead)| {
                 let by = Duration::from_secs(ahead.unsigned_abs());

@@ -11,7 +11,7 @@ const JUNK: u8 = 0xa5;
 
 /// The outbox that machines write into: a packet a buffer, in the order of sending.
 pub(crate) struct Tray {
-    packets: VecDeque<(Path, Vec<u8>)>,
+    packets: VecDeque<(Path, Vec<u8>, bool)>,
     spare: Vec<Vec<u8>>,
     used: usize,
     limit: usize,
@@ -36,10 +36,11 @@ impl Tray {
         self.packets.len()
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(Path, Vec<u8>)> {
-        let (path, bytes) = self.packets.pop_front()?;
+    /// The oldest packet, and whether it must not be fragmented.
+    pub(crate) fn pop(&mut self) -> Option<(Path, Vec<u8>, bool)> {
+        let (path, bytes, whole) = self.packets.pop_front()?;
         self.used -= bytes.len();
-        Some((path, bytes))
+        Some((path, bytes, whole))
     }
 
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
@@ -57,12 +58,14 @@ impl Tray {
     }
 }
 
-impl Outbox for Tray {
-    fn room(&self) -> usize {
-        self.limit.saturating_sub(self.used)
-    }
-
-    fn send(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+impl Tray {
+    fn write(
+        &mut self,
+        path: Path,
+        whole: bool,
+        max: usize,
+        fill: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> bool {
         if self.room() < max {
             self.refused = true;
             return false;
@@ -76,8 +79,22 @@ impl Outbox for Tray {
             self.recycle(buffer);
         } else {
             self.used += used;
-            self.packets.push_back((path, buffer));
+            self.packets.push_back((path, buffer, whole));
         }
         true
+    }
+}
+
+impl Outbox for Tray {
+    fn room(&self) -> usize {
+        self.limit.saturating_sub(self.used)
+    }
+
+    fn send(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(path, false, max, fill)
+    }
+
+    fn send_whole(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(path, true, max, fill)
     }
 }

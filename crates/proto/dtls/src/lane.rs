@@ -17,6 +17,21 @@ impl<'a> Lane<'a> {
     }
 }
 
+impl Lane<'_> {
+    fn write(&mut self, whole: bool, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        if !self.endpoint.flush(self.out) {
+            return false;
+        }
+        let Some(sealer) = self.endpoint.sealer() else { return false };
+        let (front, size) = (sealer.front(), max + sealer.overhead());
+        let mut seal = |buffer: &mut [u8]| {
+            let plain = fill(&mut buffer[front..front + max]);
+            if plain == 0 { 0 } else { sealer.seal(APPLICATION_DATA, buffer, plain) }
+        };
+        if whole { self.out.send_whole((), size, &mut seal) } else { self.out.send((), size, &mut seal) }
+    }
+}
+
 impl Outbox<()> for Lane<'_> {
     fn room(&self) -> usize {
         if self.endpoint.is_connected() {
@@ -27,15 +42,11 @@ impl Outbox<()> for Lane<'_> {
     }
 
     fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        if !self.endpoint.flush(self.out) {
-            return false;
-        }
-        let Some(sealer) = self.endpoint.sealer() else { return false };
-        let front = sealer.front();
-        self.out.send((), max + sealer.overhead(), &mut |buffer| {
-            let plain = fill(&mut buffer[front..front + max]);
-            if plain == 0 { 0 } else { sealer.seal(APPLICATION_DATA, buffer, plain) }
-        })
+        self.write(false, max, fill)
+    }
+
+    fn send_whole(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(true, max, fill)
     }
 }
 

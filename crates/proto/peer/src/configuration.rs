@@ -25,6 +25,9 @@ pub struct Configuration {
     pub include_loopback: bool,
     /// The largest IP packet that surely gets through, in bytes: 1280 is what IPv6 guarantees.
     pub mtu: usize,
+    /// The largest IP packet that is tried out on direct paths, in bytes (RFC 8899): packets as large as the path carries are
+    /// sent then. 0: none is.
+    pub largest_mtu: usize,
     /// Which versions of DTLS may be spoken.
     pub dtls_versions: dtls::Versions,
     /// The largest message that we take, in bytes: our `a=max-message-size`.
@@ -32,6 +35,8 @@ pub struct Configuration {
     /// How many bytes may wait to be sent on each channel before sending is refused with
     /// [`SendError::Full`](crate::SendError::Full); more, up to 64 MiB, where the path holds more.
     pub send_buffer: usize,
+    /// Who decides how much may be on its way.
+    pub congestion: sctp::Congestion,
     /// How many bytes the other side may send before they are taken away by
     /// [`Machine::poll_event`](sansio::Machine::poll_event), over all channels; more, up to 64 MiB, where the path holds more
     /// and they are taken as fast as they come.
@@ -82,9 +87,11 @@ impl Configuration {
             mdns: false,
             include_loopback: false,
             mtu: 1280,
+            largest_mtu: 0,
             dtls_versions: dtls::Versions::default(),
             max_message_size: 262_144,
             send_buffer: 1 << 20,
+            congestion: sctp::Congestion::default(),
             receive_window: 2 << 20,
             unix_time_at_start: None,
             server_unix_time_at_start: None,

@@ -112,6 +112,7 @@ pub use error::{DescriptionError, Error};
 pub use event::{CandidateError, Event};
 pub use failure::{Failure, FailureCause};
 pub use path::{PathKind, PathSummary};
+pub use sctp::Congestion;
 pub use state::{ConnectionState, DtlsState, IceConnectionState, IceGatheringState, SignalingState};
 pub use stats::{
     CandidatePairStats, CandidateStats, DataChannelStats, PeerConnectionStats, Stats, StatsOf, TransportStats,

@@ -9,6 +9,9 @@ use crate::{Configuration, DtlsState};
 /// Bytes that a packet may lose on its way to the wire: IPv6, UDP, and a TURN Send indication.
 const ENVELOPE: usize = 40 + 8 + 36;
 
+/// Bytes that a packet loses at least: IPv4 and UDP.
+const LEAST_ENVELOPE: usize = 20 + 8;
+
 /// The most bytes that a DTLS record adds to what it protects: 1.2 with AES-GCM.
 const RECORD: usize = 13 + 8 + 16;
 /// How long the first flight of the handshake waits for an answer when no round trip has been measured.
@@ -66,8 +69,10 @@ impl Secure {
             role: if agreement.client { sctp::Role::Client } else { sctp::Role::Server },
             remote_port: agreement.remote.sctp_port,
             mtu: configuration.mtu.saturating_sub(ENVELOPE + RECORD),
+            largest_mtu: configuration.largest_mtu.saturating_sub(LEAST_ENVELOPE + RECORD),
             remote_max_message_size: u32::try_from(agreement.remote.max_message_size).unwrap_or(u32::MAX),
             send_buffer: configuration.send_buffer,
+            congestion: configuration.congestion,
             ..sctp_terms(configuration, sctp_seed)
         };
         let snapped = agreement.remote.sctp_init.as_ref().filter(|_| configuration.snap);
@@ -252,6 +257,11 @@ impl Outbox<()> for Capture<'_> {
             }
             used
         })
+    }
+
+    /// What goes so is probes for the path's MTU, which say nothing.
+    fn send_whole(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.lane.send_whole((), max, fill)
     }
 }
 

@@ -59,6 +59,15 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
+    fn count_sent(&mut self, bytes: usize) -> usize {
+        if bytes > 0 {
+            self.packets_sent += 1;
+            self.bytes_sent += bytes as u64;
+            self.largest_sent = self.largest_sent.max(bytes);
+        }
+        bytes
+    }
+
     /// As a doctor wants it.
     pub(crate) fn for_doctor(&self) -> doctor::Traffic {
         doctor::Traffic {
@@ -489,14 +498,11 @@ impl Outbox<()> for Counted<'_> {
 
     fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let traffic = &mut *self.traffic;
-        self.lane.send((), max, &mut |buffer| {
-            let used = fill(buffer);
-            if used > 0 {
-                traffic.packets_sent += 1;
-                traffic.bytes_sent += used as u64;
-                traffic.largest_sent = traffic.largest_sent.max(used);
-            }
-            used
-        })
+        self.lane.send((), max, &mut |buffer| traffic.count_sent(fill(buffer)))
+    }
+
+    fn send_whole(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let traffic = &mut *self.traffic;
+        self.lane.send_whole((), max, &mut |buffer| traffic.count_sent(fill(buffer)))
     }
 }

@@ -163,6 +163,11 @@ impl<'b> Writer<'b> {
         (self.buffer.len() - self.used) & !3
     }
 
+    /// Bytes that are written.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
     /// Whether there is no chunk yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.used <= HEADER

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sansio::{Time, Timers};
 
 pub(crate) use self::backlog::{Backlog, Limit, Outgoing};
-use self::flight::{Acked, Flight};
+use self::flight::{Acked, Flight, Found};
 use self::loss::Rack;
 use self::rate::Meter;
 use crate::Congestion;
@@ -21,6 +21,9 @@ use crate::rtt::Rtt;
 use crate::timer::Timer;
 
 pub(crate) use self::flight::Absurd;
+
+/// Large packets that are lost, and none arrives, before their size is held for the cause. Some in a timeout are as good.
+const SWALLOWED: usize = 16;
 
 /// The sending half of an association.
 #[derive(Debug)]
@@ -34,6 +37,11 @@ pub(crate) struct Sender {
     congestion: Box<dyn Controller>,
     pacer: Pacer,
     mtu: usize,
+    /// The size of packets that any path carries. No chunk is larger: what was sent in a larger packet can be sent again in
+    /// several of these.
+    base: usize,
+    /// Larger packets that were lost since one arrived.
+    swallowed: usize,
     /// What the peer can take.
     window: usize,
     /// The number of the next packet with data.
@@ -55,8 +63,6 @@ pub(crate) struct Sender {
     unwatched: bool,
     /// Whether the peer knows FORWARD-TSN.
     partial: bool,
-    /// Timeouts in a row of packets that were larger than the least.
-    stalls: u32,
 }
 
 /// How FORWARD-TSN stands.
@@ -80,6 +86,8 @@ impl Sender {
             congestion: controller(choice, mtu),
             pacer: Pacer::new(now),
             mtu,
+            base: mtu,
+            swallowed: 0,
             window: 0,
             packet: 1,
             recovery: 0,
@@ -91,7 +99,6 @@ impl Sender {
             peeked: false,
             unwatched: false,
             partial: false,
-            stalls: 0,
         }
     }
 
@@ -169,7 +176,9 @@ impl Sender {
             self.write_forward(now, writer);
         }
         self.write_lost(now, writer);
-        if !self.flight.has_lost() {
+        // What asks for an answer had better be small.
+        let asks = self.probe && self.mtu > self.base;
+        if !self.flight.has_lost() && !asks {
             self.write_new(now, writer);
         }
         if std::mem::take(&mut self.probe) && writer.room() == before {
@@ -218,6 +227,7 @@ impl Sender {
         chunk(&sent.fragment, tsn, flag::IMMEDIATELY).write(interleaved, writer);
         let snapshot = self.meter.sent(now, self.flight.bytes());
         self.flight.resend(now, self.packet, tsn, snapshot);
+        self.note_size(tsn, writer);
         true
     }
 
@@ -225,16 +235,21 @@ impl Sender {
         let interleaved = self.backlog.is_interleaved();
         let header = Data::header(interleaved);
         let window = self.congestion.window();
+        // A packet that is begun may be filled (RFC 9260 §6.1 B).
+        let mut begun = false;
         while !self.backlog.is_empty() && !self.flight.is_full() {
             let under_way = self.flight.payload();
             let credit = match self.window.saturating_sub(under_way) {
                 _ if self.peek && under_way == 0 => self.mtu,
                 credit => credit,
             };
-            if credit == 0 || self.flight.bytes() > 0 && self.flight.bytes() >= window && !self.probe {
+            if credit == 0
+                || !begun && self.flight.bytes() > 0 && self.flight.bytes() >= window && !self.probe
+            {
                 return;
             }
-            let Some(fragment) = self.backlog.next(now, header, writer.room(), credit) else { return };
+            let room = writer.room().min(self.base - HEADER);
+            let Some(fragment) = self.backlog.next(now, header, room, credit) else { return };
             if self.partial && fragment.limit.is_reached(now, 0) {
                 // Too late for the rest of a message that is begun.
                 self.backlog.release(fragment.stream, fragment.protocol, fragment.data.len());
@@ -242,11 +257,19 @@ impl Sender {
                 self.abandon(now, self.flight.last_assigned());
                 continue;
             }
+            begun = true;
             let hurry = if self.backlog.is_empty() { flag::IMMEDIATELY } else { 0 };
             chunk(&fragment, self.flight.next(), hurry).write(interleaved, writer);
             let snapshot = self.meter.sent(now, self.flight.bytes());
             self.flight.push(now, self.packet, fragment, snapshot);
+            self.note_size(self.flight.last_assigned(), writer);
             self.peeked |= std::mem::take(&mut self.peek) && self.window < self.mtu;
+        }
+    }
+
+    fn note_size(&mut self, tsn: u64, writer: &Writer<'_>) {
+        if writer.used() > self.base {
+            self.flight.set_large(tsn);
         }
     }
 
@@ -328,7 +351,10 @@ impl Sender {
             self.rtt.measured(now, rtt);
         }
         self.rtt.progressed();
-        (self.stalls, self.peeked) = (0, false);
+        self.peeked = false;
+        if acked.large {
+            self.swallowed = 0;
+        }
         self.rack.arrived(now, acked, &self.rtt);
         let delivery =
             self.meter.arrived(now, acked.bytes - acked.late, newest.at, newest.snapshot, self.rtt.least());
@@ -371,8 +397,9 @@ impl Sender {
             Some(at) => timers.set(Timer::Reordering, at),
             None => timers.stop(Timer::Reordering),
         }
-        if let Some((bytes, newest)) = found {
-            let fresh = newest >= self.recovery;
+        if let Some(Found { bytes, packet, large }) = found {
+            self.swallowed += large;
+            let fresh = packet >= self.recovery;
             if fresh {
                 self.recovery = self.packet;
             }
@@ -438,18 +465,22 @@ impl Sender {
             return self.rtt.timed_out();
         }
         let flight = self.flight.bytes();
+        self.swallowed += if self.flight.has_large() { SWALLOWED } else { 0 };
         self.lose_all();
         if !self.peeked {
             self.congestion.timed_out(now, flight, self.rtt.backoff() > 0);
-            self.stalls += 1;
         }
         self.rtt.timed_out();
         self.recovery = self.packet;
     }
 
-    /// Timeouts in a row.
-    pub(crate) fn stalls(&self) -> u32 {
-        self.stalls
+    /// Whether packets larger than any path carries seem to get lost for their size (RFC 8899 §4.3). Asked once, it begins anew.
+    pub(crate) fn is_in_black_hole(&mut self) -> bool {
+        let is = self.swallowed >= SWALLOWED;
+        if is {
+            self.swallowed = 0;
+        }
+        is
     }
 
     /// Everything under way goes again.
@@ -474,15 +505,6 @@ impl Sender {
     /// A round trip that was measured by other means.
     pub(crate) fn measured(&mut self, now: Time, rtt: Duration) {
         self.rtt.measured(now, rtt);
-    }
-
-    /// The least room that a packet must have for any chunk under way to fit.
-    pub(crate) fn least_packet(&mut self) -> usize {
-        let interleaved = self.backlog.is_interleaved();
-        let lost = self.flight.next_lost().and_then(|tsn| self.flight.get(tsn));
-        lost.map_or(0, |sent| {
-            HEADER + Data::header(interleaved) + sent.fragment.data.len().next_multiple_of(4)
-        })
     }
 }
 

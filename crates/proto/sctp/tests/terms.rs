@@ -199,6 +199,44 @@ fn larger_packets_are_found_where_they_arrive_and_the_rest_goes_on_where_not() {
 }
 
 #[test]
+fn a_path_that_gets_narrower_in_the_middle_of_a_transfer_swallows_nothing_for_long() {
+    for (largest, before, after) in [(1432, 1432, 1300), (8932, 9000, 1432), (8932, 9000, 1160)] {
+        let mut link = Link::with(9, FINE, |config| config.largest_mtu = largest);
+        link.largest = before;
+        let id = link.open(0, ChannelConfig::default());
+        link.run(LONG, |link| link.connected() && link.ends[1].association.is_open(id));
+        link.rest(Duration::from_secs(60));
+        assert_eq!(link.ends[0].association.mtu(), largest);
+        (0..60).for_each(|salt| link.send(0, id, &pattern(16_000, salt)));
+        link.run(LONG, |link| link.ends[1].messages().len() >= 20);
+        link.largest = after;
+        let since = link.now;
+        link.run(LONG, |link| link.ends[1].messages().len() == 60);
+        assert!(link.now - since < Duration::from_secs(3), "{before} to {after}: {:?}", link.now - since);
+        for (salt, (_, _, data)) in link.ends[1].messages().iter().enumerate() {
+            assert!(*data == pattern(16_000, salt));
+        }
+        link.rest(Duration::from_secs(90));
+        let mtu = link.ends[0].association.mtu();
+        assert!(mtu <= after && after - mtu < 64, "{mtu} of {after}");
+    }
+}
+
+#[test]
+fn losses_by_chance_are_not_blamed_on_the_size() {
+    let mut link = Link::with(10, FINE, |config| config.largest_mtu = 1432);
+    let id = link.open(0, ChannelConfig::default());
+    link.run(LONG, |link| link.connected() && link.ends[1].association.is_open(id));
+    link.rest(Duration::from_secs(5));
+    link.weather.loss = 5;
+    for salt in 0..200 {
+        link.run(LONG, |link| link.ends[0].association.buffered_amount(id) < 900_000);
+        link.send(0, id, &pattern(16_000, salt));
+        assert_eq!(link.ends[0].association.mtu(), 1432);
+    }
+}
+
+#[test]
 fn both_controllers_deliver_in_any_weather() {
     for congestion in [Congestion::Cubic, Congestion::Bbr] {
         for seed in 0..20 {

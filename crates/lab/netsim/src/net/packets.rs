@@ -33,7 +33,15 @@ impl Net {
         }
     }
 
-    pub(super) fn send(&mut self, id: HostId, node: &dyn Node, mut path: Path, payload: Vec<u8>) {
+    /// Sends a datagram. One that must not be fragmented (`whole`) may be too large: it is how MTUs are found out.
+    pub(super) fn send(
+        &mut self,
+        id: HostId,
+        node: &dyn Node,
+        mut path: Path,
+        payload: Vec<u8>,
+        whole: bool,
+    ) {
         if path.local.ip().is_unspecified()
             && let Some(source) = self.hosts[id.0].source_for(path.remote.ip())
         {
@@ -62,6 +70,7 @@ impl Net {
             return self.drop_packet(place, packet, Cause::NoSocket);
         }
         if self.laws.datagrams_fit_the_mtu
+            && !whole
             && let Some(interface) = host.interface_of(path.local.ip())
         {
             let mtu = self.wires[host.interfaces[interface].wire].link(Direction::Up).mtu;

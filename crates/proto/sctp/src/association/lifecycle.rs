@@ -15,8 +15,6 @@ use crate::{ChannelId, Event, Role, SctpError};
 
 /// A channel that is being closed is forgotten after so long if the peer never resets its half.
 const CLOSING: Duration = Duration::from_secs(30);
-/// Timeouts in a row after which large packets are held for the cause.
-const STALLS: u32 = 3;
 
 impl Association {
     /// Takes note of how far the handshake is.
@@ -216,9 +214,6 @@ impl Association {
         match timer {
             Timer::Retransmission => {
                 self.sender.timed_out(now);
-                if self.sender.stalls() >= STALLS && self.probe.fall_back(now, &mut self.timers) {
-                    self.set_mtu(self.probe.mtu());
-                }
                 self.sender.arm(now, &mut self.timers);
             }
             Timer::Probe => self.sender.probe(),

@@ -13,7 +13,10 @@ impl Association {
     pub(super) fn write_packets(&mut self, now: Time, out: &mut dyn Outbox<()>) {
         let mut empty = 0;
         while empty < EMPTY && (self.sender.has_work(now) || self.has_control()) {
-            let size = self.probe.mtu().max(self.sender.least_packet());
+            if self.sender.is_in_black_hole() && self.probe.fall_back(now, &mut self.timers) {
+                self.set_mtu(self.probe.mtu());
+            }
+            let size = self.probe.mtu();
             let mut used = 0;
             let taken = out.send((), size, &mut |buffer| {
                 used = self.fill(now, buffer, None);
@@ -25,7 +28,7 @@ impl Association {
             empty = if used == 0 { empty + 1 } else { 0 };
         }
         if let Some(size) = self.probe.wanted() {
-            out.send((), size, &mut |buffer| self.fill_probe(now, buffer));
+            out.send_whole((), size, &mut |buffer| self.fill_probe(now, buffer));
         }
         self.sender.watch(now, &mut self.timers);
         self.sender.pace(now, &mut self.timers);

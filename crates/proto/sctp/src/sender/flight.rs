@@ -46,7 +46,11 @@ pub(crate) struct Sent {
     /// The packet that it was last sent in, and when.
     pub(crate) packet: u64,
     pub(crate) at: Time,
+    /// When it was sent before that.
+    pub(crate) previous: Time,
     pub(crate) snapshot: Snapshot,
+    /// Whether the packet that it was last sent in was larger than any path carries.
+    pub(crate) large: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,8 @@ pub(crate) struct Acked {
     pub(crate) advanced: bool,
     /// Whether something was repeated in vain.
     pub(crate) news: bool,
+    /// Whether one of the packets was larger than any path carries.
+    pub(crate) large: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +88,18 @@ pub(crate) struct Newest {
     pub(crate) packet: u64,
     pub(crate) at: Time,
     pub(crate) repeated: bool,
+    /// When it was sent before that, if it was.
+    pub(crate) previous: Time,
     pub(crate) snapshot: Snapshot,
+}
+
+/// What is found to be lost: its bytes, its last packet, and how many of its packets were larger
+/// than any path carries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) bytes: usize,
+    pub(crate) packet: u64,
+    pub(crate) large: usize,
 }
 
 /// Something that cannot be: an acknowledgement of what was never sent, or blocks without order.
@@ -149,13 +166,43 @@ impl Flight {
         self.payload += fragment.data.len();
         self.order.push_back((packet, self.next()));
         let fate = Fate::UnderWay;
-        self.sent.push_back(Sent { fragment, fate, transmissions: 1, packet, at: now, snapshot });
+        self.sent.push_back(Sent {
+            fragment,
+            fate,
+            transmissions: 1,
+            packet,
+            at: now,
+            previous: now,
+            snapshot,
+            large: false,
+        });
     }
 
     /// A chunk that is never sent: it takes the place of what is left of a message that is given up.
     pub(crate) fn push_abandoned(&mut self, now: Time, fragment: Fragment) {
         let (fate, snapshot) = (Fate::Abandoned, Snapshot::default());
-        self.sent.push_back(Sent { fragment, fate, transmissions: 0, packet: 0, at: now, snapshot });
+        self.sent.push_back(Sent {
+            fragment,
+            fate,
+            transmissions: 0,
+            packet: 0,
+            at: now,
+            previous: now,
+            snapshot,
+            large: false,
+        });
+    }
+
+    /// The packet that this chunk has left in is larger than any path carries.
+    pub(crate) fn set_large(&mut self, tsn: u64) {
+        if let Some(sent) = self.get_mut(tsn) {
+            sent.large = true;
+        }
+    }
+
+    /// Whether something is under way in a packet larger than any path carries.
+    pub(crate) fn has_large(&self) -> bool {
+        self.sent.iter().any(|sent| sent.large && sent.fate == Fate::UnderWay)
     }
 
     /// The next chunk that is to be sent again.
@@ -195,7 +242,8 @@ impl Flight {
         let Some(at) = tsn.checked_sub(self.first) else { return };
         let Some(sent) = self.sent.get_mut(at as usize) else { return };
         let was = std::mem::replace(&mut sent.fate, Fate::UnderWay);
-        (sent.packet, sent.at, sent.snapshot) = (packet, now, snapshot);
+        sent.previous = sent.at;
+        (sent.packet, sent.at, sent.snapshot, sent.large) = (packet, now, snapshot, false);
         sent.transmissions = sent.transmissions.saturating_add(1);
         let (size, payload) = (padded(self.header + sent.fragment.data.len()), sent.fragment.data.len());
         if was != Fate::UnderWay {
@@ -281,11 +329,17 @@ impl Flight {
     fn count(sent: &Sent, header: usize, late: Time, acked: &mut Acked) {
         let bytes = padded(header + sent.fragment.data.len());
         acked.bytes += bytes;
+        acked.large |= sent.large;
         acked.late += if sent.at < late { bytes } else { 0 };
         let repeated = sent.transmissions > 1;
         if acked.newest.is_none_or(|newest| newest.packet <= sent.packet) {
-            acked.newest =
-                Some(Newest { packet: sent.packet, at: sent.at, repeated, snapshot: sent.snapshot });
+            acked.newest = Some(Newest {
+                packet: sent.packet,
+                at: sent.at,
+                repeated,
+                previous: sent.previous,
+                snapshot: sent.snapshot,
+            });
         }
         if !repeated {
             acked.oldest = Some(acked.oldest.map_or(sent.packet, |oldest| oldest.min(sent.packet)));
@@ -293,18 +347,20 @@ impl Flight {
     }
 
     /// Finds what is lost: in the order of sending, from the oldest on, as long as `is_lost` says so of a packet and its
-    /// time. Returns the bytes and the last packet of it.
-    pub(crate) fn find_lost(&mut self, mut is_lost: impl FnMut(u64, Time) -> bool) -> Option<(usize, u64)> {
-        let mut found: Option<(usize, u64)> = None;
+    /// time.
+    pub(crate) fn find_lost(&mut self, mut is_lost: impl FnMut(u64, Time) -> bool) -> Option<Found> {
+        let mut found: Option<Found> = None;
         while let Some(&(packet, tsn)) = self.order.front() {
             let live = self.get(tsn).filter(|sent| sent.packet == packet && sent.fate == Fate::UnderWay);
             if let Some(sent) = live {
                 if !is_lost(packet, sent.at) {
                     break;
                 }
-                let size = self.size(&sent.fragment);
+                let before = found.unwrap_or_default();
+                let (size, large) =
+                    (self.size(&sent.fragment), usize::from(sent.large && packet != before.packet));
                 self.lose(tsn);
-                found = Some((found.map_or(0, |(bytes, _)| bytes) + size, packet));
+                found = Some(Found { bytes: before.bytes + size, packet, large: before.large + large });
             }
             self.order.pop_front();
         }

@@ -32,8 +32,10 @@ impl Rack {
         }
         let Some(newest) = acked.newest else { return };
         let elapsed = now - newest.at;
-        // What arrives so soon after its repetition is the original.
-        if newest.repeated && elapsed < rtt.least() {
+        // What arrives so soon after its repetition is the original, if that can have been on its way for so long. (The least round
+        // trip may be of a time when there was a queue.)
+        let plausible = rtt.smoothed().is_none_or(|smoothed| now - newest.previous < 2 * smoothed);
+        if newest.repeated && elapsed < rtt.least() && plausible {
             return;
         }
         if self.newest.is_none_or(|(packet, _)| packet <= newest.packet) {

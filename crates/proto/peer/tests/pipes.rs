@@ -1,0 +1,193 @@
+//! What part of a path a transfer gets through the whole stack, how large its packets get, and what it does to others.
+
+mod world;
+
+use std::time::Duration;
+
+use netsim::{Link, LinkId, NatBehaviour, Net};
+use sansio::Time;
+use sterna_peer::{ChannelId, Congestion, Event, MessageKind, StatsOf};
+use world::{A, B, Places, Signalling, World};
+
+const MESSAGE: usize = 16_384;
+
+/// A path between two networks whose narrow place is the first one's uplink.
+#[derive(Clone, Copy)]
+struct Pipe {
+    mbits: u64,
+    rtt: u64,
+    loss: f64,
+    mtu: usize,
+    /// What the queue holds, in round trips.
+    queue: f64,
+}
+
+const CLEAN: Pipe = Pipe { mbits: 50, rtt: 40, loss: 0.0, mtu: 1500, queue: 1.0 };
+
+impl Pipe {
+    fn link(self) -> Link {
+        let rate = self.mbits * 1_000_000;
+        let queue = ((rate / 8 * self.rtt / 1000) as f64 * self.queue) as usize;
+        let queue = queue.max(30_000);
+        let delay = Duration::from_millis(self.rtt) / 2;
+        Link { delay, loss: self.loss, rate: Some(rate), queue, mtu: self.mtu, ..Link::default() }
+    }
+
+    /// Two connected sides, and a channel.
+    fn lay(self, congestion: Congestion) -> (World, ChannelId) {
+        let places = |net: &mut Net| {
+            let nets = ["one", "two"].map(|name| net.add_network(Net::INTERNET, name, NatBehaviour::none()));
+            net.set_link(net.uplink(nets[0]), self.link());
+            net.set_link(net.uplink(nets[1]), Link { mtu: 9000, ..Link::default() });
+            Places { nets, turn: None }
+        };
+        let mut world = World::build_with(11, Signalling::default(), places, |_, _, configuration| {
+            configuration.congestion = congestion;
+            configuration.largest_mtu = 9000;
+        });
+        for side in [A, B] {
+            let link = world.net.access(world.hosts[side], world.nets[side]);
+            world.net.set_link(link, Link { mtu: 9000, ..Link::default() });
+        }
+        let id = world.create_channel(A, "bulk");
+        world.connect(Duration::from_secs(60));
+        (world, id)
+    }
+}
+
+fn narrow(world: &World) -> LinkId {
+    world.net.uplink(world.nets[A])
+}
+
+/// Sends as much as is taken for so many seconds, and has `each` look at what arrives. Returns the bytes of it.
+fn fill(world: &mut World, id: ChannelId, seconds: f64, mut each: impl FnMut(&mut World, &Event)) -> usize {
+    let message = vec![7; MESSAGE];
+    let end = world.net.now() + Duration::from_secs_f64(seconds);
+    let mut received = 0;
+    while world.net.now() < end {
+        world.with(
+            A,
+            |connection, now| {
+                while connection.send(now, id, MessageKind::Binary, &message).is_ok() {}
+            },
+        );
+        world.run_for(Duration::from_millis(1));
+        let events = std::mem::take(&mut world.sides.write().unwrap()[B].events);
+        for event in &events {
+            if let Event::MessageReceived { data, .. } = event {
+                received += data.len();
+            }
+            each(world, event);
+        }
+        world.sides.write().unwrap()[A].events.clear();
+    }
+    received
+}
+
+/// What part of the link the messages use, after a while.
+fn share(pipe: Pipe, congestion: Congestion, warm: f64, seconds: f64) -> f64 {
+    let (mut world, id) = pipe.lay(congestion);
+    fill(&mut world, id, warm, |_, _| {});
+    let received = fill(&mut world, id, seconds, |_, _| {});
+    let used = received as f64 * 8.0 / (pipe.mbits as f64 * 1e6 * seconds);
+    println!("{congestion:?}, {} Mbit/s, {} ms, {}: {:.1} %", pipe.mbits, pipe.rtt, pipe.loss, used * 100.0);
+    used
+}
+
+#[test]
+fn the_whole_stack_fills_a_path_without_loss() {
+    for (mbits, rtt) in [(100, 2), (100, 20), (50, 100), (30, 200)] {
+        for congestion in [Congestion::Cubic, Congestion::Bbr] {
+            let used = share(Pipe { mbits, rtt, ..CLEAN }, congestion, 4.0, 4.0);
+            assert!(used >= 0.9, "{congestion:?} {mbits} Mbit/s {rtt} ms: {used}");
+        }
+    }
+}
+
+#[test]
+fn the_whole_stack_fills_a_path_that_loses_one_in_a_hundred_with_the_controller_after_bbr() {
+    for (mbits, rtt) in [(100, 20), (50, 100)] {
+        let used = share(Pipe { mbits, rtt, loss: 0.01, ..CLEAN }, Congestion::Bbr, 4.0, 4.0);
+        assert!(used >= 0.8, "{mbits} Mbit/s {rtt} ms: {used}");
+    }
+}
+
+/// Bytes of DTLS packets that one side has sent, and how many those were.
+fn sent(world: &mut World, side: usize) -> (u64, u64) {
+    let stats = world.with(side, |connection, now| connection.stats(now));
+    let transport = stats.iter().find_map(|stats| match &stats.of {
+        StatsOf::Transport(transport) => Some((transport.bytes_sent, transport.packets_sent)),
+        _ => None,
+    });
+    transport.expect("there is a transport")
+}
+
+/// The mean packet of a transfer.
+fn mean_packet(world: &mut World, id: ChannelId) -> u64 {
+    let before = sent(world, A);
+    fill(world, id, 1.0, |_, _| {});
+    let after = sent(world, A);
+    (after.0 - before.0) / (after.1 - before.1)
+}
+
+#[test]
+fn packets_are_as_large_as_the_path_carries() {
+    for (mtu, least, most) in [(1280, 1000, 1252), (1500, 1400, 1472), (9000, 8000, 8972)] {
+        let (mut world, id) = Pipe { mtu, ..CLEAN }.lay(Congestion::Cubic);
+        world.run_for(Duration::from_secs(60));
+        let mean = mean_packet(&mut world, id);
+        assert!((least..=most).contains(&mean), "{mean} where {mtu} fit");
+    }
+}
+
+#[test]
+fn a_black_hole_in_the_middle_of_a_transfer_holds_it_up_for_less_than_three_seconds() {
+    for mtu in [1500, 9000] {
+        let (mut world, id) = Pipe { mtu, ..CLEAN }.lay(Congestion::Cubic);
+        world.run_for(Duration::from_secs(60));
+        fill(&mut world, id, 1.0, |_, _| {});
+        let link = narrow(&world);
+        // Nobody says so: what is too large just does not arrive.
+        world.net.set_link(link, Pipe { mtu: 1300, ..CLEAN }.link());
+        let received = fill(&mut world, id, 3.0, |_, _| {});
+        let again = fill(&mut world, id, 2.0, |_, _| {});
+        println!("{mtu}: {received} bytes in three seconds, then {again} in two");
+        assert!(received > 1 << 20, "{received} after {mtu}");
+        assert!(again as f64 * 8.0 > 0.5 * 2.0 * CLEAN.mbits as f64 * 1e6, "{again} after {mtu}");
+    }
+}
+
+#[test]
+fn a_short_message_keeps_its_latency_beside_a_transfer_that_fills_the_path() {
+    // CUBIC fills the queue, whoever waits behind it; the one after BBR does not.
+    beside_a_transfer(Congestion::Cubic, 0.5);
+    beside_a_transfer(Congestion::Bbr, 1.0);
+}
+
+fn beside_a_transfer(congestion: Congestion, queue: f64) {
+    let (mut world, bulk) = Pipe { queue, ..CLEAN }.lay(congestion);
+    let chat = world.create_channel(A, "chat");
+    fill(&mut world, bulk, 5.0, |_, _| {});
+    let mut asked: Option<Time> = None;
+    let mut latencies = Vec::new();
+    let ask = |world: &mut World, asked: &mut Option<Time>| {
+        if asked.is_none() {
+            world.send(A, chat, b"quick");
+            *asked = Some(world.net.now());
+        }
+    };
+    ask(&mut world, &mut asked);
+    fill(&mut world, bulk, 8.0, |world, event| {
+        if let Event::MessageReceived { data, .. } = event
+            && data.len() == 5
+        {
+            latencies.extend(asked.take().map(|asked| world.net.now() - asked));
+        }
+        ask(world, &mut asked);
+    });
+    latencies.sort();
+    let p99 = latencies[latencies.len() * 99 / 100];
+    println!("{} messages, median {:?}, p99 {p99:?}", latencies.len(), latencies[latencies.len() / 2]);
+    assert!(latencies.len() > 100);
+    assert!(p99 <= Duration::from_millis(CLEAN.rtt + 5), "{p99:?}");
+}
