@@ -1,8 +1,8 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use mio::{Interest, Token, Waker};
@@ -16,6 +16,7 @@ use crate::crew::{Letter, Order};
 use crate::flows::Carried;
 use crate::gate::Gate;
 use crate::losses::{Loss, Losses};
+use crate::mail::Slots;
 use crate::pulse::Pulse;
 use crate::sockets::{Role, Sockets};
 
@@ -35,8 +36,10 @@ pub(crate) struct Aide {
 struct Desk {
     /// Which shard this is.
     of: usize,
-    letters: SyncSender<Letter>,
+    slots: Slots,
     chief: Arc<Waker>,
+    /// Who has an allocation: what he sends is not drowned by what others do.
+    guests: HashSet<Path>,
     /// Whether there are letters that the chief has not been woken for.
     waits: bool,
     losses: Arc<Losses>,
@@ -57,7 +60,7 @@ impl Aide {
         of: usize,
         pulse: Pulse,
         listeners: Vec<BareSocket>,
-        (letters, chief): (SyncSender<Letter>, Arc<Waker>),
+        (slots, chief): (Slots, Arc<Waker>),
         orders: Receiver<Order>,
         losses: Arc<Losses>,
         rng: &mut Rng,
@@ -67,7 +70,7 @@ impl Aide {
             pulse.registry().register(&mut socket, Token(number), Interest::READABLE)?;
             sockets.add(number, Arc::new(socket), Role::Listener);
         }
-        let desk = Desk::new(of, letters, chief, losses);
+        let desk = Desk::new(of, slots, chief, losses);
         Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), desk, orders })
     }
 
@@ -125,6 +128,7 @@ impl Aide {
         tables.extend([
             ("carried, not told", self.desk.carried.len()),
             ("lost, not told", self.desk.lost.len()),
+            ("guests", self.desk.guests.len()),
         ]);
         tables
     }
@@ -154,19 +158,35 @@ impl Aide {
                 self.carrier.report(&mut self.desk);
                 self.carrier.forget(id);
             }
+            Order::Welcome(client) => {
+                self.desk.guests.insert(client);
+            }
+            Order::Part(client) => {
+                self.desk.guests.remove(&client);
+            }
         }
     }
 }
 
 impl Desk {
-    fn new(of: usize, letters: SyncSender<Letter>, chief: Arc<Waker>, losses: Arc<Losses>) -> Self {
-        let (carried, lost) = (HashMap::new(), HashMap::new());
-        Self { of, letters, chief, waits: false, losses, carried, lost, next_report: Time::ZERO }
+    fn new(of: usize, slots: Slots, chief: Arc<Waker>, losses: Arc<Losses>) -> Self {
+        Self {
+            of,
+            slots,
+            chief,
+            guests: HashSet::new(),
+            waits: false,
+            losses,
+            carried: HashMap::new(),
+            lost: HashMap::new(),
+            next_report: Time::ZERO,
+        }
     }
 
     /// Sends a letter. `false`: there is no room.
     fn post(&mut self, letter: Letter) -> bool {
-        let sent = self.letters.try_send(letter).is_ok();
+        let of_guest = matches!(&letter, Letter::Received { path, .. } if self.guests.contains(path));
+        let sent = self.slots.post(letter, of_guest);
         self.waits |= sent;
         sent
     }
@@ -208,7 +228,7 @@ impl Desk {
         let carried = self.carried.drain().map(|(_, carried)| Letter::Carried(carried));
         let lost = self.lost.drain().map(|(path, datagrams)| Letter::Lost { path, datagrams });
         for letter in carried.chain(lost) {
-            let _ = self.letters.send(letter);
+            self.slots.insist(letter);
         }
     }
 
@@ -271,6 +291,7 @@ mod tests {
 
     use super::*;
     use crate::crew::{Contact, Crew};
+    use crate::mail::{Mailbox, mail_with_room};
 
     fn bind(ip: [u8; 4]) -> BareSocket {
         BareSocket::bind((ip, 0).into(), &Config::default()).unwrap()
@@ -282,7 +303,7 @@ mod tests {
         let mut rng = Rng::new(Seed::from(1));
         let clock = Clock::start();
         let [chief, pulse] = [(), ()].map(|()| Pulse::new(clock, Duration::ZERO).unwrap());
-        let ((letters, unread), (orders, obeyed)) = (mpsc::sync_channel(9), mpsc::channel());
+        let ((slots, unread), (orders, obeyed)) = (mail_with_room([9; 2]), mpsc::channel());
         let (listener, relay) = (bind([127, 0, 0, 3]), bind([127, 0, 0, 2]));
         let [client, peer] = [(), ()].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -311,7 +332,7 @@ mod tests {
         crew.teach(1, passage, flow, &sockets);
         let waker = pulse.waker();
         let aide =
-            Aide::new(1, pulse, vec![listener], (letters, chief.waker()), obeyed, Arc::default(), &mut rng)
+            Aide::new(1, pulse, vec![listener], (slots, chief.waker()), obeyed, Arc::default(), &mut rng)
                 .unwrap();
 
         let stop = Arc::new(AtomicBool::new(false));
@@ -326,7 +347,8 @@ mod tests {
         stop.store(true, Ordering::Release);
         waker.wake().unwrap();
         running.join().unwrap();
-        let asked = unread.try_iter().filter(|letter| matches!(letter, Letter::Received { .. })).count();
+        let letters = std::iter::from_fn(|| unread.next());
+        let asked = letters.filter(|letter| matches!(letter, Letter::Received { .. })).count();
         assert_eq!(asked, 0);
     }
 
@@ -334,13 +356,41 @@ mod tests {
         ([192, 0, 2, 1], port).into()
     }
 
-    #[test]
-    fn what_was_carried_and_lost_is_told_later_if_there_is_no_room_now() {
-        let (letters, mailbox) = mpsc::sync_channel(1);
+    fn desk(room: [usize; 2]) -> (Desk, Mailbox, Arc<Losses>) {
+        let (slots, mailbox) = mail_with_room(room);
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let losses = Arc::<Losses>::default();
-        let mut desk = Desk::new(1, letters, waker, losses.clone());
+        (Desk::new(1, slots, waker, losses.clone()), mailbox, losses)
+    }
+
+    #[test]
+    fn who_has_an_allocation_is_heard_in_a_flood_of_others_and_first() {
+        let (mut desk, mailbox, losses) = desk([2, 3]);
+        let guest = Path::udp(at(1), at(2));
+        desk.guests.insert(guest);
+        let says = |path| Datagram { from: path, payload: &mut [] };
+        for port in 10..100 {
+            desk.decide(Time::ZERO, says(Path::udp(at(1), at(port))), None);
+        }
+        for _ in 0..3 {
+            desk.decide(Time::ZERO, says(guest), None);
+        }
+        assert_eq!(
+            losses.so_far().of(Loss::Busy),
+            87 + 1,
+            "he has room of his own, of which there is an end, too"
+        );
+        let heard = std::iter::from_fn(|| mailbox.next()).filter_map(|letter| match letter {
+            Letter::Received { path, .. } => Some(path.remote.port()),
+            _ => None,
+        });
+        assert_eq!(heard.collect::<Vec<_>>(), [2, 2, 10, 11, 12]);
+    }
+
+    #[test]
+    fn what_was_carried_and_lost_is_told_later_if_there_is_no_room_now() {
+        let (mut desk, mailbox, losses) = desk([1; 2]);
         let path = Path::udp(at(1), at(2));
         let flow = Flow {
             source: Some(AllocationId(1)),
@@ -361,7 +411,7 @@ mod tests {
         let (mut carried, mut lost) = ([0; 2], 0);
         while desk.owes() {
             desk.catch_up();
-            for letter in mailbox.try_iter() {
+            while let Some(letter) = mailbox.next() {
                 match letter {
                     Letter::Carried(it) => carried[usize::from(it.flow.source.is_none())] += it.bytes,
                     Letter::Lost { datagrams, .. } => lost += datagrams,

@@ -242,6 +242,11 @@ impl Chief {
     fn journal(&mut self, now: Time) {
         while let Some(event) = self.server.poll_event() {
             self.journal.record(now, &event);
+            if let ServerEvent::AllocationMoved { from, .. } = &event
+                && from.transport == Transport::Udp
+            {
+                self.crew.part(*from);
+            }
             let (client, allocated) = match &event {
                 ServerEvent::AllocationCreated { client, .. } => (client, true),
                 ServerEvent::AllocationMoved { to, .. } => (to, true),
@@ -252,10 +257,14 @@ impl Chief {
                 }
                 ServerEvent::LoginRefused { .. } | ServerEvent::PeerDenied { .. } => continue,
             };
-            if client.transport != Transport::Udp
-                && let Some(client) = self.clients.get(client)
-            {
-                client.allocated.store(allocated, Ordering::Relaxed);
+            match (client.transport, allocated) {
+                (Transport::Udp, true) => self.crew.welcome(*client),
+                (Transport::Udp, false) => self.crew.part(*client),
+                _ => {
+                    if let Some(client) = self.clients.get(client) {
+                        client.allocated.store(allocated, Ordering::Relaxed);
+                    }
+                }
             }
         }
     }

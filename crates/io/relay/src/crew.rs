@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use mio::{Interest, Registry, Token, Waker};
+use sansio::Path;
 use turn::{AllocationId, Flow, IcmpError, Passage};
 use udp::BareSocket;
 
@@ -13,11 +14,11 @@ use crate::sockets::{Role, Sockets};
 /// What an aide has for the chief.
 pub(crate) enum Letter {
     /// A datagram that shard `of` received, to decide about.
-    Received { of: usize, path: sansio::Path, payload: Vec<u8>, passage: Option<Passage> },
+    Received { of: usize, path: Path, payload: Vec<u8>, passage: Option<Passage> },
     /// A flow carried so much.
     Carried(Carried),
     /// So many datagrams did not leave by a path, or the chief was not asked about them.
-    Lost { path: sansio::Path, datagrams: u64 },
+    Lost { path: Path, datagrams: u64 },
     /// A datagram that left from a relayed address did not arrive.
     Unreachable(IcmpError),
 }
@@ -34,6 +35,10 @@ pub(crate) enum Order {
     Learn(Box<(Passage, Flow)>),
     /// Forget the flows of an allocation.
     Forget(AllocationId),
+    /// Who sends from there has an allocation.
+    Welcome(Path),
+    /// And has one no longer.
+    Part(Path),
 }
 
 /// The shards, as the chief sees them: its own, which is shard 0, and those of the aides.
@@ -96,6 +101,16 @@ impl Crew {
     /// Lets all aides forget the flows of an allocation.
     pub(crate) fn forget(&mut self, id: AllocationId) {
         self.aides.iter_mut().for_each(|aide| aide.order(Order::Forget(id)));
+    }
+
+    /// Tells all aides who has an allocation, whichever of them he sends to.
+    pub(crate) fn welcome(&mut self, client: Path) {
+        self.aides.iter_mut().for_each(|aide| aide.order(Order::Welcome(client)));
+    }
+
+    /// And who has one no longer.
+    pub(crate) fn part(&mut self, client: Path) {
+        self.aides.iter_mut().for_each(|aide| aide.order(Order::Part(client)));
     }
 
     /// Lets all aides let a socket go.

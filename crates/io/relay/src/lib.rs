@@ -8,7 +8,8 @@
 //!   packet's arrival and its departure. What the machine decided for one datagram is a *flow* for those behind it
 //!   (`turn::Flow`), which the shard carries without asking: received in bundles, the header changed where it lies, and
 //!   sent together with all that goes the same way, one system call each (see the `udp` crate). The machine lives in
-//!   the first shard; the others write letters to it about what they have no flow for.
+//!   the first shard; the others write letters to it about what they have no flow for, which are read first if they are
+//!   of clients with an allocation: a flood of strangers drowns nobody.
 //! * **Streams** have a task each, where TLS and framing are done. What the machine writes for a stream goes into
 //!   a queue of limited size; when it is full, because the client does not read, datagrams are dropped, as a
 //!   network would. Nobody waits for anybody.
@@ -62,6 +63,7 @@ mod journal;
 mod key;
 mod lobby;
 mod losses;
+mod mail;
 mod outgoing;
 mod port;
 mod post;

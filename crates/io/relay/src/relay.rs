@@ -2,7 +2,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dtls::ServerConfig;
@@ -23,6 +23,7 @@ use crate::gate::Gate;
 use crate::handshakes::Handshakes;
 use crate::lobby::{Desk, Lobby};
 use crate::losses::Losses;
+use crate::mail::mail;
 use crate::post::Post;
 use crate::pulse::Pulse;
 use crate::question::{Answers, Inquiry};
@@ -33,8 +34,6 @@ use crate::{Entrance, Error, RelayConfig};
 
 /// Stream events that may wait for the machine; a stream with more to say waits, and so does its client.
 const STREAM_EVENTS: usize = 256;
-/// Letters that may wait for the machine. What comes beyond is lost, as on a network.
-const LETTERS: usize = 4096;
 
 /// A STUN and TURN server whose sockets are open.
 pub struct Relay {
@@ -127,7 +126,7 @@ impl Relay {
 
         let pulse = Pulse::new(clock, busy_poll).map_err(Error::System)?;
         let (events, streams) = mpsc::channel(STREAM_EVENTS);
-        let (letters, mailbox) = sync_channel(LETTERS);
+        let (slots, mailbox) = mail();
         let post = Post { events, waker: pulse.waker() };
         let mut listeners = listeners.into_iter();
         let own = listeners.next().unwrap_or_default();
@@ -137,8 +136,8 @@ impl Relay {
             let registry = aide.registry().try_clone().map_err(Error::System)?;
             let (orders, obeyed) = channel();
             contacts.push(Contact { registry, orders, waker: aide.waker(), waits: false });
-            let (letters, chief) = (letters.clone(), post.waker.clone());
-            let aide = Aide::new(at + 1, aide, listeners, (letters, chief), obeyed, losses.clone(), &mut rng);
+            let (slots, chief) = (slots.clone(), post.waker.clone());
+            let aide = Aide::new(at + 1, aide, listeners, (slots, chief), obeyed, losses.clone(), &mut rng);
             aides.push(aide.map_err(Error::System)?.with_gate(gate.clone()));
         }
         let (wishes, wished) = control::wishes();

@@ -1,7 +1,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use sansio::{Rng, Time};
@@ -14,9 +13,10 @@ use crate::chief::Chief;
 use crate::clock::Clock;
 use crate::connection::StreamEvent;
 use crate::control::Wish;
-use crate::crew::{Contact, Crew, Letter};
+use crate::crew::{Contact, Crew};
 use crate::gate::Gate;
 use crate::losses::Losses;
+use crate::mail::Mailbox;
 use crate::pulse::Pulse;
 use crate::question::Inquiry;
 use crate::sockets::{Role, Sockets};
@@ -43,7 +43,7 @@ pub(crate) struct Shard {
 /// Where others leave what they have for the machine, before they wake its thread.
 pub(crate) struct Inbox {
     pub(crate) streams: mpsc::Receiver<StreamEvent>,
-    pub(crate) letters: Receiver<Letter>,
+    pub(crate) letters: Mailbox,
     pub(crate) wishes: mpsc::Receiver<Wish>,
     pub(crate) answers: mpsc::UnboundedReceiver<(LookupId, Verdict)>,
 }
@@ -90,7 +90,7 @@ impl Shard {
         self.carrier.report(&mut self.chief);
         let deadline = Instant::now() + LAST_WORDS;
         let left = || deadline.saturating_duration_since(Instant::now());
-        while let Ok(letter) = self.inbox.letters.recv_timeout(left()) {
+        while let Some(letter) = self.inbox.letters.wait(left()) {
             self.chief.read(self.clock.now(), letter, &mut self.carrier.sockets);
         }
         self.chief.close(self.clock.now(), &mut self.carrier.sockets);
@@ -143,7 +143,7 @@ impl Shard {
         }
         let mut letters = 0;
         while letters < AT_ONCE
-            && let Ok(letter) = self.inbox.letters.try_recv()
+            && let Some(letter) = self.inbox.letters.next()
         {
             self.chief.read(now, letter, sockets);
             letters += 1;
