@@ -68,9 +68,15 @@ fn cargo(arguments: &[&str]) -> Result<(), String> {
 }
 
 fn documentation() -> Result<(), String> {
-    let mut command = Command::new("cargo");
-    command.args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
-    run(command.current_dir(root()))
+    // The program's name is the library's, and so their pages share a folder: one after the other, the library's last.
+    let program = ["--package", "sterna-cli"];
+    let others = ["--workspace", "--exclude", "sterna-cli"];
+    for packages in [&program[..], &others] {
+        let mut command = Command::new("cargo");
+        command.args(["doc", "--no-deps", "--quiet"]).args(packages).env("RUSTDOCFLAGS", "-D warnings");
+        run(command.current_dir(root()))?;
+    }
+    Ok(())
 }
 
 /// The book as people read it: `docs/book/book/index.html`, from where its links to files of ours lead to them.

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn kinds_print_as_the_rfcs_spell_them() {
         assert_eq!(XOR_MAPPED_ADDRESS.to_string(), "XOR-MAPPED-ADDRESS");
-        assert_eq!(AttributeKind(0xC070).to_string(), "0xc070");
+        assert_eq!(AttributeKind(0xC0FE).to_string(), "0xc0fe");
         assert!(USERNAME.comprehension_required() && !SOFTWARE.comprehension_required());
     }
 }

@@ -141,11 +141,14 @@ impl Namer {
         match (method, class) {
             (Method::BINDING, Class::Request) if message.username().is_some() => {
                 self.checks.insert(id);
-                if message.use_candidate() {
-                    self.nominations.insert(id);
-                    return Named::new(Layer::Check, title, "USE-CANDIDATE: let us take this pair");
-                }
-                Named::new(Layer::Check, title, "connectivity check")
+                let what = match message.use_candidate() {
+                    true => {
+                        self.nominations.insert(id);
+                        "USE-CANDIDATE: let us take this pair"
+                    }
+                    false => "connectivity check",
+                };
+                Named::new(Layer::Check, title, join(what.to_owned(), carried(message)))
             }
             (Method::BINDING, Class::Success) => {
                 let seen = message
@@ -154,7 +157,7 @@ impl Namer {
                     .unwrap_or_default();
                 let agreed = if self.nominations.contains(&id) { "agreed" } else { "" };
                 let layer = if self.checks.contains(&id) { Layer::Check } else { Layer::Stun };
-                Named::new(layer, title, join(agreed.to_owned(), seen))
+                Named::new(layer, title, join(join(agreed.to_owned(), seen), carried(message)))
             }
             (Method::BINDING, Class::Request) => Named::new(Layer::Stun, title, "where do you see me?"),
             (Method::ALLOCATE, Class::Success) => {
@@ -193,6 +196,12 @@ impl Namer {
             _ => Named::new(layer(method), title, ""),
         }
     }
+}
+
+/// What rides in a check or its answer (draft-hancke-webrtc-sped-00).
+fn carried(message: &Message<'_>) -> String {
+    let packet = message.raw(kind::META_DTLS_IN_STUN).filter(|packet| !packet.is_empty());
+    packet.map(|packet| format!("carries {}", dtls(packet, &mut VecDeque::new()).title)).unwrap_or_default()
 }
 
 /// What is said to an HTTP proxy, or by it: the first line.
