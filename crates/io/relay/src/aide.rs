@@ -185,7 +185,12 @@ impl Desk {
 
     /// Sends a letter. `false`: there is no room.
     fn post(&mut self, letter: Letter) -> bool {
-        let of_guest = matches!(&letter, Letter::Received { path, .. } if self.guests.contains(path));
+        // All that is about a guest goes the same way, in its order: what was carried for him comes before his farewell.
+        let of_guest = match &letter {
+            Letter::Received { path, .. } | Letter::Lost { path, .. } => self.guests.contains(path),
+            Letter::Carried(_) => true,
+            Letter::Unreachable(_) => false,
+        };
         let sent = self.slots.post(letter, of_guest);
         self.waits |= sent;
         sent

@@ -1,11 +1,11 @@
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crate::crew::Letter;
 
 /// Letters that may wait: of those who have an allocation, and of all others. What comes beyond is lost, as on a network; a
 /// flood of strangers leaves the former their room.
-const ROOM: [usize; 2] = [1024, 4096];
+const ROOM: [usize; 2] = [4096, 4096];
 
 /// Where the aides leave their letters for the chief.
 #[derive(Clone)]
@@ -31,16 +31,11 @@ pub(crate) fn mail_with_room(room: [usize; 2]) -> (Slots, Mailbox) {
 }
 
 impl Slots {
-    /// Leaves a letter; of a guest where he has room of his own. Returns whether there was any.
+    /// Leaves a letter; what is about those who have an allocation where there is room for that alone. Returns whether there was
+    /// any.
     pub(crate) fn post(&self, letter: Letter, of_guest: bool) -> bool {
-        if !of_guest {
-            return self.strangers.try_send(letter).is_ok();
-        }
-        match self.guests.try_send(letter) {
-            Ok(()) => true,
-            Err(TrySendError::Full(letter)) => self.strangers.try_send(letter).is_ok(),
-            Err(TrySendError::Disconnected(_)) => false,
-        }
+        let slot = if of_guest { &self.guests } else { &self.strangers };
+        slot.try_send(letter).is_ok()
     }
 
     /// Leaves a letter, and waits until there is room.
