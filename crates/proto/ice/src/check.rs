@@ -10,6 +10,8 @@ use crate::parcels::Load;
 
 /// How many checks of one pair may be unanswered at once. More only come from a peer that floods us.
 const MAX_PER_PAIR: usize = 4;
+/// As many may be that only carry something.
+const MAX_CARRIERS_PER_PAIR: usize = 32;
 
 /// The checks that we have sent and that have not been answered: the client side of STUN, as ICE wants it.
 ///
@@ -83,9 +85,14 @@ pub(crate) enum Due {
 impl Checks {
     /// Queues a new check; `None` if the pair has too many already.
     pub(crate) fn start(&mut self, rng: &mut Rng, check: Check) -> Option<CheckId> {
-        if self.table.values().filter(|other| other.pair == check.pair).count() >= MAX_PER_PAIR
-            && check.purpose == Purpose::Connectivity
-        {
+        let limit = match check.purpose {
+            Purpose::Connectivity => MAX_PER_PAIR,
+            Purpose::Parcel => MAX_CARRIERS_PER_PAIR,
+            Purpose::Nomination | Purpose::Consent | Purpose::Size(_) => usize::MAX,
+        };
+        let is_alike =
+            |other: &&Check| other.pair == check.pair && other.purpose.is_aside() == check.purpose.is_aside();
+        if self.table.values().filter(is_alike).count() >= limit {
             return None;
         }
         let id = CheckId(TransactionId::random(rng).0);
@@ -104,6 +111,13 @@ impl Checks {
         }
         let id = *self.ready.front()?;
         Some((id, self.table.get(&id)?))
+    }
+
+    /// How many checks of a pair are to be sent for what they carry, and were not yet.
+    pub(crate) fn carriers(&self, pair: PairId) -> usize {
+        let waits =
+            |check: &&Check| check.pair == pair && check.purpose == Purpose::Parcel && check.attempts == 0;
+        self.table.values().filter(waits).count()
     }
 
     /// The check that [`Checks::next`] showed is sent, or was lost on the way: returns when it is due again.
@@ -291,6 +305,28 @@ mod tests {
         checks.sent(Time::ZERO, id, &timings).unwrap();
         assert_eq!(checks.due(id, &timings), Due::Forgotten);
         assert!(checks.next().is_none());
+    }
+
+    #[test]
+    fn what_only_carries_something_is_bounded_and_keeps_no_check_back() {
+        let timings = Timings::default();
+        let mut checks = Checks::default();
+        let mut rng = Rng::new(Seed::from(1));
+        let carriers: Vec<_> =
+            std::iter::from_fn(|| checks.start(&mut rng, check(Purpose::Parcel))).collect();
+        assert_eq!(
+            (carriers.len(), checks.carriers(PairId(1))),
+            (MAX_CARRIERS_PER_PAIR, MAX_CARRIERS_PER_PAIR)
+        );
+        checks.sent(Time::ZERO, carriers[0], &timings);
+        assert_eq!(checks.carriers(PairId(1)), MAX_CARRIERS_PER_PAIR - 1);
+        for _ in 0..MAX_PER_PAIR {
+            assert!(checks.start(&mut rng, check(Purpose::Connectivity)).is_some());
+        }
+        assert!(checks.start(&mut rng, check(Purpose::Connectivity)).is_none());
+        assert!(checks.start(&mut rng, check(Purpose::Nomination)).is_some());
+        checks.remove(carriers[0]);
+        assert!(checks.start(&mut rng, check(Purpose::Parcel)).is_some());
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Parcel {
 
     fn count(&mut self, way: Option<PairId>) {
         self.sent += 1;
-        if self.ways.len() < MAX_WAYS {
+        if self.ways.len() < MAX_WAYS || self.ways.contains_key(&way) {
             *self.ways.entry(way).or_default() += 1;
         }
     }
@@ -72,7 +72,7 @@ impl Parcel {
 #[derive(Debug, Default)]
 pub(crate) struct Load<'a> {
     acknowledged: Option<Vec<u8>>,
-    pub(crate) packet: Option<&'a [u8]>,
+    packet: Option<&'a [u8]>,
 }
 
 impl Load<'_> {
@@ -114,7 +114,7 @@ impl Parcels {
 
     /// Takes a packet along. `sent`: it has left by itself already, and rides along in case that it is lost.
     pub(crate) fn put(&mut self, packet: &[u8], sent: bool) {
-        if !self.is_open() || packet.len() > MAX_PARCEL {
+        if !self.is_open() || packet.is_empty() || packet.len() > MAX_PARCEL {
             return;
         }
         if self.waiting.len() >= MAX_WAITING {
@@ -331,6 +331,7 @@ mod tests {
         }
         assert_eq!((one.waiting(), other.seen.len()), (MAX_WAITING, MAX_SEEN));
         one.put(&vec![22; MAX_PARCEL + 1], false);
+        one.put(&[], false);
         assert_eq!(one.waiting.last().unwrap().packet, packet(99));
     }
 }

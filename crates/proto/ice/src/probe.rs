@@ -258,13 +258,18 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_probe_is_repeated_until_answered_and_then_kept_alive() {
-        let timings = Timings::default();
-        let mut rng = Rng::new(Seed::from(1));
+    /// Probes with one of them, its place and its path.
+    fn one_probe() -> (Probes, usize, Path) {
         let mut probes = Probes::default();
         let path = Path::udp("10.0.0.1:5".parse().unwrap(), "192.0.2.1:3478".parse().unwrap());
         let at = probes.add(Time::ZERO, 0, "stun:x".to_owned(), path).unwrap();
+        (probes, at, path)
+    }
+
+    #[test]
+    fn a_probe_is_repeated_until_answered_and_then_kept_alive() {
+        let (timings, mut rng) = (Timings::default(), Rng::new(Seed::from(1)));
+        let (mut probes, at, path) = one_probe();
         assert_eq!(probes.add(Time::ZERO, 0, "stun:x".to_owned(), path), None);
         probes.start(&mut rng, at);
         let mut out = Batches::new(1000);
@@ -300,11 +305,8 @@ mod tests {
 
     #[test]
     fn who_has_answered_is_asked_again_until_the_network_is_back() {
-        let timings = Timings::default();
-        let mut rng = Rng::new(Seed::from(1));
-        let mut probes = Probes::default();
-        let path = Path::udp("10.0.0.1:5".parse().unwrap(), "192.0.2.1:3478".parse().unwrap());
-        let at = probes.add(Time::ZERO, 0, "stun:x".to_owned(), path).unwrap();
+        let (timings, mut rng) = (Timings::default(), Rng::new(Seed::from(1)));
+        let (mut probes, at, _) = one_probe();
         let answered = ServerOutcome::Succeeded("198.51.100.7:99".parse().unwrap());
         probes.list[at].outcome = answered.clone();
         probes.ask_again(&mut rng);
@@ -330,12 +332,9 @@ mod tests {
 
     #[test]
     fn a_dead_server_is_given_up() {
-        let timings = Timings::default();
-        let mut rng = Rng::new(Seed::from(1));
-        let mut probes = Probes::default();
-        let path = Path::udp("10.0.0.1:5".parse().unwrap(), "192.0.2.1:3478".parse().unwrap());
-        probes.add(Time::ZERO, 0, "stun:x".to_owned(), path);
-        probes.start(&mut rng, 0);
+        let (timings, mut rng) = (Timings::default(), Rng::new(Seed::from(1)));
+        let (mut probes, at, _) = one_probe();
+        probes.start(&mut rng, at);
         let mut now = Time::ZERO;
         let mut out = Batches::new(1000);
         loop {
@@ -344,7 +343,7 @@ mod tests {
             now = next;
             probes.handle_timeout(now, &mut rng, &timings, true);
         }
-        assert_eq!((now.elapsed().as_millis(), probes.get(0).unwrap().sent), (39_500, 7));
-        assert_eq!(probes.get(0).unwrap().outcome, ServerOutcome::TimedOut);
+        assert_eq!((now.elapsed().as_millis(), probes.get(at).unwrap().sent), (39_500, 7));
+        assert_eq!(probes.get(at).unwrap().outcome, ServerOutcome::TimedOut);
     }
 }

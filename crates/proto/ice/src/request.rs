@@ -14,18 +14,16 @@ const KNOWN: [AttributeKind; 2] = [kind::PRIORITY, kind::USE_CANDIDATE];
 /// Bytes of the largest answer: mapped address, error, unknown attributes, SHA-256 integrity, fingerprint.
 const MAX_ANSWER: usize = 160;
 
-/// What to answer a Binding request.
+/// Why a Binding request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// Where it came from.
-    Success,
+pub(crate) enum Refusal {
     /// An error, signed because the asker is who he says.
-    Error(u16),
+    Signed(u16),
     /// An error that cannot be signed.
     Unsigned(u16),
 }
 
-impl Answer {
+impl Refusal {
     /// Writes the answer to `request` into `out`.
     pub(crate) fn send(
         self,
@@ -37,23 +35,16 @@ impl Answer {
         drops: &mut Drops,
     ) {
         let asked = request.bytes().len();
+        let (Self::Signed(code) | Self::Unsigned(code)) = self;
         let mut fill = |buffer: &mut [u8]| {
-            let class = if self == Self::Success { Class::Success } else { Class::Error };
-            let mut writer = MessageWriter::answer(buffer, class, request);
-            match self {
-                Self::Success => writer.xor_address(kind::XOR_MAPPED_ADDRESS, route.remote()),
-                // The reason is left out: who asks is a machine.
-                Self::Error(code) | Self::Unsigned(code) => writer.error_code(code, ""),
-            };
-            if self == Self::Error(420) {
+            let mut writer = MessageWriter::answer(buffer, Class::Error, request);
+            // The reason is left out: who asks is a machine.
+            writer.error_code(code, "");
+            if code == 420 {
                 writer.unknown_attributes(&request.unknown_comprehension_required(&KNOWN));
             }
-            if !matches!(self, Self::Unsigned(_)) {
-                // RFC 8489 §9.1.3: the answer is signed as the request was.
-                match request.integrity() {
-                    Some(Integrity::Sha256) => writer.integrity_sha256(key),
-                    _ => writer.integrity(key),
-                };
+            if matches!(self, Self::Signed(_)) {
+                sign(&mut writer, request.integrity(), key);
             }
             let length = writer.fingerprint().finish().unwrap_or(0);
             // Whoever cannot sign may have forged his address: he never gets more than he sent.
@@ -65,8 +56,16 @@ impl Answer {
     }
 }
 
-/// The answer to a check that carried something: it is written when what was carried has had its consequences, so that
-/// they can ride in it.
+/// RFC 8489 §9.1.3: an answer is signed as the request was.
+fn sign(writer: &mut MessageWriter<'_>, integrity: Option<Integrity>, key: &Key) {
+    match integrity {
+        Some(Integrity::Sha256) => writer.integrity_sha256(key),
+        _ => writer.integrity(key),
+    };
+}
+
+/// The answer to a check that is fine. That to one that carried something is written when what was carried has had its
+/// consequences, so that they can ride in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Owed {
     id: TransactionId,
@@ -78,27 +77,41 @@ impl Owed {
     /// Answers that may wait at once. Who asks more often in one moment asks again.
     const MAX: usize = 16;
 
-    fn write(&self, buffer: &mut [u8], load: &Load<'_>, key: &Key) -> usize {
-        let mut writer = MessageWriter::new(buffer, Class::Success, Method::BINDING, self.id);
-        writer.xor_address(kind::XOR_MAPPED_ADDRESS, self.route.remote());
-        load.write(&mut writer);
-        match self.integrity {
-            Some(Integrity::Sha256) => writer.integrity_sha256(key),
-            _ => writer.integrity(key),
+    pub(crate) fn new(request: &Message<'_>, route: Route) -> Self {
+        Self { id: request.transaction_id(), route, integrity: request.integrity() }
+    }
+
+    /// Writes it into `out`.
+    pub(crate) fn send(
+        &self,
+        load: &Load<'_>,
+        key: &Key,
+        relays: &mut Relays,
+        out: &mut dyn Outbox,
+        drops: &mut Drops,
+    ) {
+        let mut fill = |buffer: &mut [u8]| {
+            let mut writer = MessageWriter::new(buffer, Class::Success, Method::BINDING, self.id);
+            writer.xor_address(kind::XOR_MAPPED_ADDRESS, self.route.remote());
+            load.write(&mut writer);
+            sign(&mut writer, self.integrity, key);
+            writer.fingerprint().finish().unwrap_or(0)
         };
-        writer.fingerprint().finish().unwrap_or(0)
+        if relays.send(&self.route, out, MAX_ANSWER + load.length(), &mut fill) == Sent::NoRoom {
+            drops.no_room += 1;
+        }
     }
 }
 
 /// What the other side's checks bring (RFC 8445 §7.3).
 impl Session {
     /// Puts the answer to a check off until [`Session::pay`].
-    pub(crate) fn owe(&mut self, message: &Message<'_>, route: Route, drops: &mut Drops) {
+    pub(crate) fn owe(&mut self, answer: Owed, drops: &mut Drops) {
         if self.owed.len() >= Owed::MAX {
             drops.over_limit += 1;
             return;
         }
-        self.owed.push(Owed { id: message.transaction_id(), route, integrity: message.integrity() });
+        self.owed.push(answer);
     }
 
     /// Writes the answers that were put off.
@@ -116,30 +129,27 @@ impl Session {
                 self.paid.pop_front();
             }
             self.paid.push_back(owed.id);
-            let mut fill = |buffer: &mut [u8]| owed.write(buffer, &load, &self.local_key);
-            if ctx.relays.send(&owed.route, out, MAX_ANSWER + load.length(), &mut fill) == Sent::NoRoom {
-                ctx.drops.no_room += 1;
-            }
+            owed.send(&load, &self.local_key, ctx.relays, out, ctx.drops);
         }
     }
 
     /// Judges an authenticated Binding request. Its consequences come with [`Session::accept`].
-    pub(crate) fn answer(&mut self, ctx: &mut Context<'_>, message: &Message<'_>) -> Answer {
+    pub(crate) fn judge(&mut self, ctx: &mut Context<'_>, message: &Message<'_>) -> Result<(), Refusal> {
         if !message.unknown_comprehension_required(&KNOWN).is_empty() {
-            return Answer::Error(420);
+            return Err(Refusal::Signed(420));
         }
         let claims = [(message.ice_controlling(), true), (message.ice_controlled(), false)];
         for (tiebreaker, controlling) in claims {
             let Some(tiebreaker) = tiebreaker else { continue };
             match ctx.role.judge(Claim { controlling, tiebreaker }) {
                 Verdict::Fine => {}
-                Verdict::Refuse => return Answer::Error(487),
+                Verdict::Refuse => return Err(Refusal::Signed(487)),
                 // RFC 8445 §6.1.1: a lite agent is controlled unless both are.
                 Verdict::Switch if ctx.config.lite => {}
                 Verdict::Switch => self.switch_role(ctx),
             }
         }
-        Answer::Success
+        Ok(())
     }
 
     /// Draws the consequences of a check that was answered with success.

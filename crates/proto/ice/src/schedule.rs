@@ -145,8 +145,7 @@ impl Session {
             };
             let length = check.length(remote.username.len());
             if ctx.parcels.is_open() && out.room() < length + MAX_PARCEL {
-                // A load that does not leave would count as sent.
-                ctx.drops.no_room += 1;
+                // A load that does not leave would count as sent. The check waits.
                 return;
             }
             let load = match check.purpose {
@@ -173,9 +172,9 @@ impl Session {
         }
     }
 
-    /// Sends so many more checks on a pair, for what they carry.
+    /// Sends so many checks on a pair, for what they carry; those that wait for room count.
     fn carry(&mut self, ctx: &mut Context<'_>, id: PairId, count: usize) {
-        for _ in 0..count.min(MAX_CARRIERS) {
+        for _ in self.checks.carriers(id)..count.min(MAX_CARRIERS) {
             self.queue_check(ctx, id, Purpose::Parcel, ctx.config.timings.rto);
         }
     }

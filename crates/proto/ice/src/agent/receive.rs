@@ -4,7 +4,8 @@ use turn::Opened;
 
 use super::Agent;
 use crate::State;
-use crate::request::Answer;
+use crate::parcels::Load;
+use crate::request::{Owed, Refusal};
 use crate::response::Taken;
 use crate::route::Route;
 use crate::session::Session;
@@ -133,21 +134,22 @@ impl Agent {
                 return self.refuse(message, &route, 401, out);
             }
         }
-        let answer = session.answer(&mut ctx, message);
-        if answer == Answer::Success && ctx.parcels.are_in(message) {
-            session.owe(message, route, ctx.drops);
+        if let Err(refusal) = session.judge(&mut ctx, message) {
+            return refusal.send(message, &session.local_key, &route, ctx.relays, out, ctx.drops);
+        }
+        let answer = Owed::new(message, route);
+        if ctx.parcels.are_in(message) {
+            session.owe(answer, ctx.drops);
         } else {
-            answer.send(message, &session.local_key, &route, ctx.relays, out, ctx.drops);
+            answer.send(&Load::default(), &session.local_key, ctx.relays, out, ctx.drops);
         }
-        if answer == Answer::Success {
-            ctx.parcels.receive(message);
-            session.accept(&mut ctx, message, route, theirs);
-        }
+        ctx.parcels.receive(message);
+        session.accept(&mut ctx, message, route, theirs);
     }
 
     fn refuse(&mut self, message: &Message<'_>, route: &Route, code: u16, out: &mut dyn Outbox) {
         let key = &self.session.local_key;
-        Answer::Unsigned(code).send(message, key, route, &mut self.relays, out, &mut self.drops);
+        Refusal::Unsigned(code).send(message, key, route, &mut self.relays, out, &mut self.drops);
     }
 
     fn response(&mut self, now: Time, message: &Message<'_>, route: Route) {
