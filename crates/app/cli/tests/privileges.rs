@@ -10,7 +10,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use program::{Program, Scratch};
-use station::{SECRET, certificate, new_certificate, write};
+use station::{SECRET, certificate, new_certificate, until_shown, write};
 use wire::Wire;
 
 fn is_root() -> bool {
@@ -130,11 +130,7 @@ fn a_certificate_of_the_users_own_is_renewed() {
     let at = ([127, 0, 0, 1], port).into();
     assert_eq!(certificate(at), first);
     let second = new_certificate(&scratch);
-    let started = std::time::Instant::now();
-    while certificate(at) != second {
-        assert!(started.elapsed().as_secs() < 20, "the new certificate is not taken");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    until_shown(at, &second);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 use program::{Program, Scratch};
 use serde_json::{Value, json};
 use station::{
-    NEW_SECRET, Relay, SECRET, TOKEN, certificate, get, metric, new_certificate, new_chain, write,
+    NEW_SECRET, Relay, SECRET, TOKEN, certificate, get, metric, new_certificate, new_chain, secured,
+    until_shown, write,
 };
 use turn::ClientEvent;
 use wire::{Wire, login};
@@ -246,17 +247,10 @@ fn a_new_certificate_is_taken_without_a_word() {
     assert_eq!(certificate(address), first);
     let second = new_certificate(&scratch);
     server.program.signal("-HUP");
-    let started = std::time::Instant::now();
-    while certificate(address) != second {
-        assert!(started.elapsed().as_secs() < 20, "the new certificate is not taken");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    until_shown(address, &second);
     // Without a signal as well.
     let third = new_certificate(&scratch);
-    while certificate(address) != third {
-        assert!(started.elapsed().as_secs() < 30, "the third certificate is not taken");
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    until_shown(address, &third);
 }
 
 #[test]
@@ -316,13 +310,9 @@ fn a_password_that_can_be_guessed_is_not_hashed() {
 fn who_trusts_the_root_alone_trusts_the_server_inside_tls_and_inside_dtls() {
     let scratch = Scratch::new("relay-chain");
     new_chain(&scratch);
-    write(&scratch, "secret", SECRET);
-    let tls = format!("{},{}", scratch.text("c.pem"), scratch.text("k.pem"));
+    let (_relay, urls) = secured(&scratch);
     let (secret, root) = (scratch.text("secret"), scratch.text("root.pem"));
-    let common = ["relay", "--stun", "0", "--stun-tls", "0", "--host", "localhost", "--secret-file", &secret];
-    let relay = Program::json(&[&common[..], &["--tls", &tls, "--allow-peer", "127.0.0.1"]].concat());
-    let urls = relay.event("listening")["turn"].as_array().unwrap().clone();
-    let inside = urls.iter().find_map(|url| url.as_str().filter(|url| url.starts_with("turns:"))).unwrap();
+    let inside = urls.iter().find(|url| url.starts_with("turns:")).unwrap();
     let place = inside.trim_start_matches("turns:").split('?').next().unwrap();
     let bare = format!("turns:{place}");
     let both = ["relay", "test", &bare, "--ca", &root, "--packets", "1", "--secret-file", &secret];
@@ -352,12 +342,8 @@ fn who_trusts_the_root_alone_trusts_the_server_inside_tls_and_inside_dtls() {
 fn a_server_is_tested_over_every_transport_and_each_step_explained() {
     let scratch = Scratch::new("relay-test");
     new_certificate(&scratch);
-    write(&scratch, "secret", SECRET);
-    let tls = format!("{},{}", scratch.text("c.pem"), scratch.text("k.pem"));
+    let (_relay, urls) = secured(&scratch);
     let (secret, ca) = (scratch.text("secret"), scratch.text("c.pem"));
-    let common = ["relay", "--stun", "0", "--stun-tls", "0", "--host", "localhost", "--secret-file", &secret];
-    let relay = Program::json(&[&common[..], &["--tls", &tls, "--allow-peer", "127.0.0.1"]].concat());
-    let urls = relay.event("listening")["turn"].as_array().unwrap().clone();
     assert_eq!(urls.len(), 3);
     let test = |url: &str, more: &[&str]| {
         let program = Program::json(&[&["relay", "test", url, "--ca", &ca, "--packets", "5"], more].concat());
@@ -365,14 +351,14 @@ fn a_server_is_tested_over_every_transport_and_each_step_explained() {
         (trial, program.end().0)
     };
     for url in &urls {
-        let (trial, code) = test(url.as_str().unwrap(), &["--secret-file", &secret]);
+        let (trial, code) = test(url, &["--secret-file", &secret]);
         assert_eq!((&trial["works"], code), (&json!(true), 0), "{trial}");
         let steps: Vec<_> =
             trial["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
         assert_eq!(steps, ["connect", "allocate", "permit", "relay"], "{trial}");
         assert_eq!(trial["returned"], 5, "{trial}");
     }
-    let inside = urls.iter().find_map(|url| url.as_str().filter(|url| url.starts_with("turns:"))).unwrap();
+    let inside = urls.iter().find(|url| url.starts_with("turns:")).unwrap();
     let dtls = inside.replace("transport=tcp", "transport=udp");
     let (trial, code) = test(&dtls, &["--secret-file", &secret]);
     assert_eq!((&trial["works"], &trial["returned"], code), (&json!(true), &json!(5), 0), "{trial}");
@@ -395,7 +381,7 @@ fn a_server_is_tested_over_every_transport_and_each_step_explained() {
         Program::json(&["relay", "test", bare, "--ca", &ca, "--packets", "1", "--secret-file", &secret]);
     let tried = ["tls", "dtls"].map(|_| both.event("trial")["transport"].as_str().unwrap().to_owned());
     assert_eq!((tried, &both.event("done")["working"]), (["tls", "dtls"].map(str::to_owned), &json!(2)));
-    let udp = urls[0].as_str().unwrap();
+    let udp = &urls[0];
     // A wrong password, and nobody at all.
     let wrong = [("STERNA_TURN_PASSWORD", "wrong horse")];
     let trial = Program::run(&["--json", "relay", "test", udp, "--user", "alice"], &wrong).event("trial");

@@ -266,14 +266,16 @@ mod tests {
 
     /// A service on this machine with a certificate for `localhost` of an authority of its own, below its root: its port.
     async fn service(scratch: &Scratch, manner: Manner) -> u16 {
-        let (root, certificates, key) = crate::relay::tls::tests::chain_and_key();
-        scratch.write("root.pem", root.as_bytes());
+        let made = crate::relay::tls::chain::Chain::new();
+        scratch.write("root.pem", made.root.pem().as_bytes());
+        let chain = vec![made.leaf.der().clone(), made.middle.der().clone()];
+        let key = rustls_pki_types::PrivateKeyDer::Pkcs8(made.key.serialize_der().into());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(certificates, key)
+            .with_single_cert(chain, key)
             .unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

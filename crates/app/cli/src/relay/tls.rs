@@ -212,38 +212,13 @@ pub(super) fn read(certificate: &Path, key: &Path) -> Result<Pem, Failure> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+#[path = "../../tests/station/chain.rs"]
+pub(super) mod chain;
+
+#[cfg(test)]
+mod tests {
     use super::*;
     use crate::transfer::scratch::Scratch;
-
-    /// A root, an authority below it, and a certificate for `localhost` of that authority's.
-    pub(in crate::relay) fn chain() -> [CertificateDer<'static>; 3] {
-        let (root, chain, _) = chain_and_key();
-        let [leaf, middle] = <[_; 2]>::try_from(chain).unwrap();
-        [CertificateDer::from_pem_slice(root.as_bytes()).unwrap(), middle, leaf]
-    }
-
-    /// The root in PEM, what a server shows that has the certificate, and its key.
-    pub(in crate::relay) fn chain_and_key() -> (String, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)
-    {
-        let authority = |name: &str| {
-            let mut wanted = rcgen::CertificateParams::default();
-            wanted.distinguished_name.push(rcgen::DnType::CommonName, name);
-            wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-            wanted
-        };
-        let [root_key, middle_key, key] = [(); 3].map(|()| rcgen::KeyPair::generate().unwrap());
-        let root = authority("root");
-        let middle = authority("middle");
-        let root_certificate = root.self_signed(&root_key).unwrap();
-        let root = rcgen::Issuer::new(root, root_key);
-        let middle_certificate = middle.signed_by(&middle_key, &root).unwrap();
-        let middle = rcgen::Issuer::new(middle, middle_key);
-        let wanted = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-        let leaf = wanted.signed_by(&key, &middle).unwrap();
-        let chain = vec![leaf.der().clone(), middle_certificate.der().clone()];
-        (root_certificate.pem(), chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
-    }
 
     #[test]
     fn a_certificate_is_made_where_there_is_none() {

@@ -7,8 +7,11 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
+use self::chain::Chain;
 use crate::program::{Program, Scratch};
 use crate::wire::login;
+
+mod chain;
 
 pub(crate) const SECRET: &str = "b7c1e0b1b7a94bd29ab1";
 pub(crate) const NEW_SECRET: &str = "9f0c5a4e9fd94fe1a9c0";
@@ -103,27 +106,47 @@ pub(crate) fn new_certificate(scratch: &Scratch) -> Vec<u8> {
     made.cert.der().to_vec()
 }
 
-/// Makes a root authority, one below it, and a certificate for `localhost` of the latter's: the root as `root.pem`, the
-/// certificate and the authority above it as `c.pem`, its key as `k.pem`.
+/// Makes a [`Chain`]: the root as `root.pem`, the certificate and the authority above it as `c.pem`, its key as `k.pem`.
 pub(crate) fn new_chain(scratch: &Scratch) {
-    let authority = |name: &str| {
-        let mut wanted = rcgen::CertificateParams::default();
-        wanted.distinguished_name.push(rcgen::DnType::CommonName, name);
-        wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        (wanted, rcgen::KeyPair::generate().unwrap())
-    };
-    let (root, root_key) = authority("root");
-    let root_pem = root.self_signed(&root_key).unwrap().pem();
-    let root = rcgen::Issuer::new(root, root_key);
-    let (middle, middle_key) = authority("middle");
-    let middle_pem = middle.signed_by(&middle_key, &root).unwrap().pem();
-    let middle = rcgen::Issuer::new(middle, middle_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let wanted = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let leaf = wanted.signed_by(&key, &middle).unwrap().pem();
-    write(scratch, "root.pem", &root_pem);
-    write(scratch, "c.pem", &(leaf + &middle_pem));
-    write(scratch, "k.pem", &key.serialize_pem());
+    let made = Chain::new();
+    write(scratch, "root.pem", &made.root.pem());
+    write(scratch, "c.pem", &(made.leaf.pem() + &made.middle.pem()));
+    write(scratch, "k.pem", &made.key.serialize_pem());
+}
+
+/// A relay for `localhost` inside TLS and DTLS, with the certificate and the secret of this folder, and its URLs.
+pub(crate) fn secured(scratch: &Scratch) -> (Program, Vec<String>) {
+    write(scratch, "secret", SECRET);
+    let tls = format!("{},{}", scratch.text("c.pem"), scratch.text("k.pem"));
+    let secret = scratch.text("secret");
+    let relay = Program::json(&[
+        "relay",
+        "--stun",
+        "0",
+        "--stun-tls",
+        "0",
+        "--host",
+        "localhost",
+        "--secret-file",
+        &secret,
+        "--tls",
+        &tls,
+        "--allow-peer",
+        "127.0.0.1",
+    ]);
+    let listening = relay.event("listening");
+    let urls =
+        listening["turn"].as_array().unwrap().iter().map(|url| url.as_str().unwrap().to_owned()).collect();
+    (relay, urls)
+}
+
+/// Waits until a server shows this certificate.
+pub(crate) fn until_shown(server: SocketAddr, expected: &[u8]) {
+    let started = std::time::Instant::now();
+    while certificate(server) != expected {
+        assert!(started.elapsed().as_secs() < 20, "the new certificate is not taken");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 /// What a server shows.

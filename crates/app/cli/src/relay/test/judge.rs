@@ -95,9 +95,10 @@ mod tests {
     #[test]
     fn who_trusts_the_root_alone_trusts_what_an_authority_below_it_has_signed() {
         let now = Duration::from_secs(crate::relay::unix_time());
-        let [root, middle, leaf] = crate::relay::tls::tests::chain();
-        let judge = Judge::new(std::slice::from_ref(&root));
-        assert_eq!(judge.check(&leaf, &[middle.to_vec()], "localhost", now), Ok(Trust::Trusted));
-        assert_eq!(judge.check(&leaf, &[], "localhost", now), Ok(Trust::Unverified), "the way up is missing");
+        let made = crate::relay::tls::chain::Chain::new();
+        let judge = Judge::new(std::slice::from_ref(made.root.der()));
+        let (leaf, middle) = (made.leaf.der(), made.middle.der());
+        assert_eq!(judge.check(leaf, &[middle.to_vec()], "localhost", now), Ok(Trust::Trusted));
+        assert_eq!(judge.check(leaf, &[], "localhost", now), Ok(Trust::Unverified), "the way up is missing");
     }
 }
