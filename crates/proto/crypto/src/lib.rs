@@ -19,6 +19,7 @@
 
 pub mod aead;
 mod certificate;
+mod counter;
 mod crc32;
 pub mod exchange;
 mod fingerprint;
@@ -30,6 +31,7 @@ mod signature;
 mod x509;
 
 pub use certificate::{Certificate, CertificateError};
+pub use counter::AesCounterKey;
 pub use crc32::crc32;
 pub use fingerprint::{Fingerprint, FingerprintAlgorithm, FingerprintParseError};
 pub use hash::{Sha256, md5, sha1, sha256, sha384, sha512};
