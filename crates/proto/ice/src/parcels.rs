@@ -28,8 +28,15 @@ pub(crate) struct Parcels {
     waiting: Vec<Parcel>,
     /// The CRCs of those that came, the latest last.
     seen: VecDeque<u32>,
-    /// Those that came and were not handed out yet.
-    arrived: VecDeque<Vec<u8>>,
+    /// Those that came and were not handed out yet, by whom: before the answer we do not know whose it will be.
+    arrived: VecDeque<Arrival>,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    ufrag: String,
+    crc: u32,
+    packet: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +44,7 @@ enum Stage {
     /// Not agreed on, or over.
     #[default]
     Off,
-    /// Offered: what comes already is not taken, and so will come again.
+    /// Offered: what comes already is kept until the answer comes.
     Offered,
     /// The handshake is under way.
     Open,
@@ -102,9 +109,14 @@ impl Parcels {
         }
     }
 
-    /// Both sides want it: packets are carried from now on.
-    pub(crate) fn open(&mut self) {
-        *self = Self { stage: Stage::Open, ..Self::default() };
+    /// Both sides want it: packets are carried from now on. What this user sent before is taken.
+    pub(crate) fn open(&mut self, ufrag: &str) {
+        let early = std::mem::take(self);
+        self.stage = Stage::Open;
+        if early.stage == Stage::Offered {
+            self.arrived = early.arrived.into_iter().filter(|arrival| arrival.ufrag == ufrag).collect();
+            self.seen = self.arrived.iter().map(|arrival| arrival.crc).collect();
+        }
     }
 
     /// Whether there may be packets, ours or theirs.
@@ -190,17 +202,19 @@ impl Parcels {
 
     /// The next packet that came.
     pub(crate) fn poll(&mut self) -> Option<Vec<u8>> {
-        self.arrived.pop_front()
+        if !self.is_open() {
+            return None;
+        }
+        self.arrived.pop_front().map(|arrival| arrival.packet)
     }
 
-    /// Takes what a message carries, that the other side has signed.
-    pub(crate) fn receive(&mut self, message: &Message<'_>) {
-        if !self.is_open() {
-            return;
-        }
+    /// Takes what a message carries, that this user of the other side has signed.
+    pub(crate) fn receive(&mut self, message: &Message<'_>, ufrag: &str) {
         let packet = message.raw(kind::META_DTLS_IN_STUN);
         let acknowledged = message.raw(kind::META_DTLS_IN_STUN_ACKNOWLEDGEMENT);
         match (packet, acknowledged) {
+            _ if self.stage == Stage::Off => return,
+            _ if self.stage == Stage::Offered => {}
             // "determines that the peer does not support the protocol", or has ended it.
             (None, None) => return self.end(),
             (None, Some(_)) if self.stage == Stage::Closing && self.waiting.is_empty() => return self.end(),
@@ -226,7 +240,7 @@ impl Parcels {
             self.seen.pop_front();
         }
         self.seen.push_back(crc);
-        self.arrived.push_back(packet.to_vec());
+        self.arrived.push_back(Arrival { ufrag: ufrag.to_owned(), crc, packet: packet.to_vec() });
     }
 }
 
@@ -255,14 +269,14 @@ mod tests {
     /// One message from the first to the second. Returns the packet that the second is given.
     fn tell(from: &mut Parcels, to: &mut Parcels) -> Option<Vec<u8>> {
         let bytes = message(&from.next(None));
-        to.receive(&Message::parse(&bytes).unwrap());
+        to.receive(&Message::parse(&bytes).unwrap(), "them");
         to.poll()
     }
 
     fn pair() -> [Parcels; 2] {
         [(), ()].map(|()| {
             let mut parcels = Parcels::default();
-            parcels.open();
+            parcels.open("them");
             parcels
         })
     }
@@ -278,6 +292,23 @@ mod tests {
         assert_eq!((one.scarce(), tell(&mut one, &mut other)), (2, None), "the first again");
         assert_eq!(tell(&mut other, &mut one), None);
         assert_eq!(one.waiting(), 0, "both are acknowledged");
+    }
+
+    #[test]
+    fn what_comes_before_the_answer_is_handed_out_if_it_is_the_answerers() {
+        let [mut client, _] = pair();
+        client.put(&packet(1), false);
+        let mut server = Parcels::default();
+        server.offer();
+        assert_eq!(tell(&mut client, &mut server), None);
+        let plain = message(&Load::default());
+        server.receive(&Message::parse(&plain).unwrap(), "one who does not know it");
+        tell(&mut server, &mut client);
+        assert_eq!(client.waiting(), 0, "it is acknowledged");
+        let strange = message(&Load { acknowledged: None, packet: Some(&packet(9)) });
+        server.receive(&Message::parse(&strange).unwrap(), "somebody else");
+        server.open("them");
+        assert_eq!((server.poll(), server.poll()), (Some(packet(1)), None));
     }
 
     #[test]
@@ -301,7 +332,7 @@ mod tests {
         let [mut one, _] = pair();
         one.put(&packet(1), false);
         let bytes = message(&Load::default());
-        one.receive(&Message::parse(&bytes).unwrap());
+        one.receive(&Message::parse(&bytes).unwrap(), "them");
         assert!(!one.is_open());
         assert_eq!(one.next(None).length(), 0);
         one.put(&packet(2), false);
@@ -316,7 +347,7 @@ mod tests {
             [(&large[..], vec![]), (&strange[..], vec![]), (&[], odd), (&[], vec![9; 20])]
         {
             let bytes = message(&Load { acknowledged: Some(acknowledged), packet: Some(packet) });
-            other.receive(&Message::parse(&bytes).unwrap());
+            other.receive(&Message::parse(&bytes).unwrap(), "them");
             assert!(other.is_open() && other.poll().is_none());
         }
         assert!(other.seen.is_empty());

@@ -202,7 +202,12 @@ impl Session {
 
     /// Whether checks of this session's other side carry `ufrag`.
     pub(crate) fn is_remote_ufrag(&self, ufrag: &str) -> bool {
-        self.remote.as_ref().is_some_and(|remote| remote.credentials.ufrag == ufrag)
+        self.remote.is_some() && self.remote_ufrag() == ufrag
+    }
+
+    /// What checks of this session's other side carry; nothing before it is known.
+    pub(crate) fn remote_ufrag(&self) -> &str {
+        self.remote.as_ref().map_or("", |remote| &remote.credentials.ufrag)
     }
 
     /// Remembers a check until its sender is known.

@@ -240,7 +240,7 @@ fn only_what_the_other_side_has_signed_is_taken_out_of_a_check() {
     let signed = |packets: &[&[u8]]| carrying(&good, Some(&ours.pwd), packets, &[]);
     // Nobody has agreed to it.
     assert!(bring(signed(&[&hello])).is_empty());
-    pair.agents[B].start_embedding();
+    pair.agents[B].start_embedding(&theirs.ufrag);
     let mut bring = |check: Vec<u8>| {
         pair.receive(B, from, check);
         pair.wire.clear();

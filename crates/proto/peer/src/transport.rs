@@ -215,7 +215,7 @@ impl Transport {
         (ice.agreed, ice.restarting) = (true, false);
         if fresh || agreement.new_association {
             match agreement.embeds(configuration) {
-                true => ice.agent.start_embedding(),
+                true => ice.agent.start_embedding(&agreement.remote.credentials.ufrag),
                 false => ice.agent.stop_embedding(),
             }
         }
@@ -235,6 +235,7 @@ impl Transport {
         if end_of_candidates {
             ice.agent.end_of_remote_candidates(now);
         }
+        self.unpack(now);
         fresh
     }
 
@@ -305,10 +306,14 @@ impl Transport {
         if traffic.packets_received != before {
             ice.agent.data_received();
         }
+        self.unpack(now);
+    }
+
+    /// Gives DTLS what checks have brought.
+    fn unpack(&mut self, now: Time) {
+        let (Some(ice), Some(secure)) = (&mut self.ice, &mut self.secure) else { return };
         while let Some(mut packet) = ice.agent.poll_embedded() {
-            if let Some(secure) = secure {
-                secure.open(now, &mut packet);
-            }
+            secure.open(now, &mut packet);
         }
     }
 

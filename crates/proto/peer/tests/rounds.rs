@@ -6,7 +6,7 @@ mod world;
 use std::time::Duration;
 
 use netsim::{Link, NatBehaviour, Net};
-use sterna_peer::{ConnectionState, Event, IceConnectionState, PathKind};
+use sterna_peer::{ChannelId, ConnectionState, Event, IceConnectionState, PathKind, SignalingState};
 use world::{A, B, Mail, Peer, Places, Side, Signalling, World, seeds};
 
 const ROUND_TRIP: f64 = 0.1;
@@ -33,6 +33,13 @@ enum Scene {
 
 impl Scene {
     fn world(self, seed: u64, folds: Folds, loss: f64) -> World {
+        // Candidates wait until both sides have both descriptions and all of their own.
+        let tamper = |_, mail| matches!(mail, Mail::Description(_)).then_some(mail);
+        let signalling = Signalling { delay: Duration::ZERO, tamper, ..Default::default() };
+        self.world_with(seed, folds, loss, signalling)
+    }
+
+    fn world_with(self, seed: u64, folds: Folds, loss: f64, signalling: Signalling) -> World {
         let nat = match self {
             Self::Open => NatBehaviour::none(),
             Self::Nats(behaviour) => behaviour,
@@ -51,9 +58,6 @@ impl Scene {
             });
             Places { nets, turn }
         };
-        // Candidates wait until both sides have both descriptions and all of their own.
-        let tamper = |_, mail| matches!(mail, Mail::Description(_)).then_some(mail);
-        let signalling = Signalling { delay: Duration::ZERO, tamper, ..Default::default() };
         let mut world = World::build_with(seed, signalling, places, |side, _, configuration| {
             (configuration.sped, configuration.snap) = (folds.sped[side], folds.snap[side]);
             match self {
@@ -86,10 +90,9 @@ fn reached(net: &Net, host: netsim::HostId, side: &Side) -> [bool; 3] {
     ]
 }
 
-/// When, in round trips after both sides knew all of both descriptions, each had reached that. Both open a channel, and send
-/// as soon as it is open. The first offers, and so is the DTLS server.
+/// When, in round trips after both sides knew all of both descriptions, each had reached that. Both open a channel. The first
+/// offers, and so is the DTLS server.
 fn rounds(world: &mut World) -> [[f64; 3]; 2] {
-    let hosts = world.hosts;
     let own = [A, B].map(|side| world.create_channel(side, "chat"));
     world.run_for(Duration::from_secs(1));
     for side in [A, B] {
@@ -106,7 +109,13 @@ fn rounds(world: &mut World) -> [[f64; 3]; 2] {
                 .unwrap();
         }
     }
-    let begun = world.net.now();
+    measure(world, own)
+}
+
+/// When, in round trips from now, each side reaches what there is to reach. Each sends on its own channel as soon as that is
+/// open.
+fn measure(world: &mut World, own: [ChannelId; 2]) -> [[f64; 3]; 2] {
+    let (hosts, begun) = (world.hosts, world.net.now());
     let (mut times, mut has_sent) = ([[f64::NAN; 3]; 2], [false; 2]);
     while times.iter().flatten().any(|at| at.is_nan()) {
         let look = |net: &Net, sides: &[Side; 2]| {
@@ -158,6 +167,37 @@ fn handshakes_that_are_folded_take_as_long_as_theory_says() {
             let times = rounds(&mut Scene::Open.world(seed, folds, 0.0));
             for (time, expected) in times.iter().flatten().zip(expected.iter().flatten()) {
                 assert!((time - expected).abs() <= 0.05, "{folds:?}, seed {seed}: {times:?}");
+            }
+        }
+    }
+}
+
+/// Signalling is slower than the path, as it is in practice: packets of him who has answered are there before his answer is.
+#[test]
+fn what_came_before_the_answer_is_there_when_it_comes() {
+    for (seed, delay) in seeds(5).flat_map(|seed| [1, 20, 40, 60, 90, 300].map(|delay| (seed, delay))) {
+        let signalling =
+            Signalling { delay: Duration::from_millis(delay), trickle: false, ..Default::default() };
+        // What the first packets are still under way when the answer is there.
+        let still = (0.5 - delay as f64 / 1e3 / ROUND_TRIP).max(0.0);
+        for (sped, expected) in
+            [(true, [[1.0, 1.0, 1.0], [0.5, 0.5, 1.5]]), (false, [[1.0, 2.0, 2.0], [0.5, 1.5, 2.5]])]
+        {
+            let folds = Folds { sped: [sped; 2], snap: [true; 2] };
+            let mut world = Scene::Open.world_with(seed, folds, 0.0, signalling);
+            let hosts = world.hosts;
+            let is_stable = |net: &Net, host| {
+                let connection = &net.machine::<Peer>(host).connection;
+                connection.local_description().is_some()
+                    && connection.signaling_state() == SignalingState::Stable
+            };
+            let offers = world.create_channel(A, "chat");
+            assert!(world.run_until(Duration::from_secs(2), |net, _| is_stable(net, hosts[B])));
+            let answers = world.create_channel(B, "chat");
+            assert!(world.run_until(Duration::from_secs(2), |net, _| is_stable(net, hosts[A])));
+            let times = measure(&mut world, [offers, answers]);
+            for (time, expected) in times.iter().flatten().zip(expected.iter().flatten()) {
+                assert!(*time <= expected + still + 0.05, "SPED {sped}, seed {seed}, {delay} ms: {times:?}");
             }
         }
     }

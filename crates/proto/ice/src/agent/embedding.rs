@@ -22,8 +22,9 @@ impl Agent {
 
     /// Both sides have agreed to it (`a=ice-options:sped`) and a handshake begins: from now on checks take along what
     /// [`Agent::embed`] is given, until it is complete at both ends or the other side shows that it knows nothing of it.
-    pub fn start_embedding(&mut self) {
-        self.parcels.open();
+    /// `remote_ufrag` is the other side's, and tells what came before its answer from what others sent.
+    pub fn start_embedding(&mut self, remote_ufrag: &str) {
+        self.parcels.open(remote_ufrag);
     }
 
     /// Whether checks take packets along.
@@ -37,7 +38,8 @@ impl Agent {
         self.parcels.put(packet, sent);
     }
 
-    /// The next packet of the handshake that a check or an answer has brought. To be asked for after each [`Agent::open`].
+    /// The next packet of the handshake that a check or an answer has brought. To be asked for after each [`Agent::open`]
+    /// and [`Agent::start_embedding`].
     pub fn poll_embedded(&mut self) -> Option<Vec<u8>> {
         self.parcels.poll()
     }

@@ -143,7 +143,7 @@ impl Agent {
         } else {
             answer.send(&Load::default(), &session.local_key, ctx.relays, out, ctx.drops);
         }
-        ctx.parcels.receive(message);
+        ctx.parcels.receive(message, theirs);
         session.accept(&mut ctx, message, route, theirs);
     }
 
@@ -170,7 +170,7 @@ impl Agent {
         match taken {
             None => ctx.drops.unsolicited += 1,
             Some(Taken::Worthless) => {}
-            Some(Taken::Success) => ctx.parcels.receive(message),
+            Some(Taken::Success) => ctx.parcels.receive(message, session.remote_ufrag()),
         }
     }
 
