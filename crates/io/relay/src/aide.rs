@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,9 @@ use crate::clock::Clock;
 use crate::crew::{Letter, Order};
 use crate::flows::Carried;
 use crate::gate::Gate;
+use crate::guests::Guests;
 use crate::losses::{Loss, Losses};
-use crate::mail::Slots;
+use crate::mail::{Room, Slots};
 use crate::pulse::Pulse;
 use crate::sockets::{Role, Sockets};
 
@@ -38,14 +39,15 @@ struct Desk {
     of: usize,
     slots: Slots,
     chief: Arc<Waker>,
-    /// Who has an allocation: what he sends is not drowned by what others do.
-    guests: HashSet<Path>,
+    guests: Guests,
     /// Whether there are letters that the chief has not been woken for.
     waits: bool,
     losses: Arc<Losses>,
     /// What there was no room for, but has to be told: what was carried, by its two ends, and what was lost.
     carried: HashMap<Ends, Carried>,
     lost: HashMap<Path, u64>,
+    /// What came from peers without a permission, and was not told yet.
+    unpermitted: u64,
     next_report: Time,
 }
 
@@ -70,7 +72,7 @@ impl Aide {
             pulse.registry().register(&mut socket, Token(number), Interest::READABLE)?;
             sockets.add(number, Arc::new(socket), Role::Listener);
         }
-        let desk = Desk::new(of, slots, chief, losses);
+        let desk = Desk::new(of, (slots, chief), Guests::new(rng), losses);
         Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), desk, orders })
     }
 
@@ -110,7 +112,6 @@ impl Aide {
         }
         if self.desk.listens(self.clock.now()) {
             self.carrier.report(&mut self.desk);
-            self.desk.catch_up();
         }
         self.desk.rouse();
     }
@@ -128,8 +129,9 @@ impl Aide {
         tables.extend([
             ("carried, not told", self.desk.carried.len()),
             ("lost, not told", self.desk.lost.len()),
-            ("guests", self.desk.guests.len()),
+            ("unpermitted, not told", self.desk.unpermitted as usize),
         ]);
+        tables.extend(self.desk.guests.tables());
         tables
     }
 
@@ -142,6 +144,9 @@ impl Aide {
     fn obey(&mut self, now: Time, order: Order) {
         match order {
             Order::Adopt { number, socket, role } => {
+                if role == Role::Relay {
+                    self.desk.guests.relayed(socket.local(), true);
+                }
                 self.carrier.sockets.add(number, socket, role);
                 // What came before this order was told to nobody.
                 self.carrier.sockets.has_something(number);
@@ -151,54 +156,55 @@ impl Aide {
                     self.carrier.sockets.add(number, socket, role);
                 }
             }
-            Order::Close(local) => self.carrier.sockets.remove(local),
+            Order::Close(local) => {
+                self.carrier.sockets.remove(local);
+                self.desk.guests.relayed(local, false);
+            }
             Order::Learn(known) if known.1.until > now => self.carrier.learn(&known.0, known.1),
             Order::Learn(_) => {}
             Order::Forget(id) => {
                 self.carrier.report(&mut self.desk);
                 self.carrier.forget(id);
             }
-            Order::Welcome(client) => {
-                self.desk.guests.insert(client);
-            }
-            Order::Part(client) => {
-                self.desk.guests.remove(&client);
-            }
+            Order::Welcome(client) => self.desk.guests.client(client, true),
+            Order::Part(client) => self.desk.guests.client(client, false),
+            Order::Permit(permit) => self.desk.guests.permit(permit),
         }
     }
 }
 
 impl Desk {
-    fn new(of: usize, slots: Slots, chief: Arc<Waker>, losses: Arc<Losses>) -> Self {
+    fn new(of: usize, (slots, chief): (Slots, Arc<Waker>), guests: Guests, losses: Arc<Losses>) -> Self {
         Self {
             of,
             slots,
             chief,
-            guests: HashSet::new(),
+            guests,
             waits: false,
             losses,
             carried: HashMap::new(),
             lost: HashMap::new(),
+            unpermitted: 0,
             next_report: Time::ZERO,
         }
     }
 
     /// Sends a letter. `false`: there is no room.
     fn post(&mut self, letter: Letter) -> bool {
-        // All that is about a guest goes the same way, in its order: what was carried for him comes before his farewell.
-        let of_guest = match &letter {
-            Letter::Received { path, .. } | Letter::Lost { path, .. } => self.guests.contains(path),
-            Letter::Carried(_) => true,
-            Letter::Unreachable(_) => false,
+        // All that is about a client goes the same way, in its order: what was carried for him comes before his farewell.
+        let room = match &letter {
+            Letter::Received { path, .. } | Letter::Lost { path, .. } => self.guests.room(path),
+            Letter::Carried(_) | Letter::Unpermitted(_) => Some(Room::Clients),
+            Letter::Unreachable(_) => None,
         };
-        let sent = self.slots.post(letter, of_guest);
+        let sent = self.slots.post(letter, room.unwrap_or(Room::Strangers));
         self.waits |= sent;
         sent
     }
 
     /// Whether the chief has yet to hear something.
     fn owes(&self) -> bool {
-        !self.carried.is_empty() || !self.lost.is_empty()
+        !self.carried.is_empty() || !self.lost.is_empty() || self.unpermitted > 0
     }
 
     /// Tells what there was no room for, as far as there is now.
@@ -208,6 +214,9 @@ impl Desk {
         }
         for (path, datagrams) in std::mem::take(&mut self.lost) {
             self.tell_lost(path, datagrams);
+        }
+        if self.unpermitted > 0 && self.post(Letter::Unpermitted(self.unpermitted)) {
+            self.unpermitted = 0;
         }
     }
 
@@ -232,7 +241,8 @@ impl Desk {
     fn close(&mut self) {
         let carried = self.carried.drain().map(|(_, carried)| Letter::Carried(carried));
         let lost = self.lost.drain().map(|(path, datagrams)| Letter::Lost { path, datagrams });
-        for letter in carried.chain(lost) {
+        let unpermitted = (self.unpermitted > 0).then_some(Letter::Unpermitted(self.unpermitted));
+        for letter in carried.chain(lost).chain(unpermitted) {
             self.slots.insist(letter);
         }
     }
@@ -246,8 +256,13 @@ impl Desk {
 
 impl Authority for Desk {
     fn decide(&mut self, _: Time, datagram: Datagram<'_>, passage: Option<Passage>) -> Option<Flow> {
-        let payload = datagram.payload.to_vec();
         let path = datagram.from;
+        // What comes to a relayed address is a peer's whom somebody wants to hear, or the machine would drop it.
+        if self.guests.room(&path).is_none() {
+            self.unpermitted += 1;
+            return None;
+        }
+        let payload = datagram.payload.to_vec();
         if !self.post(Letter::Received { of: self.of, path, payload, passage }) {
             self.losses.add(Loss::Busy, 1);
             self.tell_lost(path, 1);
@@ -263,6 +278,7 @@ impl Authority for Desk {
         let due = now >= self.next_report;
         if due {
             self.next_report = now + REPORT;
+            self.catch_up();
         }
         due
     }
@@ -287,11 +303,11 @@ impl Authority for Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, UdpSocket};
+    use std::net::{IpAddr, SocketAddr, UdpSocket};
     use std::sync::mpsc;
 
     use sansio::Seed;
-    use turn::{ChannelNumber, Framing};
+    use turn::{ChannelNumber, Framing, Permit};
     use udp::Config;
 
     use super::*;
@@ -308,7 +324,7 @@ mod tests {
         let mut rng = Rng::new(Seed::from(1));
         let clock = Clock::start();
         let [chief, pulse] = [(), ()].map(|()| Pulse::new(clock, Duration::ZERO).unwrap());
-        let ((slots, unread), (orders, obeyed)) = (mail_with_room([9; 2]), mpsc::channel());
+        let ((slots, mut unread), (orders, obeyed)) = (mail_with_room([9; 3]), mpsc::channel());
         let (listener, relay) = (bind([127, 0, 0, 3]), bind([127, 0, 0, 2]));
         let [client, peer] = [(), ()].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -361,19 +377,20 @@ mod tests {
         ([192, 0, 2, 1], port).into()
     }
 
-    fn desk(room: [usize; 2]) -> (Desk, Mailbox, Arc<Losses>) {
+    fn desk(room: [usize; 3]) -> (Desk, Mailbox, Arc<Losses>) {
         let (slots, mailbox) = mail_with_room(room);
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let losses = Arc::<Losses>::default();
-        (Desk::new(1, slots, waker, losses.clone()), mailbox, losses)
+        let guests = Guests::new(&mut Rng::new(Seed::from(1)));
+        (Desk::new(1, (slots, waker), guests, losses.clone()), mailbox, losses)
     }
 
     #[test]
     fn who_has_an_allocation_is_heard_in_a_flood_of_others_and_first() {
-        let (mut desk, mailbox, losses) = desk([2, 3]);
+        let (mut desk, mut mailbox, losses) = desk([2, 1, 3]);
         let guest = Path::udp(at(1), at(2));
-        desk.guests.insert(guest);
+        desk.guests.client(guest, true);
         let says = |path| Datagram { from: path, payload: &mut [] };
         for port in 10..100 {
             desk.decide(Time::ZERO, says(Path::udp(at(1), at(port))), None);
@@ -394,8 +411,46 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_with_a_permission_is_heard_in_a_flood_of_others_and_they_are_dropped_and_counted() {
+        let (mut desk, mut mailbox, losses) = desk([1, 2, 3]);
+        let (listening, relayed) = (at(1), at(2));
+        desk.guests.relayed(relayed, true);
+        let says = |local, last| Datagram {
+            from: Path::udp(local, ([203, 0, 113, last], 9).into()),
+            payload: &mut [],
+        };
+        desk.guests.permit(Permit { local: relayed, peer: [203, 0, 113, 1].into(), given: true });
+        for stranger in 10..=255 {
+            desk.decide(Time::ZERO, says(listening, stranger), None);
+            desk.decide(Time::ZERO, says(relayed, stranger), None);
+        }
+        for _ in 0..3 {
+            desk.decide(Time::ZERO, says(relayed, 1), None);
+        }
+        assert_eq!(
+            losses.so_far().of(Loss::Busy),
+            246 - 3 + 1,
+            "he has room of his own, of which there is an end"
+        );
+        let heard = std::iter::from_fn(|| mailbox.next()).filter_map(|letter| match letter {
+            Letter::Received { path, .. } => Some((path.local.port(), path.remote)),
+            _ => None,
+        });
+        let last = |(port, from): (u16, SocketAddr)| match from.ip() {
+            IpAddr::V4(ip) => (port, ip.octets()[3]),
+            IpAddr::V6(_) => panic!("{from}"),
+        };
+        // Neither keeps the other out.
+        assert_eq!(heard.map(last).collect::<Vec<_>>(), [(2, 1), (1, 10), (2, 1), (1, 11), (1, 12)]);
+        assert!(desk.owes());
+        desk.catch_up();
+        assert!(matches!(mailbox.next(), Some(Letter::Unpermitted(246))));
+        assert_eq!(desk.unpermitted, 0, "it is told once");
+    }
+
+    #[test]
     fn what_was_carried_and_lost_is_told_later_if_there_is_no_room_now() {
-        let (mut desk, mailbox, losses) = desk([1; 2]);
+        let (mut desk, mut mailbox, losses) = desk([1; 3]);
         let path = Path::udp(at(1), at(2));
         let flow = Flow {
             source: Some(AllocationId(1)),
@@ -420,7 +475,9 @@ mod tests {
                 match letter {
                     Letter::Carried(it) => carried[usize::from(it.flow.source.is_none())] += it.bytes,
                     Letter::Lost { datagrams, .. } => lost += datagrams,
-                    Letter::Received { .. } | Letter::Unreachable(_) => panic!("there was no room for that"),
+                    Letter::Received { .. } | Letter::Unreachable(_) | Letter::Unpermitted(_) => {
+                        panic!("there was no room for that")
+                    }
                 }
             }
         }

@@ -155,6 +155,7 @@ impl Chief {
             }
             Letter::Carried(Carried { flow, packets, bytes }) => self.server.carried(&flow, packets, bytes),
             Letter::Lost { path, datagrams } => self.server.lost(path, datagrams),
+            Letter::Unpermitted(datagrams) => self.server.unpermitted(datagrams),
             Letter::Unreachable(error) => {
                 self.unreachable(now, error);
                 self.flush(sockets);
@@ -302,6 +303,10 @@ impl Authority for Chief {
 
     /// Sends all that was written, one batch a system call.
     fn flush(&mut self, sockets: &mut Sockets) {
+        // Before anything is sent: a client that has its answer may have told its peer, who sends at once.
+        while let Some(permit) = self.server.poll_permit() {
+            self.crew.permit(permit);
+        }
         // A client that is joined with a peer has its answer first, and nothing that it sends after that is a message.
         let mut orders = Vec::new();
         while let Some(op) = self.server.poll_stream() {

@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 
 use mio::{Interest, Registry, Token, Waker};
 use sansio::Path;
-use turn::{AllocationId, Flow, IcmpError, Passage};
+use turn::{AllocationId, Flow, IcmpError, Passage, Permit};
 use udp::BareSocket;
 
 use crate::flows::Carried;
@@ -19,6 +19,8 @@ pub(crate) enum Letter {
     Carried(Carried),
     /// So many datagrams did not leave by a path, or the chief was not asked about them.
     Lost { path: Path, datagrams: u64 },
+    /// So many datagrams came to relayed addresses from peers without a permission, and were dropped.
+    Unpermitted(u64),
     /// A datagram that left from a relayed address did not arrive.
     Unreachable(IcmpError),
 }
@@ -39,6 +41,8 @@ pub(crate) enum Order {
     Welcome(Path),
     /// And has one no longer.
     Part(Path),
+    /// Who may send to a relayed address, or may no longer.
+    Permit(Permit),
 }
 
 /// The shards, as the chief sees them: its own, which is shard 0, and those of the aides.
@@ -111,6 +115,11 @@ impl Crew {
     /// And who has one no longer.
     pub(crate) fn part(&mut self, client: Path) {
         self.aides.iter_mut().for_each(|aide| aide.order(Order::Part(client)));
+    }
+
+    /// Tells all aides who may send to a relayed address, or may no longer: the one that receives there is among them.
+    pub(crate) fn permit(&mut self, permit: Permit) {
+        self.aides.iter_mut().for_each(|aide| aide.order(Order::Permit(permit)));
     }
 
     /// Lets all aides let a socket go.

@@ -58,6 +58,7 @@ mod error;
 mod exits;
 mod flows;
 mod gate;
+mod guests;
 mod handshakes;
 mod journal;
 mod key;

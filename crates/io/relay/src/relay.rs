@@ -115,6 +115,7 @@ impl Relay {
         server.listening.extend(addresses.iter().map(|(_, address)| *address).chain(shared));
         server.unix_time_at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         server.dont_fragment = udp::SENDS_WHOLE;
+        server.tells_permits = listeners.len() > 1;
         let server = Server::new(server)?;
         let mut rng = Rng::new(Seed(crypto::seed()));
 
@@ -254,7 +255,7 @@ fn listen(address: SocketAddr, listeners: &mut [Vec<BareSocket>]) -> io::Result<
 }
 
 #[cfg(test)]
-mod churn;
+mod stepped;
 
 impl std::fmt::Debug for Reserved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

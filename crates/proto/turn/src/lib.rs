@@ -32,6 +32,6 @@ pub use error::{Stage, TurnError};
 pub use indication::parse_send;
 pub use server::{
     AllocationId, Auth, Cidr, CidrError, ConfigError, Counters, Denial, Direction, Drop, EndReason, Flow,
-    Framing, IcmpError, LoginFailure, LookupId, LookupRules, OtherServer, Passage, PeerPolicy, Quotas,
-    RelayAddress, Server, ServerConfig, ServerEvent, StreamNews, StreamOp, ThirdParty, User, Verdict,
+    Framing, IcmpError, LoginFailure, LookupId, LookupRules, OtherServer, Passage, PeerPolicy, Permit,
+    Quotas, RelayAddress, Server, ServerConfig, ServerEvent, StreamNews, StreamOp, ThirdParty, User, Verdict,
 };

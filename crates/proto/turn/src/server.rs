@@ -16,6 +16,7 @@ mod lookup;
 mod mobility;
 mod operation;
 mod permission;
+mod permit;
 mod policy;
 mod ports;
 mod quota;
@@ -46,6 +47,7 @@ pub use event::{EndReason, ServerEvent};
 pub use flow::{Flow, Framing, Passage};
 pub use icmp::IcmpError;
 pub use lookup::{LookupId, LookupRules, Verdict};
+pub use permit::Permit;
 pub use policy::{Denial, PeerPolicy};
 pub use quota::Quotas;
 pub use session::ThirdParty;
@@ -128,6 +130,8 @@ pub struct Server {
     events: VecDeque<ServerEvent>,
     /// Allocations whose flows are to be forgotten.
     stale: VecDeque<AllocationId>,
+    /// Permissions that came and went, for an owner who wants to know.
+    permits: VecDeque<Permit>,
     counters: Counters,
     intake: Intake,
 }
@@ -181,6 +185,7 @@ impl Server {
             replies: VecDeque::new(),
             events: VecDeque::new(),
             stale: VecDeque::new(),
+            permits: VecDeque::new(),
             counters: Counters::default(),
             intake: Intake::Open,
             rng,
@@ -209,6 +214,7 @@ impl Server {
             && self.streams.is_idle()
             && self.sharing.is_idle()
             && self.stale.is_empty()
+            && self.permits.is_empty()
     }
 
     /// The port that all its allocations share, if they share one: a socket there is for all.
@@ -263,6 +269,7 @@ impl Server {
         if self.usage.is_gone(&allocation.username) {
             self.meters.forget(&allocation.username);
         }
+        self.tell_permits(&allocation.seats, allocation.permissions.addresses(), false);
         for seat in allocation.seats.iter() {
             self.free(seat);
         }
@@ -286,7 +293,9 @@ impl Server {
         if allocation.seats.iter().all(|seat| Family::of(seat.relayed.ip()) == family) {
             return self.end(now, id, reason);
         }
-        if let Some(seat) = self.allocations.remove_seat(id, family) {
+        let seats = allocation.seats;
+        if let Some((seat, permitted)) = self.allocations.remove_seat(id, family) {
+            self.tell_permits(&seats, permitted, false);
             self.free(&seat);
         }
         self.unsettle(id);
@@ -308,8 +317,11 @@ impl Server {
     /// What an allocation has that is due ends.
     fn expire(&mut self, now: Time, id: AllocationId) {
         let Some(allocation) = self.allocations.by_id(id) else { return };
-        allocation.permissions.expire(now);
+        let over = allocation.permissions.expire(now);
         allocation.channels.expire(now);
+        let seats = allocation.seats;
+        self.tell_permits(&seats, over, false);
+        let Some(allocation) = self.allocations.by_id(id) else { return };
         let created = allocation.created;
         let due = allocation.seats.iter().filter(|seat| seat.expiry <= now);
         let due: Vec<Family> = due.map(|seat| Family::of(seat.relayed.ip())).collect();

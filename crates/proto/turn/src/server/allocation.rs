@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sansio::{KeyedHash, Path, Time, Transport};
 use stun::TransactionId;
@@ -219,13 +219,14 @@ impl Allocations {
     }
 
     /// Takes one of two relayed addresses away, with the permissions and channels of its family.
-    pub(super) fn remove_seat(&mut self, id: AllocationId, family: Family) -> Option<Seat> {
+    /// Returns it, and whose permissions they were.
+    pub(super) fn remove_seat(&mut self, id: AllocationId, family: Family) -> Option<(Seat, Vec<IpAddr>)> {
         let allocation = self.by_id.get_mut(&id)?;
         let seat = allocation.seats.remove(family)?;
-        allocation.permissions.forget(family);
+        let permitted = allocation.permissions.forget_family(family);
         allocation.channels.forget(family);
         self.strike(&seat);
-        Some(seat)
+        Some((seat, permitted))
     }
 
     /// The allocation has another 5-tuple beside its own, in place of one that it was moving to before.

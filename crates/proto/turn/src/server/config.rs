@@ -197,6 +197,9 @@ pub struct ServerConfig {
     /// Whether the owner connects to peers and lets them connect ([`Server::poll_stream`](crate::Server::poll_stream)), so
     /// that there are TCP allocations (RFC 6062). Off unless told.
     pub tcp_relay: bool,
+    /// Whether the owner keeps what peers without a permission send from the server himself, and asks for permissions
+    /// ([`Server::poll_permit`](crate::Server::poll_permit)). Off unless told.
+    pub tells_permits: bool,
     /// Where to send clients when this server is full or drains: one of the client's address family, by lot. Without any
     /// they are told 508.
     pub others: Vec<OtherServer>,
@@ -233,6 +236,7 @@ impl ServerConfig {
             mobility: true,
             dont_fragment: false,
             tcp_relay: false,
+            tells_permits: false,
             others: Vec::new(),
             software: None,
             alternate: None,

@@ -160,7 +160,11 @@ impl Counters {
     }
 
     pub(crate) fn drop(&mut self, reason: Drop) {
-        self.dropped[reason as usize] += 1;
+        self.drop_many(reason, 1);
+    }
+
+    pub(crate) fn drop_many(&mut self, reason: Drop, datagrams: u64) {
+        self.dropped[reason as usize] += datagrams;
     }
 }
 

@@ -61,7 +61,9 @@ impl Server {
             let mut refused: Vec<IpAddr> = allocation.permissions.addresses().collect();
             refused.retain(|address| self.check_permission(*address).is_err());
             if let Some(allocation) = self.allocations.by_id(id) {
-                allocation.permissions.retain(|address| !refused.contains(&address));
+                allocation.permissions.forget_all(&refused);
+                let seats = allocation.seats;
+                self.tell_permits(&seats, refused, false);
             }
         }
     }

@@ -24,14 +24,13 @@ impl Permissions {
         Self { expiry: Vec::new(), limit, installed: 0 }
     }
 
-    /// Installs or refreshes permissions for all of `addresses`, or for none.
-    pub(crate) fn install(&mut self, now: Time, addresses: &[IpAddr]) -> Result<(), Full> {
-        let mut new: Vec<IpAddr> = addresses.iter().copied().filter(|ip| !self.allows(now, *ip)).collect();
+    /// Installs or refreshes permissions for all of `addresses`, or for none. Returns those that are new. What is over has
+    /// to be [forgotten](Self::expire) before.
+    pub(crate) fn install(&mut self, now: Time, addresses: &[IpAddr]) -> Result<Vec<IpAddr>, Full> {
+        let absent = |ip: &IpAddr| self.position(*ip).is_err();
+        let mut new: Vec<IpAddr> = addresses.iter().copied().filter(absent).collect();
         new.sort_unstable();
         new.dedup();
-        if self.expiry.len() + new.len() > self.limit {
-            self.expire(now);
-        }
         if self.expiry.len() + new.len() > self.limit {
             return Err(Full);
         }
@@ -46,13 +45,16 @@ impl Permissions {
                 }
             }
         }
-        Ok(())
+        Ok(new)
     }
 
-    /// Forgets those that are over, and gives their memory back.
-    pub(crate) fn expire(&mut self, now: Time) {
-        self.expiry.retain(|(_, until)| *until > now);
-        self.expiry.shrink_to_fit();
+    /// Forgets those that are over, and gives their memory back. Returns whose they were.
+    pub(crate) fn expire(&mut self, now: Time) -> Vec<IpAddr> {
+        let over = self.forget(|_, until| until <= now);
+        if !over.is_empty() {
+            self.expiry.shrink_to_fit();
+        }
+        over
     }
 
     /// When the first of them is due.
@@ -60,19 +62,19 @@ impl Permissions {
         self.expiry.iter().map(|(_, until)| *until).min()
     }
 
-    /// Forgets those for addresses of `family`.
-    pub(crate) fn forget(&mut self, family: Family) {
-        self.retain(|address| Family::of(address) != family);
+    /// Forgets those for addresses of `family`. Returns whose they were.
+    pub(crate) fn forget_family(&mut self, family: Family) -> Vec<IpAddr> {
+        self.forget(|address, _| Family::of(address) == family)
+    }
+
+    /// Forgets those for `addresses`.
+    pub(crate) fn forget_all(&mut self, addresses: &[IpAddr]) {
+        self.forget(|address, _| addresses.contains(&address));
     }
 
     /// Whose there are, expired ones among them.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.expiry.iter().map(|(address, _)| *address)
-    }
-
-    /// Forgets those for addresses that are not `good` any more.
-    pub(crate) fn retain(&mut self, good: impl Fn(IpAddr) -> bool) {
-        self.expiry.retain(|(address, _)| good(*address));
     }
 
     /// Whether packets from and to `address` may pass.
@@ -84,6 +86,13 @@ impl Permissions {
     pub(crate) fn until(&self, now: Time, address: IpAddr) -> Option<Time> {
         let (_, until) = self.expiry[self.position(address).ok()?];
         (until > now).then_some(until)
+    }
+
+    fn forget(&mut self, gone: impl Fn(IpAddr, Time) -> bool) -> Vec<IpAddr> {
+        self.expiry
+            .extract_if(.., |(address, until)| gone(*address, *until))
+            .map(|(address, _)| address)
+            .collect()
     }
 
     fn position(&self, address: IpAddr) -> Result<usize, usize> {
@@ -107,11 +116,12 @@ mod tests {
     fn a_permission_lasts_300_seconds_and_is_refreshed_by_the_next() {
         let mut permissions = Permissions::new(8);
         let at = |seconds| Time::from_start(Duration::from_secs(seconds));
-        permissions.install(at(0), &[ip(1)]).unwrap();
+        assert_eq!(permissions.install(at(0), &[ip(1)]), Ok(vec![ip(1)]));
         assert!(permissions.allows(at(299), ip(1)));
         assert!(!permissions.allows(at(300), ip(1)));
         assert!(!permissions.allows(at(1), ip(2)));
-        permissions.install(at(200), &[ip(1)]).unwrap();
+        assert_eq!(permissions.install(at(200), &[ip(1)]), Ok(vec![]));
+        assert!(permissions.expire(at(300)).is_empty());
         assert!(permissions.allows(at(499), ip(1)));
         assert_eq!(permissions.installed(), 1);
     }
@@ -125,6 +135,7 @@ mod tests {
         permissions.install(at(0), &[ip(1), ip(1), ip(2)]).unwrap();
         assert_eq!(permissions.install(at(1), &[ip(1), ip(3)]), Err(Full));
         permissions.install(at(1), &[ip(2)]).unwrap();
+        assert_eq!(permissions.expire(at(300)), [ip(1)]);
         permissions.install(at(300), &[ip(3)]).unwrap();
         assert!(permissions.allows(at(300), ip(2)) && permissions.allows(at(300), ip(3)));
     }

@@ -11,9 +11,8 @@ use super::answer::Asker;
 use super::channels::BindError;
 use super::mobility::write_ticket;
 use super::operation::Intake;
-use super::permission::PERMISSION_LIFETIME;
 use super::policy::Denial;
-use super::{Drop, Due, EndReason, Server, ServerEvent};
+use super::{Drop, EndReason, Server, ServerEvent};
 use crate::attribute::{Family, plain};
 use crate::channel::ChannelNumber;
 
@@ -202,10 +201,7 @@ impl Server {
             let denial = self.check_permission(*address);
             self.forbid(id, *address, denial)?;
         }
-        let allocation = self.allocations.by_id(id).ok_or(437u16)?;
-        allocation.permissions.install(now, &addresses).map_err(|_| 508u16)?;
-        self.timers.set_earlier(Due::Allocation(id), now + PERMISSION_LIFETIME);
-        Ok(())
+        self.permit(now, id, &addresses)
     }
 
     /// RFC 8656 §12.2.
@@ -230,12 +226,11 @@ impl Server {
         if seat.shared && !self.sharing.is_relayed(peer) && !self.claim(now, id, seat.local, peer) {
             return Err(403);
         }
+        // The permission, of the two, is over first.
+        self.permit(now, id, &[peer.ip()])?;
         let allocation = self.allocations.by_id(id).ok_or(437u16)?;
-        allocation.permissions.install(now, &[peer.ip()]).map_err(|_| 508u16)?;
         let is_new = allocation.channels.binding(now, number).is_none();
         allocation.channels.bind(now, number, peer).map_err(refusal)?;
-        // The permission, of the two, is over first.
-        self.timers.set_earlier(Due::Allocation(id), now + PERMISSION_LIFETIME);
         if is_new {
             // What came from this peer in Data indications comes by the channel from now on.
             self.unsettle(id);

@@ -11,52 +11,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-use super::{Aide, Relay, RelayConfig, Shard};
+use super::rig::{self, PATIENCE, Server, TestClient};
+use super::{Relay, RelayConfig, Shards, breathe, carry};
 use crate::Limits;
 use crate::clock::AHEAD;
-
-#[path = "../../tests/rig/mod.rs"]
-mod rig;
-
-use rig::{PATIENCE, Server, TestClient};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Clients who stay, and say nothing.
 const STAYING: usize = 6;
-
-/// What carries, on one thread with its clients.
-struct Shards {
-    chief: Shard,
-    aides: Vec<Aide>,
-}
-
-impl Shards {
-    fn step(&mut self) {
-        self.chief.step();
-        self.aides.iter_mut().for_each(Aide::step);
-    }
-
-    /// How much stands in each table, by the shard and what it is.
-    fn tables(&self) -> BTreeMap<(usize, &'static str), usize> {
-        let all = [self.chief.tables()].into_iter().chain(self.aides.iter().map(Aide::tables));
-        let named = all
-            .enumerate()
-            .flat_map(|(of, tables)| tables.into_iter().map(move |(name, length)| ((of, name), length)));
-        named.collect()
-    }
-}
-
-async fn breathe() {
-    tokio::time::sleep(Duration::from_micros(200)).await;
-}
-
-/// Carries for ever.
-async fn carry(shards: &RefCell<Shards>) {
-    loop {
-        shards.borrow_mut().step();
-        breathe().await;
-    }
-}
 
 /// What happened in the day.
 #[derive(Default, Debug)]
