@@ -8,6 +8,8 @@
 //! What is sent is protected by SRTP ([`srtp`]): the header stays readable, the payload is encrypted, and a tag at the
 //! end vouches for both. The keys come out of the DTLS handshake.
 //!
+//! What came through, what should come again and how fast may be sent, both sides tell each other by RTCP ([`rtcp`]).
+//!
 //! Nothing here has a socket, a clock or an address. Packets are read and written where they lie, in the caller's
 //! buffers; what strangers may send is bounded and counted, and never ends anything.
 //!
@@ -37,9 +39,11 @@
 
 mod error;
 pub mod extension;
+mod fields;
 mod layout;
 mod packet;
 mod rewriter;
+pub mod rtcp;
 mod sequence;
 pub mod srtp;
 mod writer;
