@@ -10,6 +10,10 @@ use crate::place::{CLIENT, PASSWORD, REALM, USER, any};
 
 const CHANNEL: u16 = 0x4000;
 const UDP: [u8; 4] = [17, 0, 0, 0];
+/// Allocation Mismatch: the server knows this port, and by another Allocate request.
+const MISMATCH: u16 = 437;
+/// Sockets that a session tries.
+const SOCKETS: usize = 8;
 
 /// The key that all sessions sign with.
 pub(crate) fn key() -> Key {
@@ -60,15 +64,27 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn open(server: SocketAddr) -> io::Result<Self> {
+        // Those that are tried in vain stay open, or the same port might come again.
+        let mut tried = Vec::new();
+        while tried.len() < SOCKETS {
+            let mut session = Self::new(server)?;
+            match session.ask(Method::ALLOCATE, |writer| {
+                writer.raw(kind::REQUESTED_TRANSPORT, &UDP);
+            })? {
+                Ok(()) => return Ok(session),
+                // Who had the port before has given his allocation up without a word, or the answer was late.
+                Err(MISMATCH) => tried.push(session),
+                Err(code) => return Err(refused(Method::ALLOCATE, code)),
+            }
+        }
+        Err(refused(Method::ALLOCATE, MISMATCH))
+    }
+
+    fn new(server: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(any(CLIENT))?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(Duration::from_millis(500)))?;
-        let relayed = any(CLIENT);
-        let mut session = Self { socket, relayed, key: key(), nonce: Vec::new(), next: 1 };
-        session.transact(Method::ALLOCATE, |writer| {
-            writer.raw(kind::REQUESTED_TRANSPORT, &UDP);
-        })?;
-        Ok(session)
+        Ok(Self { socket, relayed: any(CLIENT), key: key(), nonce: Vec::new(), next: 1 })
     }
 
     pub(crate) fn permit(&mut self, peer: SocketAddr) -> io::Result<()> {
@@ -93,6 +109,11 @@ impl Session {
     }
 
     fn transact(&mut self, method: Method, write: impl Fn(&mut MessageWriter<'_>)) -> io::Result<()> {
+        self.ask(method, write)?.map_err(|code| refused(method, code))
+    }
+
+    /// Asks until there is an answer: success, or the code of an error.
+    fn ask(&mut self, method: Method, write: impl Fn(&mut MessageWriter<'_>)) -> io::Result<Result<(), u16>> {
         let mut buffer = [0; 1500];
         for _ in 0..6 {
             self.next += 1;
@@ -114,15 +135,19 @@ impl Session {
                 if let Some(relayed) = message.xor_address(kind::XOR_RELAYED_ADDRESS) {
                     self.relayed = relayed;
                 }
-                return Ok(());
+                return Ok(Ok(()));
             }
             match (message.error_code().map(|code| code.code), message.nonce()) {
                 (Some(401 | 438), Some(nonce)) => self.nonce = nonce.to_vec(),
-                (code, _) => return Err(io::Error::other(format!("{method:?} refused: {code:?}"))),
+                (code, _) => return Ok(Err(code.unwrap_or(0))),
             }
         }
         Err(io::Error::other(format!("{method:?}: no answer")))
     }
+}
+
+fn refused(method: Method, code: u16) -> io::Error {
+    io::Error::other(format!("{method:?} refused: {code}"))
 }
 
 /// `data` as ChannelData on the session's channel.
@@ -146,4 +171,40 @@ pub(crate) fn binding() -> Vec<u8> {
     let id = TransactionId([9; 12]);
     MessageWriter::new(&mut buffer, Class::Request, Method::BINDING, id).finish().expect("20 bytes do");
     buffer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A port that came again, whose last allocation the server has not forgotten.
+    #[test]
+    fn a_port_that_is_known_by_another_allocation_is_left_for_another() {
+        let server = UdpSocket::bind(any(CLIENT)).unwrap();
+        let address = server.local_addr().unwrap();
+        let answering = std::thread::spawn(move || {
+            let mut known = Vec::new();
+            while known.len() < 3 {
+                let mut bytes = [0; 512];
+                let (length, from) = server.recv_from(&mut bytes).unwrap();
+                let id = Message::parse(&bytes[..length]).unwrap().transaction_id();
+                known.push(from);
+                let class = if known.len() < 3 { Class::Error } else { Class::Success };
+                let mut answer = [0; 512];
+                let mut writer = MessageWriter::new(&mut answer, class, Method::ALLOCATE, id);
+                match class {
+                    Class::Error => writer.error(MISMATCH),
+                    _ => writer.xor_address(kind::XOR_RELAYED_ADDRESS, from),
+                };
+                let length = writer.finish().unwrap();
+                server.send_to(&answer[..length], from).unwrap();
+            }
+            known
+        });
+        let session = Session::open(address).unwrap();
+        let known = answering.join().unwrap();
+        assert_eq!(session.relayed, known[2]);
+        assert_eq!(session.socket.local_addr().unwrap(), known[2]);
+        assert!(known[0] != known[1] && known[1] != known[2] && known[2] != known[0]);
+    }
 }

@@ -4,14 +4,19 @@
 
 mod rig;
 
-use rig::{Server, peer, peer_recv};
+use rig::{Server, machine, peer, peer_recv, tls_config};
 use sansio::Transport;
+use sterna_relay::RelayConfig;
 use turn::ClientEvent;
 
 #[tokio::test]
 async fn a_closed_port_at_the_peer_is_told_the_client() {
-    for transport in [Transport::Udp, Transport::Tcp] {
-        let server = Server::start(true);
+    for (transport, shards) in [(Transport::Udp, 1), (Transport::Udp, 4), (Transport::Tcp, 1)] {
+        let (certificate, _) = tls_config();
+        let listening = "127.0.0.3:0".parse().unwrap();
+        let (udp, tcp) = (vec![listening], vec![listening]);
+        let config = RelayConfig { udp, tcp, shards, ..RelayConfig::new(machine(true)) };
+        let server = Server::run(config, certificate);
         let mut client = server.client(transport).await;
         client.allocated().await;
         let gone = peer().await;
