@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use sansio::{Datagram, Machine, Outbox, Path, Rng, SocketOp, SocketReply, Ticket, Time, Timers};
 
+pub use receive::Proof;
+
 use crate::gate::Gate;
 use crate::gather::{Gatherer, Supplies, hides_addresses};
 use crate::lane::Way;

@@ -21,10 +21,13 @@ pub(crate) struct Gate {
     last: Option<Route>,
     held: VecDeque<(Route, Vec<u8>)>,
     held_bytes: usize,
+    /// What was learnt last of a way, until somebody asks.
+    seen: Option<(Route, Access)>,
 }
 
+/// What is known of who is at the other end of a way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
+pub(crate) enum Access {
     /// An authenticated check came from there.
     Authenticated,
     /// A check of ours was answered from there.
@@ -64,6 +67,7 @@ impl Gate {
 
     /// An authenticated check came by `route`.
     pub(crate) fn authenticate(&mut self, route: Route) {
+        self.seen = Some((route, Access::Authenticated));
         if self.routes.len() < MAX_ROUTES {
             self.routes.entry(route).or_insert(Access::Authenticated);
         }
@@ -71,9 +75,15 @@ impl Gate {
 
     /// A check of ours was answered by `route`.
     pub(crate) fn validate(&mut self, route: Route) {
+        self.seen = Some((route, Access::Validated));
         if self.routes.len() < MAX_ROUTES || self.routes.contains_key(&route) {
             self.routes.insert(route, Access::Validated);
         }
+    }
+
+    /// Since the last call: what was learnt last.
+    pub(crate) fn poll_seen(&mut self) -> Option<(Route, Access)> {
+        self.seen.take()
     }
 
     /// Delivers what was held and need not be any more, in the order in which it came.

@@ -83,7 +83,7 @@ mod server_url;
 mod session;
 mod size;
 
-pub use agent::Agent;
+pub use agent::{Agent, Proof};
 pub use candidate::{
     Candidate, CandidateAddress, CandidateKind, CandidateTransport, TcpType, hidden_address,
 };

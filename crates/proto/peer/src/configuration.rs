@@ -67,6 +67,10 @@ pub struct Configuration {
     /// Whether SCTP's INIT chunks are in the descriptions, which saves two round trips (draft-hancke-tsvwg-snap-00), if the other
     /// side wants it, too: `a=sctp-init`.
     pub snap: bool,
+    /// Whether others send and receive by the same UDP sockets, as the connections of a [`Hub`](crate::Hub) do. TURN by UDP is
+    /// not used then, since there is one allocation for all that comes from one socket (RFC 8656 §3.2; by TCP and TLS it is), and
+    /// there is no punching, which takes many sockets.
+    pub shared_sockets: bool,
     /// Whether a connection that was up is kept together when the network under it changes, and how long it may be
     /// without a path before it fails after all. ICE then restarts by itself as soon as the path falls silent or its
     /// address is gone: [`Event::NegotiationNeeded`](crate::Event::NegotiationNeeded) asks for the offer. `None` is
@@ -103,8 +107,16 @@ impl Configuration {
             punch: None,
             sped: true,
             snap: true,
+            shared_sockets: false,
             roam: None,
         }
+    }
+
+    /// The servers that our sockets may talk to.
+    pub(crate) fn usable_servers(&self) -> Vec<ice::Server> {
+        let by_udp =
+            |server: &ice::Server| server.url.is_turn() && server.url.transport == sansio::Transport::Udp;
+        self.ice_servers.iter().filter(|server| !(self.shared_sockets && by_udp(server))).cloned().collect()
     }
 
     /// ICE's part of it.
@@ -115,10 +127,10 @@ impl Configuration {
             address_policy: self.address_policy,
             mdns: self.mdns,
             include_loopback: self.include_loopback,
-            servers: self.ice_servers.clone(),
+            servers: self.usable_servers(),
             mtu: self.mtu,
             expect_mappings: self.expect_mappings,
-            punch: self.punch,
+            punch: self.punch.filter(|_| !self.shared_sockets),
             timings: self.ice_timings,
             ..ice::Config::new(seed)
         }

@@ -245,8 +245,8 @@ impl Connection {
 
     /// The servers have changed (`setConfiguration`): they count from the next ICE restart on.
     pub fn set_ice_servers(&mut self, servers: Vec<ice::Server>) {
-        self.transport.set_servers(&servers);
         self.configuration.ice_servers = servers;
+        self.transport.set_servers(self.configuration.usable_servers());
     }
 
     /// Ends the connection and all its channels. What was not delivered is lost; the other side is told with the
@@ -343,6 +343,16 @@ impl Connection {
     pub fn captured(&self) -> &[Vec<u8>] {
         let captured = self.transport.secure().and_then(|secure| secure.captured.as_deref());
         captured.unwrap_or_default()
+    }
+
+    /// What the last packet has shown of its path, asked once.
+    pub(crate) fn poll_proof(&mut self) -> Option<ice::Proof> {
+        self.transport.poll_proof()
+    }
+
+    /// The username fragments that checks may carry.
+    pub(crate) fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        self.transport.agent().into_iter().flat_map(ice::Agent::local_ufrags)
     }
 
     fn is_closed(&self) -> bool {

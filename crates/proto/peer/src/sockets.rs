@@ -11,7 +11,16 @@ use sansio::{Path, SocketOp, SocketReply, Ticket, Transport};
 pub(crate) struct Sockets {
     next: u64,
     asked: BTreeMap<Ticket, (u32, Ticket)>,
-    owners: BTreeMap<(Transport, SocketAddr), u32>,
+    /// A UDP socket is known by its own address, a stream by both: several may come from one port.
+    owners: BTreeMap<(Transport, SocketAddr, Option<SocketAddr>), u32>,
+}
+
+fn socket(local: SocketAddr) -> (Transport, SocketAddr, Option<SocketAddr>) {
+    (Transport::Udp, local, None)
+}
+
+fn stream(path: &Path) -> (Transport, SocketAddr, Option<SocketAddr>) {
+    (path.transport, path.local, Some(path.remote))
 }
 
 impl Sockets {
@@ -27,10 +36,10 @@ impl Sockets {
                 self.asked.insert(own, (owner, std::mem::replace(ticket, own)));
             }
             SocketOp::Unbind { local } => {
-                self.owners.remove(&(Transport::Udp, *local));
+                self.owners.remove(&socket(*local));
             }
             SocketOp::Disconnect { path } => {
-                self.owners.remove(&(path.transport, path.local));
+                self.owners.remove(&stream(path));
             }
             SocketOp::Publish { .. } => {}
         }
@@ -46,15 +55,15 @@ impl Sockets {
             | SocketReply::Located { ticket, .. }
             | SocketReply::Failed { ticket, .. } => ticket,
             SocketReply::Disconnected { path, .. } => {
-                let owner = self.owners.remove(&(path.transport, path.local))?;
+                let owner = self.owners.remove(&stream(path))?;
                 return Some((owner, reply));
             }
         };
         let (owner, theirs) = self.asked.remove(ticket)?;
         *ticket = theirs;
         match &reply {
-            SocketReply::Bound { local, .. } => self.owners.insert((Transport::Udp, *local), owner),
-            SocketReply::Connected { path, .. } => self.owners.insert((path.transport, path.local), owner),
+            SocketReply::Bound { local, .. } => self.owners.insert(socket(*local), owner),
+            SocketReply::Connected { path, .. } => self.owners.insert(stream(path), owner),
             _ => None,
         };
         Some((owner, reply))
@@ -64,11 +73,11 @@ impl Sockets {
     pub(crate) fn give_back(&mut self, reply: &SocketReply) -> Option<SocketOp> {
         match reply {
             SocketReply::Bound { local, .. } => {
-                self.owners.remove(&(Transport::Udp, *local));
+                self.owners.remove(&socket(*local));
                 Some(SocketOp::Unbind { local: *local })
             }
             SocketReply::Connected { path, .. } => {
-                self.owners.remove(&(path.transport, path.local));
+                self.owners.remove(&stream(path));
                 Some(SocketOp::Disconnect { path: *path })
             }
             _ => None,
@@ -77,7 +86,19 @@ impl Sockets {
 
     /// Whose socket a packet came to.
     pub(crate) fn owner(&self, path: Path) -> Option<u32> {
-        self.owners.get(&(path.transport, path.local)).copied()
+        let key = if path.transport == Transport::Udp { socket(path.local) } else { stream(&path) };
+        self.owners.get(&key).copied()
+    }
+
+    /// An owner is gone. Its streams are to be closed; what it has asked for comes to nobody.
+    pub(crate) fn forget(&mut self, owner: u32) -> Vec<SocketOp> {
+        self.asked.retain(|_, (asked, _)| *asked != owner);
+        let gone = self.owners.extract_if(.., |_, of| *of == owner);
+        gone.map(|((transport, local, remote), _)| match remote {
+            Some(remote) => SocketOp::Disconnect { path: Path { transport, local, remote } },
+            None => SocketOp::Unbind { local },
+        })
+        .collect()
     }
 }
 

@@ -97,9 +97,9 @@ impl Transport {
         self.agent().map(|agent| agent.local_credentials().ufrag.as_str())
     }
 
-    pub(crate) fn set_servers(&mut self, servers: &[ice::Server]) {
+    pub(crate) fn set_servers(&mut self, servers: Vec<ice::Server>) {
         if let Some(ice) = &mut self.ice {
-            ice.agent.set_servers(servers.to_vec());
+            ice.agent.set_servers(servers);
         }
     }
 
@@ -262,6 +262,11 @@ impl Transport {
     /// The agent, for what is its business alone.
     pub(crate) fn agent_mut(&mut self) -> Option<&mut ice::Agent> {
         self.ice.as_mut().map(|ice| &mut ice.agent)
+    }
+
+    /// What the last packet has shown of its path.
+    pub(crate) fn poll_proof(&mut self) -> Option<ice::Proof> {
+        self.agent_mut()?.poll_proof()
     }
 
     /// There is a path again.

@@ -1,9 +1,10 @@
-use sansio::{Datagram, Outbox, SocketOp, SocketReply, Time};
+use sansio::{Datagram, Outbox, Path, SocketOp, SocketReply, Time};
 use stun::{Class, Message, Method};
 use turn::Opened;
 
 use super::Agent;
 use crate::State;
+use crate::gate::Access;
 use crate::parcels::Load;
 use crate::request::{Owed, Refusal};
 use crate::response::Taken;
@@ -15,8 +16,35 @@ fn is_stun(bytes: &[u8]) -> bool {
     bytes.len() >= stun::HEADER_BYTES && bytes[0] < 4 && bytes[4..8] == stun::MAGIC_COOKIE.to_be_bytes()
 }
 
+/// What a packet has shown of the path that it came by; see [`Agent::poll_proof`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A check that the other side has signed came from there, or from somebody who has a copy of it.
+    Authenticated(Path),
+    /// An answer to a check of ours, which the other side has signed, came from there: there it is.
+    Answered(Path),
+}
+
 /// What comes in.
 impl Agent {
+    /// What the last packet has shown of its path, asked once: for who shares sockets among several agents and has to know
+    /// whose a path is. Paths through relays are nobody else's, and not told.
+    pub fn poll_proof(&mut self) -> Option<Proof> {
+        match self.gate.poll_seen()? {
+            (Route::Direct(path), Access::Authenticated) => Some(Proof::Authenticated(path)),
+            (Route::Direct(path), Access::Validated) => Some(Proof::Answered(path)),
+            _ => None,
+        }
+    }
+
+    /// The username fragments that checks to this agent may carry: that of the session, and that of the one before.
+    pub fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.session), self.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|session| session.local.ufrag.as_str())
+    }
+
     /// Takes a received datagram; application bytes in it, and those that were held until now, go to `deliver`.
     ///
     /// Application bytes are delivered from where a check of ours was answered, and nowhere else. The other
