@@ -5,6 +5,8 @@
 //! the format's own clock), and which format it has (the payload type, a number from 0 to 127 that both sides have
 //! given a meaning in their descriptions). Small values may ride along in the header ([`extension`]).
 //!
+//! Frames are cut into payloads, and put together again, by the rules of their formats ([`codecs`]).
+//!
 //! What is sent is protected by SRTP ([`srtp`]): the header stays readable, the payload is encrypted, and a tag at the
 //! end vouches for both. The keys come out of the DTLS handshake.
 //!
@@ -37,6 +39,7 @@
 //! assert_eq!(packet.payload(), b"a frame of opus");
 //! ```
 
+pub mod codecs;
 mod error;
 pub mod extension;
 mod fields;
