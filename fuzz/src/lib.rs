@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod machines;
+mod media;
 mod parsers;
 mod relay;
 mod relay_rules;
@@ -24,13 +25,21 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dtls-door", machines::dtls_door),
     ("dtls-records", machines::dtls_records),
     ("framing", parsers::framing),
+    ("payload-av1", media::av1),
+    ("payload-h264", media::h264),
+    ("payload-h265", media::h265),
+    ("payload-vp8", media::vp8),
+    ("payload-vp9", media::vp9),
     ("relay-session", relay_session::relay_session),
+    ("rtcp", media::rtcp),
+    ("rtp", media::rtp),
     ("scenario", scenario::association),
     ("script", parsers::script),
     ("sctp", machines::sctp),
     ("sctp-chunks", machines::sctp_chunks),
     ("sdp", parsers::sdp),
     ("server-url", parsers::server_url),
+    ("srtp", media::srtp),
     ("stun", parsers::stun),
     ("turn-client", relay::turn_client),
     ("turn-peer", relay::turn_peer),

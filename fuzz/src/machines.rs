@@ -65,12 +65,17 @@ pub(crate) fn sctp(data: &[u8]) {
 /// is right. The first byte decides whether messages are mixed.
 pub(crate) fn sctp_chunks(data: &[u8]) {
     let Some((&first, data)) = data.split_first() else { return };
-    let config = |role, seed| sctp::Config { interleaving: first & 1 != 0, ..sctp::Config::new(role, Seed::from(seed)) };
+    let config = |role, seed| sctp::Config {
+        interleaving: first & 1 != 0,
+        ..sctp::Config::new(role, Seed::from(seed))
+    };
     let (ours, theirs) = (config(sctp::Role::Server, 1), config(sctp::Role::Client, 2));
     let tag: [u8; 4] = ours.init()[4..8].try_into().expect("an INIT begins with a tag");
     let mut association =
         sctp::Association::agreed(Time::ZERO, ours, &theirs.init()).expect("our own INIT is one");
-    let id = association.open_channel(Time::ZERO, sctp::ChannelConfig::default()).expect("the first channel opens");
+    let id = association
+        .open_channel(Time::ZERO, sctp::ChannelConfig::default())
+        .expect("the first channel opens");
     let mut now = Time::ZERO;
     for chunks in datagrams(data) {
         let _ = association.send(now, id, sctp::MessageKind::Binary, &chunks);

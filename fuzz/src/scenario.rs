@@ -16,7 +16,9 @@ pub(crate) fn association(data: &[u8]) {
     let config = |role| Config { zero_checksum: false, ..Config::new(role, Seed::from(1)) };
     let mut ends = [Role::Client, Role::Server].map(|role| Association::new(Time::ZERO, config(role)));
     let mut wires = [VecDeque::new(), VecDeque::new()];
-    let channel = ends[0].open_channel(Time::ZERO, ChannelConfig { label: "fuzz".into(), ..ChannelConfig::default() }).expect("the first channel opens");
+    let channel = ends[0]
+        .open_channel(Time::ZERO, ChannelConfig { label: "fuzz".into(), ..ChannelConfig::default() })
+        .expect("the first channel opens");
     let messages: Vec<Vec<u8>> = (0..40u8).map(|number| vec![number; 1 + usize::from(number) * 97]).collect();
     let (mut unsent, mut arrived) = (messages.iter(), Vec::new());
     let mut now = Time::ZERO;
@@ -51,7 +53,9 @@ pub(crate) fn association(data: &[u8]) {
         }
         if wires.iter().all(VecDeque::is_empty) {
             let due = ends.iter().filter_map(Association::poll_timeout).min();
-            let Some(due) = due else { panic!("nothing moves, and {} of {} arrived", arrived.len(), messages.len()) };
+            let Some(due) = due else {
+                panic!("nothing moves, and {} of {} arrived", arrived.len(), messages.len())
+            };
             now = now.max(due);
             ends.iter_mut().for_each(|end| end.handle_timeout(now));
         }
@@ -74,5 +78,10 @@ pub(crate) fn association(data: &[u8]) {
             ends[1 - end].handle_packet(now, &packet);
         }
     }
-    assert!(arrived == messages, "{} of {} messages arrived as they were sent", arrived.len(), messages.len());
+    assert!(
+        arrived == messages,
+        "{} of {} messages arrived as they were sent",
+        arrived.len(),
+        messages.len()
+    );
 }
