@@ -55,11 +55,11 @@ pub struct Configuration {
     /// By how many seconds the clock of the servers is ahead of ours, if somebody knows: tells expired credentials from a
     /// clock that is wrong, when a connection has failed.
     pub servers_ahead: Option<i64>,
-    /// Bytes that wait to be sent or acknowledged on one channel before `send` waits; more, up to 64 MiB, where the path holds
+    /// Bytes that wait to be sent or acknowledged on one channel before `send` waits; more, up to 96 MiB, where the path holds
     /// more.
     pub send_buffer: usize,
     /// Bytes that wait on one channel for `recv` before the other side has to wait. What is on its way then comes on
-    /// top: up to 2 MiB a connection, and up to 64 MiB where the path holds so much and it is received as fast as it comes.
+    /// top: up to 2 MiB a connection, and up to 96 MiB where the path holds so much and it is received as fast as it comes.
     pub receive_buffer: usize,
     /// The largest message that is accepted, in bytes.
     pub max_message_size: u32,

@@ -33,12 +33,12 @@ pub struct Configuration {
     /// The largest message that we take, in bytes: our `a=max-message-size`.
     pub max_message_size: u32,
     /// How many bytes may wait to be sent on each channel before sending is refused with
-    /// [`SendError::Full`](crate::SendError::Full); more, up to 64 MiB, where the path holds more.
+    /// [`SendError::Full`](crate::SendError::Full); more, up to 96 MiB, where the path holds more.
     pub send_buffer: usize,
     /// Who decides how much may be on its way.
     pub congestion: sctp::Congestion,
     /// How many bytes the other side may send before they are taken away by
-    /// [`Machine::poll_event`](sansio::Machine::poll_event), over all channels; more, up to 64 MiB, where the path holds more
+    /// [`Machine::poll_event`](sansio::Machine::poll_event), over all channels; more, up to 96 MiB, where the path holds more
     /// and they are taken as fast as they come.
     pub receive_window: u32,
     /// Unix time at [`Time::ZERO`](sansio::Time::ZERO), if known: says whether a refused credential has expired.

@@ -22,6 +22,9 @@ pub(crate) mod kind {
     pub(crate) const I_DATA: u8 = 64;
     pub(crate) const RE_CONFIG: u8 = 130;
     pub(crate) const PAD: u8 = 132;
+    /// Our own: a SACK that goes on where another had no room left. By its highest bits, whoever does not know it passes over it and
+    /// says nothing.
+    pub(crate) const FURTHER_SACK: u8 = 174;
     pub(crate) const FORWARD_TSN: u8 = 192;
     pub(crate) const I_FORWARD_TSN: u8 = 194;
 }

@@ -89,8 +89,9 @@ impl Ranges {
         Some(range.last)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Range> + Clone {
-        self.0.iter().copied()
+    /// The ranges that begin above a number.
+    pub(crate) fn iter_above(&self, number: u64) -> impl Iterator<Item = Range> {
+        self.0[self.0.partition_point(|range| range.first <= number)..].iter().copied()
     }
 
     /// How many ranges there are.
@@ -161,7 +162,7 @@ mod tests {
                         prop_assert_eq!(new, wanted);
                     }
                 }
-                let numbers: Vec<u64> = ranges.iter().flat_map(|range| range.first..=range.last).collect();
+                let numbers: Vec<u64> = ranges.0.iter().flat_map(|range| range.first..=range.last).collect();
                 prop_assert_eq!(&numbers, &model.iter().copied().collect::<Vec<_>>());
                 let touching = ranges.0.windows(2).any(|pair| pair[0].last + 1 >= pair[1].first);
                 prop_assert!(!touching);

@@ -149,8 +149,8 @@ impl Receiver {
             }
         };
         self.acknowledgement.arrived(tsn, data.has(flag::IMMEDIATELY));
-        self.window.arrived(now, length);
         self.waiting += length;
+        self.window.arrived(now, length, self.waiting);
         match outcome {
             Ok(Some(assembled)) => self.file(assembled),
             Ok(None) => self.check_length(),
@@ -367,6 +367,17 @@ impl Receiver {
         let window = self.window.offer(self.held(), self.ready, self.longest);
         self.acknowledgement.write(window, writer);
         timers.stop(Timer::Acknowledgement);
+    }
+
+    /// Whether the last SACK had no room for all that there is to tell.
+    pub(crate) fn has_more(&self) -> bool {
+        self.acknowledgement.has_more()
+    }
+
+    /// Writes some of the rest.
+    pub(crate) fn write_more(&mut self, writer: &mut Writer<'_>) {
+        let window = self.window.offer(self.held(), self.ready, self.longest);
+        self.acknowledgement.write_more(window, writer);
     }
 
     /// The round trip, for the window to grow by.

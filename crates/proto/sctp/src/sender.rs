@@ -5,6 +5,7 @@ mod flight;
 mod loss;
 mod rate;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use sansio::{Time, Timers};
@@ -56,6 +57,10 @@ pub(crate) struct Sender {
     forward: Forwarding,
     /// Whether the last packet is to be sent again to provoke an answer.
     probe: bool,
+    /// What goes once more with a packet after this one, so that it is not lost yet again.
+    copies: VecDeque<(u64, u64)>,
+    /// Copies of which it was not told yet that they came in vain.
+    copied: u16,
     /// Whether a packet may go although the peer has no room, and whether one did: its loss says nothing about the path.
     peek: bool,
     peeked: bool,
@@ -95,6 +100,8 @@ impl Sender {
             limited: false,
             forward: Forwarding::Idle,
             probe: false,
+            copies: VecDeque::new(),
+            copied: 0,
             peek: false,
             peeked: false,
             unwatched: false,
@@ -136,7 +143,7 @@ impl Sender {
 
     /// Whether a packet may be written now.
     pub(crate) fn has_work(&mut self, now: Time) -> bool {
-        if self.forward == Forwarding::Due || self.probe {
+        if self.forward == Forwarding::Due || self.probe || !self.copies.is_empty() {
             return true;
         }
         let lost = self.flight.has_lost() && self.flight.next_lost().is_some();
@@ -175,6 +182,7 @@ impl Sender {
         if self.forward == Forwarding::Due {
             self.write_forward(now, writer);
         }
+        self.write_copies(writer);
         self.write_lost(now, writer);
         // What asks for an answer had better be small.
         let asks = self.probe && self.mtu > self.base;
@@ -210,10 +218,30 @@ impl Sender {
                 self.abandon(now, tsn);
                 continue;
             }
-            let full = self.flight.bytes() > 0 && self.flight.bytes() >= self.congestion.window();
+            // A probe may be too much for the window: nothing else would get things going again if an answer was lost.
+            let full =
+                self.flight.bytes() > 0 && self.flight.bytes() >= self.congestion.window() && !self.probe;
             if full || !self.write_again(now, tsn, writer) {
                 return;
             }
+            if self.rtt.backoff() == 0 && self.flight.is_urgent(tsn) {
+                self.copies.push_back((self.packet, tsn));
+            }
+        }
+    }
+
+    /// Writes what was sent again in packets before this one, once more.
+    fn write_copies(&mut self, writer: &mut Writer<'_>) {
+        while let Some(&(packet, tsn)) = self.copies.front().filter(|(packet, _)| *packet < self.packet) {
+            if let Some(sent) = self.flight.under_way(packet, tsn) {
+                let interleaved = self.backlog.is_interleaved();
+                if Data::header(interleaved) + sent.fragment.data.len() > writer.room() {
+                    return;
+                }
+                chunk(&sent.fragment, tsn, flag::IMMEDIATELY).write(interleaved, writer);
+                self.copied = self.copied.saturating_add(1);
+            }
+            self.copies.pop_front();
         }
     }
 
@@ -274,7 +302,7 @@ impl Sender {
     }
 
     fn write_probe(&mut self, now: Time, writer: &mut Writer<'_>) {
-        if let Some(tsn) = self.flight.last_repeatable(now) {
+        if let Some(tsn) = self.flight.repeatable(now) {
             self.write_again(now, tsn, writer);
         }
     }
@@ -315,7 +343,9 @@ impl Sender {
         let opened = self.window < self.mtu && sack.window as usize >= self.mtu;
         self.window = sack.window as usize;
         self.peeked &= !opened;
-        if sack.duplicates > 0 {
+        let expected = sack.duplicates.min(self.copied);
+        self.copied -= expected;
+        if sack.duplicates > expected {
             self.rack.duplicated();
         }
         if self.flight.advance() || self.flight.is_advanced() && self.may_forward(now) {
@@ -426,7 +456,7 @@ impl Sender {
             }
         }
         timers.set_earlier(Timer::Retransmission, now + self.rtt.timeout());
-        let silent = !self.flight.is_empty() && !self.flight.has_lost() && !self.probe;
+        let silent = !self.flight.is_empty() && !self.probe;
         if let Some(wait) = self.rtt.probe_timeout().filter(|_| silent) {
             timers.set(Timer::Probe, now + wait);
         }

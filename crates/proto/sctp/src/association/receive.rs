@@ -102,7 +102,7 @@ impl Association {
         };
         match chunk.kind() {
             kind::DATA | kind::I_DATA => self.handle_data(chunk),
-            kind::SACK => self.handle_sack(chunk),
+            kind::SACK | kind::FURTHER_SACK => self.handle_sack(chunk),
             kind::FORWARD_TSN | kind::I_FORWARD_TSN => {
                 // RFC 8260 §2.3.1: one of them belongs to each kind of DATA.
                 if (chunk.kind() == kind::I_FORWARD_TSN) != link.receiver.is_interleaved() {
@@ -288,6 +288,7 @@ fn is_for_link(kind: u8) -> bool {
         kind::DATA
             | kind::I_DATA
             | kind::SACK
+            | kind::FURTHER_SACK
             | kind::HEARTBEAT
             | kind::HEARTBEAT_ACK
             | kind::SHUTDOWN

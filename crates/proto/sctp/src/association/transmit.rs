@@ -36,8 +36,9 @@ impl Association {
 
     /// Whether something other than data wants to be sent.
     fn has_control(&self) -> bool {
-        let waits =
-            self.link.as_ref().is_some_and(|link| link.receiver.wants_sack() || link.resets.has_work());
+        let waits = self.link.as_ref().is_some_and(|link| {
+            link.receiver.wants_sack() || link.receiver.has_more() || link.resets.has_work()
+        });
         waits || !self.echoes.is_empty()
     }
 
@@ -53,7 +54,9 @@ impl Association {
         if let Some((kind, value)) = lead {
             writer.chunk(kind, 0, &[value]);
         }
-        if link.receiver.may_sack() {
+        if link.receiver.has_more() {
+            link.receiver.write_more(&mut writer);
+        } else if link.receiver.may_sack() {
             link.receiver.write_sack(&mut writer, &mut self.timers);
         }
         while let Some(echo) =

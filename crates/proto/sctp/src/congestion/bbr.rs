@@ -9,7 +9,10 @@ use super::{Ack, Controller, INITIAL, Loss};
 
 /// Doubles the rate each round trip: 2 / ln 2.
 const STARTUP: f64 = 2.885;
-/// The rates of one cycle, each for a round trip: look for more, make up for it, cruise.
+/// The rates of one cycle, each for a round trip: look for more, make up for it, cruise. As long as more is found, more is looked
+/// for, by so much more each time.
+const EAGER: f64 = 1.25;
+const FOUND: f64 = 1.15;
 const CYCLE: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
 /// How many times what the path holds may be on its way: acknowledgements come in clumps.
 const WINDOW: f64 = 2.0;
@@ -22,6 +25,8 @@ const EMPTY: Duration = Duration::from_millis(200);
 const BETA: f64 = 0.7;
 /// By how much more of the window is taken back in each round without a queue.
 const REGAIN: f64 = 1.25;
+/// When more is on its way than this many times what the path holds, some of it surely waits.
+const CROWDED: f64 = 1.5;
 /// The least window, in packets.
 const LEAST: usize = 4;
 
@@ -42,6 +47,9 @@ pub(crate) struct Bbr {
     /// What CUBIC would do, if it knew which losses are of a full queue, since the first of them: no more than that may be on its
     /// way, so that others get their part.
     fair: Option<Cubic>,
+    /// The rate when more was looked for last, and how often in a row more was found.
+    probed: f64,
+    finds: u32,
     /// The greatest rate of this round, and the most that was on its way in it.
     latest: f64,
     peak: usize,
@@ -74,6 +82,8 @@ impl Bbr {
             full: (0.0, 0),
             noise: Noise::default(),
             fair: None,
+            probed: 0.0,
+            finds: 0,
             latest: 0.0,
             peak: 0,
             silent: false,
@@ -93,6 +103,7 @@ impl Bbr {
         match self.phase {
             Phase::Startup => STARTUP,
             Phase::Drain => 1.0 / STARTUP,
+            Phase::Cruise { step: 0, .. } => (CYCLE[0] * EAGER.powi(self.finds as i32)).min(STARTUP),
             Phase::Cruise { step, .. } => CYCLE[step],
             Phase::Empty { .. } => 1.0,
         }
@@ -124,7 +135,8 @@ impl Bbr {
     /// A round is over. Returns whether the path was too full in it; then less is sent from now on.
     fn conclude(&mut self) -> bool {
         let (latest, peak) = (std::mem::take(&mut self.latest), std::mem::take(&mut self.peak));
-        let verdict = self.noise.conclude(self.least.map(|(least, _)| least).unwrap_or_default());
+        let crowded = self.product().is_some_and(|product| peak as f64 > CROWDED * product);
+        let verdict = self.noise.conclude(self.least.map(|(least, _)| least).unwrap_or_default(), crowded);
         match (verdict, self.fastest()) {
             (Verdict::Congested, Some(fastest)) => {
                 let most = (fastest * BETA).max(latest);
@@ -139,11 +151,27 @@ impl Bbr {
         verdict == Verdict::Congested
     }
 
+    /// The step of the cycle after this one.
+    fn after(&mut self, step: usize, ack: &Ack) -> usize {
+        let fastest = self.fastest().unwrap_or(0.0);
+        // Where there is a queue, it is taken from others.
+        let queued = ack.smoothed > ack.least + ack.least / 8;
+        let found = step == 1 && !queued && fastest > FOUND * self.probed;
+        let next = if found { 0 } else { (step + 1) % CYCLE.len() };
+        if next == 0 {
+            self.probed = fastest;
+            self.finds = if found { self.finds + 1 } else { 0 };
+        }
+        next
+    }
+
     /// Startup is over when three rounds have not brought a quarter more.
     fn is_full(&mut self, ack: &Ack) -> bool {
         // Neither the application nor the peer's window was the limit, or there is a queue all the same.
         let limited = ack.limited && ack.delivery.is_some_and(|(_, starved)| !starved);
-        let limited = limited || self.product().is_some_and(|product| ack.flight as f64 >= 1.25 * product);
+        let queued = ack.smoothed > ack.least.mul_f64(1.25);
+        let limited =
+            limited || queued || self.product().is_some_and(|product| ack.flight as f64 >= 1.25 * product);
         let (Some(rate), true, true) = (self.fastest(), ack.round, limited) else { return false };
         if rate >= self.full.0 * 1.25 {
             self.full = (rate, 0);
@@ -177,7 +205,7 @@ impl Controller for Bbr {
                 let round = ack.now - since >= ack.least.max(Duration::from_millis(1));
                 // The queue that looking for more has made is gone early.
                 let drained = step == 1 && left as f64 <= product;
-                let step = if round || drained { (step + 1) % CYCLE.len() } else { step };
+                let step = if round || drained { self.after(step, ack) } else { step };
                 let stale = self.least.is_some_and(|(_, at)| ack.now - at > EMPTYING);
                 match (stale, round || drained) {
                     (true, _) => Phase::Empty { until: None },
@@ -219,8 +247,7 @@ impl Controller for Bbr {
         }
         let Some(product) = self.product() else { return INITIAL * self.mtu };
         let gain = match self.phase {
-            Phase::Startup | Phase::Drain => STARTUP,
-            Phase::Cruise { .. } => WINDOW,
+            Phase::Startup | Phase::Drain | Phase::Cruise { .. } => WINDOW,
             Phase::Empty { .. } => 0.5,
         };
         let window = (product * gain) as usize;

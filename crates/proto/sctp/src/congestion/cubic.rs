@@ -10,13 +10,14 @@ const C: f64 = 0.4;
 const BETA: f64 = 0.7;
 /// RFC 9438 §4.3: as much a round trip as Reno would grow with this β.
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
-/// What TCP has in a packet.
-const TCP: usize = 1448;
+/// What TCP has in a packet, with the headers that chunks have.
+const TCP: usize = 1474;
 /// The least window after a loss, in packets.
 const LEAST: f64 = 2.0;
 
 /// CUBIC (RFC 9438): after a loss the window grows fast towards where the loss was, slowly around it, and then looks for
-/// more. Windows are in packets here, as large as TCP's, so that it shares a path with TCP as equals whatever size ours have.
+/// more. Windows and losses are counted in packets as large as TCP's, so that it shares a path with TCP as equals whatever size ours
+/// have: who sends more of them loses more of them, too.
 #[derive(Debug)]
 pub(crate) struct Cubic {
     unit: f64,
@@ -26,6 +27,9 @@ pub(crate) struct Cubic {
     /// The window before the last loss.
     highest: f64,
     epoch: Option<Epoch>,
+    /// What is lost and not reacted to, and whether the last round of losses was.
+    owed: f64,
+    reacted: bool,
 }
 
 /// Congestion avoidance since the last loss, or since the application was the limit.
@@ -48,6 +52,8 @@ impl Cubic {
             hystart: HyStart::default(),
             highest: 0.0,
             epoch: None,
+            owed: 0.0,
+            reacted: false,
         }
     }
 
@@ -96,7 +102,7 @@ impl Cubic {
 
 impl Controller for Cubic {
     fn acknowledged(&mut self, ack: &Ack) {
-        if ack.recovering {
+        if ack.recovering && self.reacted {
             return;
         }
         let packets = ack.bytes as f64 / self.unit;
@@ -115,7 +121,13 @@ impl Controller for Cubic {
     }
 
     fn lost(&mut self, loss: &Loss) {
-        if loss.fresh {
+        self.reacted &= !loss.fresh;
+        if self.reacted {
+            return;
+        }
+        self.owed += (loss.bytes as f64 / TCP as f64).min(1.0);
+        if self.owed >= 1.0 {
+            (self.owed, self.reacted) = (self.owed - 1.0, true);
             self.shrink(loss.flight);
         }
     }
@@ -194,7 +206,7 @@ mod tests {
     }
 
     fn loss(flight: usize) -> Loss {
-        Loss { bytes: 1000, flight, fresh: true }
+        Loss { bytes: 1500, flight, fresh: true }
     }
 
     #[test]
@@ -235,6 +247,23 @@ mod tests {
         }
         assert!(at_plateau > 20);
         assert!(cubic.window > 1500.0, "{}", cubic.window);
+    }
+
+    #[test]
+    fn losses_of_small_packets_count_as_much_as_they_hold() {
+        let mut cubic = cubic();
+        let losses = (0..100).filter(|_| {
+            cubic.window = 100.0;
+            cubic.lost(&Loss { bytes: TCP / 2, ..loss(100_000) });
+            cubic.window < 100.0
+        });
+        assert_eq!(losses.count(), 50);
+        // More of the same round says no more.
+        cubic.window = 100.0;
+        cubic.lost(&loss(100_000));
+        let window = cubic.window();
+        cubic.lost(&Loss { fresh: false, ..loss(100_000) });
+        assert_eq!((window, cubic.window()), (70_000, 70_000));
     }
 
     #[test]

@@ -15,8 +15,9 @@ pub(crate) struct Noise {
     least: Option<Duration>,
     /// The round trip without a queue, as it was known in the last round.
     base: Duration,
-    /// Whether there was a queue in that.
+    /// Whether there was a queue in that, and how much arrived.
     queued: bool,
+    arrived: f64,
     /// Packets of rounds in which there was no queue.
     quiet: Tally,
 }
@@ -47,17 +48,17 @@ impl Noise {
         self.round.lost += packets;
     }
 
-    /// A round is over, on a path whose bare round trip is `least`.
-    pub(crate) fn conclude(&mut self, least: Duration) -> Verdict {
+    /// A round is over, on a path whose bare round trip is `least`; `crowded`: more was on its way in it than the path holds.
+    pub(crate) fn conclude(&mut self, least: Duration, crowded: bool) -> Verdict {
         let round = std::mem::take(&mut self.round);
         if least + least / 16 < self.base {
             // There was a queue all the time, of others.
             self.quiet = Tally::default();
         }
         self.base = least;
-        let queued = self.least.take().is_none_or(|rtt| rtt > least + least / 16);
+        let queued = self.least.take().map_or(self.queued, |rtt| rtt > least + least / 16);
         // What is missed in this round was sent in the last.
-        let quiet = !queued && !std::mem::replace(&mut self.queued, queued);
+        let quiet = !std::mem::replace(&mut self.queued, queued || crowded) && !queued && !crowded;
         if quiet {
             self.quiet.arrived += round.arrived;
             self.quiet.lost += round.lost;
@@ -67,7 +68,8 @@ impl Noise {
         }
         let doubt = if self.quiet.lost > 0.0 { 1.0 } else { 0.0 };
         let share = (self.quiet.lost + doubt) / (self.quiet.arrived + self.quiet.lost + 1.0);
-        let expected = share * (round.arrived + round.lost);
+        let arrived = round.arrived.max(std::mem::replace(&mut self.arrived, round.arrived));
+        let expected = share * (arrived + round.lost);
         if queued && round.lost > expected + 3.0 * expected.sqrt() {
             Verdict::Congested
         } else if quiet && self.quiet.lost >= MANY && share > NOISY {
@@ -87,7 +89,7 @@ mod tests {
     fn round(noise: &mut Noise, arrived: f64, lost: f64, queued: bool) -> bool {
         noise.arrived(arrived, Some(if queued { LEAST * 2 } else { LEAST }));
         noise.lost(lost);
-        noise.conclude(LEAST) == Verdict::Congested
+        noise.conclude(LEAST, false) == Verdict::Congested
     }
 
     #[test]

@@ -10,7 +10,9 @@ pub(crate) const DELAY: Duration = Duration::from_millis(20);
 /// What gap blocks can name.
 const SPAN: u64 = 65_000;
 /// Gaps that are kept: far more than a SACK can tell.
-const MOST_GAPS: usize = 2048;
+const MOST_GAPS: usize = 4096;
+/// A SACK of many blocks is long, so it is sent for so many packets as it has of these.
+const BLOCKS: u32 = 8;
 
 /// What has come, and what the peer has to hear of it.
 #[derive(Debug)]
@@ -25,8 +27,14 @@ pub(crate) struct Acknowledgement {
     /// Whether the packet that is being taken in has data.
     fresh: bool,
     due: bool,
+    /// Whether the last gap was closed since the last SACK.
+    has_closed: bool,
     /// The last SACK, to write the next one where it was.
     written: Vec<u8>,
+    /// What the last SACK had no room for: from this number on.
+    rest: Option<u64>,
+    /// Up to where what SACKs had no room for was told.
+    told: u64,
 }
 
 impl Acknowledgement {
@@ -39,7 +47,10 @@ impl Acknowledgement {
             packets: 0,
             fresh: false,
             due: false,
+            has_closed: false,
             written: Vec::new(),
+            rest: None,
+            told: 0,
         }
     }
 
@@ -67,15 +78,13 @@ impl Acknowledgement {
             self.cumulative = tsn;
             return;
         }
-        // RFC 9260 §6.7: gaps are told at once, and so is that they are filled.
-        self.due = true;
         self.beyond.insert(tsn, tsn, |_| {});
         self.join();
     }
 
     fn join(&mut self) {
         if let Some(last) = self.beyond.take_from(self.cumulative + 1) {
-            self.cumulative = last;
+            (self.cumulative, self.has_closed) = (last, true);
         }
     }
 
@@ -106,9 +115,17 @@ impl Acknowledgement {
             return false;
         }
         self.packets += 1;
-        // RFC 9260 §6.2: for every second packet.
-        self.due |= self.packets >= 2;
+        self.due |= self.packets >= self.patience();
         !self.due
+    }
+
+    /// After how many packets there is a SACK: every second (RFC 9260 §6.2), every one if there are gaps (§6.7), and fewer if there are
+    /// so many that SACKs would take a good part of the way back.
+    fn patience(&self) -> u32 {
+        match self.beyond.len() as u32 {
+            0 if !self.has_closed => 2,
+            blocks => (blocks / BLOCKS).max(1),
+        }
     }
 
     pub(crate) fn hurry(&mut self) {
@@ -126,29 +143,50 @@ impl Acknowledgement {
 
     /// Writes a SACK, with as many gaps as fit.
     pub(crate) fn write(&mut self, window: u32, writer: &mut Writer<'_>) {
-        let room = writer.room().saturating_sub(SACK_HEADER) / 4;
         if writer.room() < SACK_HEADER {
             return;
         }
+        let last = self.write_from(0, kind::SACK, window, writer);
+        self.rest = last.filter(|last| self.beyond.last().is_some_and(|highest| highest > *last));
+        self.duplicates.clear();
+        (self.packets, self.due, self.has_closed) = (0, false, false);
+    }
+
+    /// Whether the last SACK had no room for all.
+    pub(crate) fn has_more(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Writes gaps that the last SACK had no room for, in turns if that are too many.
+    pub(crate) fn write_more(&mut self, window: u32, writer: &mut Writer<'_>) {
+        if let Some(rest) = self.rest.take() {
+            let again = self.beyond.last().is_none_or(|highest| highest <= self.told);
+            let from = if again { rest } else { self.told.max(rest) };
+            self.told = self.write_from(from, kind::FURTHER_SACK, window, writer).unwrap_or(0);
+        }
+    }
+
+    /// Writes the blocks beyond a number. Returns where the last of them ends.
+    fn write_from(&mut self, from: u64, kind: u8, window: u32, writer: &mut Writer<'_>) -> Option<u64> {
+        let room = writer.room().saturating_sub(SACK_HEADER) / 4;
         let repeated = self.duplicates.len().min(room);
         let fields = &mut self.written;
         fields.clear();
         fields.extend((self.cumulative as u32).to_be_bytes());
         fields.extend(window.to_be_bytes());
         fields.extend([0; 4]);
-        let mut gaps = 0u16;
-        for range in self.beyond.iter().take(room - repeated) {
+        let (mut gaps, mut last) = (0u16, None);
+        for range in self.beyond.iter_above(from).take(room - repeated) {
             let distance = |tsn: u64| ((tsn - self.cumulative) as u16).to_be_bytes();
             fields.extend(distance(range.first));
             fields.extend(distance(range.last));
-            gaps += 1;
+            (gaps, last) = (gaps + 1, Some(range.last));
         }
         self.duplicates.iter().take(repeated).for_each(|tsn| fields.extend(tsn.to_be_bytes()));
         fields[8..10].copy_from_slice(&gaps.to_be_bytes());
         fields[10..12].copy_from_slice(&(repeated as u16).to_be_bytes());
-        writer.chunk(kind::SACK, 0, &[fields.as_slice()]);
-        self.duplicates.clear();
-        (self.packets, self.due) = (0, false);
+        writer.chunk(kind, 0, &[fields.as_slice()]);
+        last
     }
 }
 
@@ -181,10 +219,11 @@ mod tests {
         assert_eq!(told(&mut state, 500), (101, vec![], 0));
         assert!(!state.is_pending());
         state.arrived(first + 3, false);
-        assert!(state.is_due());
+        assert!(!state.packet() && state.is_due());
         state.repeated(100);
         assert_eq!(told(&mut state, 500), (101, vec![(2, 2)], 1));
-        state.arrived(first + 2, true);
+        state.arrived(first + 2, false);
+        assert!(!state.packet() && state.is_due(), "a gap is filled");
         assert_eq!(told(&mut state, 500), (103, vec![], 0));
     }
 

@@ -7,7 +7,7 @@ use sansio::Time;
 const PARTS: usize = 64;
 
 /// How much the peer may send before something is read. It grows with the path: whoever reads more than half of it within a
-/// round trip would be held up by it.
+/// round trip, with what waits for something lost, would be held up by it.
 #[derive(Debug)]
 pub(crate) struct Window {
     limit: usize,
@@ -18,12 +18,15 @@ pub(crate) struct Window {
     /// Bytes that were read since, and bytes that came since.
     read: (Time, usize),
     came: (Time, usize),
+    /// The most that waited for something lost meanwhile.
+    waited: usize,
 }
 
 impl Window {
     pub(crate) fn new(limit: usize, largest: usize) -> Self {
         let largest = largest.max(limit);
-        Self { limit, largest, offered: limit, rtt: None, read: (Time::ZERO, 0), came: (Time::ZERO, 0) }
+        let never = (Time::ZERO, 0);
+        Self { limit, largest, offered: limit, rtt: None, read: never, came: never, waited: 0 }
     }
 
     /// Whether there is room for a chunk: the peer may not know yet how much is left, and what messages cost beside their
@@ -54,8 +57,10 @@ impl Window {
         self.rtt = Some(rtt);
     }
 
-    /// Something came. If nobody has measured the round trip, it is no longer than a whole window takes.
-    pub(crate) fn arrived(&mut self, now: Time, bytes: usize) {
+    /// Something came, and so much waits for others. If nobody has measured the round trip, it is no longer than a whole window
+    /// takes.
+    pub(crate) fn arrived(&mut self, now: Time, bytes: usize, waiting: usize) {
+        self.waited = self.waited.max(waiting);
         self.came.1 += bytes;
         if self.came.1 >= self.limit {
             let elapsed = now - self.came.0;
@@ -68,9 +73,11 @@ impl Window {
     pub(crate) fn read(&mut self, now: Time, bytes: usize) {
         self.read.1 += bytes;
         let Some(rtt) = self.rtt.filter(|rtt| now - self.read.0 >= *rtt) else { return };
-        // A pause of the application's says nothing.
-        if now - self.read.0 < rtt * 4 && self.read.1 > self.limit / 2 {
-            self.limit = (2 * self.read.1).clamp(self.limit, self.largest);
+        // What is lost twice waits for two round trips more, so what waits counts double.
+        let used = self.read.1 + 2 * std::mem::take(&mut self.waited);
+        // A pause of the application's says nothing, and who does not read needs no more.
+        if now - self.read.0 < rtt * 4 && used > self.limit / 2 && self.read.1 > self.limit / 16 {
+            self.limit = (2 * used).clamp(self.limit, self.largest);
         }
         self.read = (now, 0);
     }
@@ -97,6 +104,20 @@ mod tests {
             window.read(at(10 * round), window.limit);
         }
         assert_eq!(window.limit, 6000);
+    }
+
+    #[test]
+    fn it_grows_by_what_waits_for_something_lost_as_well() {
+        let mut window = Window::new(1000, 60_000);
+        window.set_rtt(Duration::from_millis(10));
+        let at = |millis| Time::ZERO + Duration::from_millis(millis);
+        window.read(at(10), 100);
+        window.arrived(at(15), 10, 800);
+        window.read(at(20), 300);
+        assert_eq!(window.limit, 3800);
+        window.arrived(at(25), 10, 3000);
+        window.read(at(30), 100);
+        assert_eq!(window.limit, 3800, "nobody reads");
     }
 
     #[test]

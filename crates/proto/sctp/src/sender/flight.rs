@@ -12,6 +12,13 @@ use crate::serial::{START, unroll32};
 
 /// Chunks that may be under way: what gap blocks can name.
 const SPAN: usize = 65_000;
+/// Losses that chance explains.
+const FEW: usize = 16;
+/// Whoever tells of so many blocks may have more to tell, so that what is above them may have arrived: `dcsctp` tells of no more
+/// than this,
+const CONCEALING: usize = 20;
+/// and others of as many as fit into a packet, which is more than this.
+const ROOM: usize = 128;
 
 /// The chunks that are sent and not acknowledged to the last.
 ///
@@ -27,6 +34,11 @@ pub(crate) struct Flight {
     /// Each transmission: its packet and its TSN, in the order of packets. Those that are no longer the last of their
     /// chunk, or of no interest any more, are left in it until they come to the front.
     order: VecDeque<(u64, u64)>,
+    /// Those that would count as lost if it were known that they have not arrived, and that are older than all in `order`.
+    concealed: VecDeque<(u64, u64)>,
+    /// The highest TSN that any SACK told of, and the one up to which the last one told all.
+    told: u64,
+    horizon: u64,
     /// What is to be sent again; as with `order`, some may have arrived meanwhile.
     lost: VecDeque<u64>,
     /// Up to here, excluded, everything is given up or acknowledged.
@@ -115,6 +127,9 @@ impl Flight {
             sent: VecDeque::new(),
             arrived: Ranges::default(),
             order: VecDeque::new(),
+            concealed: VecDeque::new(),
+            told: 0,
+            horizon: u64::MAX,
             lost: VecDeque::new(),
             advanced: first,
             bytes: 0,
@@ -221,12 +236,24 @@ impl Flight {
         !self.lost.is_empty()
     }
 
-    /// The last chunk that is under way and may be sent again: for a probe.
-    pub(crate) fn last_repeatable(&self, now: Time) -> Option<u64> {
+    /// The last chunk that is under way and may be sent again: for a probe. The first, if SACKs have no room for what is said
+    /// of the last.
+    pub(crate) fn repeatable(&self, now: Time) -> Option<u64> {
         let may = |sent: &Sent| {
             sent.fate == Fate::UnderWay && !sent.fragment.limit.is_reached(now, sent.transmissions)
         };
-        Some(self.first + self.sent.iter().rposition(may)? as u64)
+        let at = match self.horizon {
+            u64::MAX => self.sent.iter().rposition(may),
+            _ => self.sent.iter().position(may),
+        };
+        Some(self.first + at? as u64)
+    }
+
+    /// Whether what is sent again had better not be lost again: it was before, or all else waits for it.
+    pub(crate) fn is_urgent(&self, tsn: u64) -> bool {
+        let again = self.get(tsn).is_some_and(|sent| sent.transmissions > 2);
+        // Where much is lost at once, the path is full.
+        (again || self.sent.len() > SPAN / 2) && self.lost.len() <= FEW
     }
 
     pub(crate) fn get(&self, tsn: u64) -> Option<&Sent> {
@@ -291,14 +318,17 @@ impl Flight {
         self.arrived.remove_below(self.first);
         self.advanced = self.advanced.max(self.first);
         let mut arrived = std::mem::take(&mut self.arrived);
-        let mut near = 0;
+        let (mut near, mut blocks, mut highest) = (0, 0, cumulative);
         for (first, end) in sack.gaps() {
             let (first, end) = (cumulative + u64::from(first), cumulative + u64::from(end));
+            (blocks, highest) = (blocks + 1, end);
             near = arrived.insert_from(near, first, end, |new| {
                 (new.first..=new.last).for_each(|tsn| self.arrive_early(tsn, late, &mut acked));
             });
         }
         self.arrived = arrived;
+        self.told = self.told.max(highest);
+        self.horizon = if blocks == CONCEALING || blocks >= ROOM { highest } else { u64::MAX };
         Ok(acked)
     }
 
@@ -350,11 +380,16 @@ impl Flight {
     /// time.
     pub(crate) fn find_lost(&mut self, mut is_lost: impl FnMut(u64, Time) -> bool) -> Option<Found> {
         let mut found: Option<Found> = None;
+        self.reveal();
         while let Some(&(packet, tsn)) = self.order.front() {
-            let live = self.get(tsn).filter(|sent| sent.packet == packet && sent.fate == Fate::UnderWay);
-            if let Some(sent) = live {
+            if let Some(sent) = self.under_way(packet, tsn) {
                 if !is_lost(packet, sent.at) {
                     break;
+                }
+                if self.is_concealed(tsn, sent) {
+                    self.order.pop_front();
+                    self.concealed.push_back((packet, tsn));
+                    continue;
                 }
                 let before = found.unwrap_or_default();
                 let (size, large) =
@@ -365,6 +400,25 @@ impl Flight {
             self.order.pop_front();
         }
         found
+    }
+
+    /// The chunk, if it is under way in this packet.
+    pub(crate) fn under_way(&self, packet: u64, tsn: u64) -> Option<&Sent> {
+        self.get(tsn).filter(|sent| sent.packet == packet && sent.fate == Fate::UnderWay)
+    }
+
+    /// Whether this chunk may have arrived without having been told of: there was no room for it.
+    fn is_concealed(&self, tsn: u64, sent: &Sent) -> bool {
+        tsn > self.horizon && (tsn > self.told || sent.transmissions > 1)
+    }
+
+    /// Puts those back in the queue of which is known again whether they have arrived.
+    fn reveal(&mut self) {
+        let known = |&(packet, tsn): &(u64, u64)| {
+            self.under_way(packet, tsn).is_none_or(|sent| !self.is_concealed(tsn, sent))
+        };
+        let count = self.concealed.iter().take_while(|it| known(it)).count();
+        self.concealed.drain(..count).rev().for_each(|it| self.order.push_front(it));
     }
 
     fn lose(&mut self, tsn: u64) {
@@ -382,6 +436,7 @@ impl Flight {
         let reneged = self.sent.front().is_some_and(|sent| sent.fate == Fate::Arrived);
         self.lost.clear();
         self.order.clear();
+        self.concealed.clear();
         for (at, sent) in self.sent.iter_mut().enumerate() {
             if reneged && sent.fate == Fate::Arrived || sent.fate == Fate::UnderWay {
                 sent.fate = Fate::Lost;

@@ -29,20 +29,22 @@ impl Pipe {
         let weather =
             Weather { delay: Duration::from_millis(self.rtt) / 2, jitter: Duration::ZERO, loss: 0, twice: 0 };
         let mut link = Link::with(seed, weather, |config| {
-            (config.largest_send_buffer, config.largest_receive_window) = (64 << 20, 64 << 20);
+            (config.largest_send_buffer, config.largest_receive_window) = (96 << 20, 96 << 20);
             change(config);
         });
-        let rate = self.mbits as f64 * 1e6 / 8.0;
-        let queue = ((rate * self.rtt as f64 / 1e3 * self.queue) as usize).max(20_000);
         link.keeps = false;
         let id = link.open(0, ChannelConfig::default());
         link.run(Duration::from_secs(60), |link| link.connected() && link.ends[1].association.is_open(id));
-        link.bottleneck = Some(Bottleneck { rate, queue, overhead: OVERHEAD, loss: self.loss });
+        link.bottleneck = Some(self.bottleneck());
         (link, id)
     }
-}
 
-impl Pipe {
+    pub(crate) fn bottleneck(self) -> Bottleneck {
+        let rate = self.mbits as f64 * 1e6 / 8.0;
+        let queue = ((rate * self.rtt as f64 / 1e3 * self.queue) as usize).max(20_000);
+        Bottleneck { rate, queue, overhead: OVERHEAD, loss: self.loss }
+    }
+
     /// The path with a TCP flow alone.
     pub(crate) fn lay_for_tcp(self, seed: u64) -> (Link, ChannelId) {
         let (mut link, id) = self.lay(seed, |_| {});
