@@ -155,7 +155,7 @@ impl Carrier {
         let passage = read(role, path, bytes);
         if passage.is_none()
             && role == Role::Listener
-            && self.gate.as_ref().is_some_and(|gate| gate.takes(path, bytes))
+            && self.gate.as_ref().is_some_and(|gate| gate.takes(now, path, bytes))
         {
             return;
         }

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use turn::{Auth, ConfigError, Counters, OtherServer, PeerPolicy, Quotas};
 
 use crate::admission::Admission;
+use crate::desk::Desk;
 use crate::handshakes::{Handshakes, HandshakesSoFar};
-use crate::lobby::Desk;
 use crate::losses::{Losses, LossesSoFar};
 
 /// Wishes that may wait; whoever has one more waits, too.

@@ -52,6 +52,7 @@ mod config;
 mod connection;
 mod control;
 mod crew;
+mod desk;
 mod egress;
 mod entrance;
 mod error;

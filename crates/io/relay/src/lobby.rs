@@ -1,8 +1,7 @@
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use crypto::Certificate;
-use dtls::{ConfigError, Hello, Server, Verdict};
+use dtls::{Hello, Verdict};
 use sansio::{KeyedHash, Path, Rng, Seed};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -11,30 +10,11 @@ use tracing::debug;
 
 use crate::acceptor::{FAREWELL, Reception, stopped};
 use crate::clock::Clock;
+use crate::desk::Desk;
 use crate::exits::Exits;
 use crate::gate::{Arrivals, Parcel, Way};
 use crate::losses::{Loss, Losses};
 use crate::session::Session;
-
-/// The certificate that DTLS clients are shown, which may change meanwhile.
-#[derive(Clone, Debug)]
-pub(crate) struct Desk(Arc<RwLock<Arc<Server>>>);
-
-impl Desk {
-    pub(crate) fn new(server: Server) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(server))))
-    }
-
-    pub(crate) fn renew(&self, certificate: Certificate) -> Result<(), ConfigError> {
-        let renewed = self.server().renewed(certificate)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
-        Ok(())
-    }
-
-    fn server(&self) -> Arc<Server> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// Where DTLS clients arrive. Who has not shown that he is where he says gets an answer shorter than his question, and
 /// leaves nothing behind; who has gets a [`Session`], a task of his own, if there is room.
@@ -84,6 +64,7 @@ impl Lobby {
         loop {
             tokio::select! {
                 Some(parcel) = self.arrivals.records.recv() => self.pass_on(parcel),
+                Some(parcel) = self.arrivals.proven.recv() => self.greet(parcel, reception, tasks),
                 Some(parcel) = self.arrivals.hellos.recv() => self.greet(parcel, reception, tasks),
                 Some(ended) = tasks.join_next() => self.left(ended.ok()),
                 () = stopped(&mut stop) => return,
@@ -94,7 +75,8 @@ impl Lobby {
     /// How much stands in each of its tables.
     #[cfg(test)]
     pub(crate) fn tables(&self) -> Vec<(&'static str, usize)> {
-        let waiting = self.arrivals.hellos.len() + self.arrivals.records.len();
+        let Arrivals { hellos, proven, records } = &self.arrivals;
+        let waiting = hellos.len() + proven.len() + records.len();
         vec![("DTLS sessions", self.sessions.len()), ("DTLS datagrams that wait", waiting)]
     }
 
@@ -109,23 +91,16 @@ impl Lobby {
     }
 
     fn greet(&mut self, parcel: Parcel, reception: &Reception, tasks: &mut JoinSet<Path>) {
-        let (path, server) = (parcel.path, self.desk.server());
-        match server.examine(self.clock.now(), path.to_string().as_bytes(), &parcel.bytes) {
+        let path = parcel.path;
+        match self.desk.examine(self.clock.now(), &path, &parcel.bytes) {
             Verdict::Ignored => {}
             Verdict::Challenge(answer) => self.exits.send(path, answer.len(), &answer),
-            Verdict::Proven(hello) => self.welcome(parcel, hello, server, reception, tasks),
+            Verdict::Proven(hello) => self.welcome(parcel, hello, reception, tasks),
         }
     }
 
     /// A client is where it says.
-    fn welcome(
-        &mut self,
-        parcel: Parcel,
-        hello: Hello,
-        server: Arc<Server>,
-        reception: &Reception,
-        tasks: &mut JoinSet<Path>,
-    ) {
+    fn welcome(&mut self, parcel: Parcel, hello: Hello, reception: &Reception, tasks: &mut JoinSet<Path>) {
         let path = parcel.path;
         if let Some(place) = self.sessions.get_mut(&path) {
             // The same again: its answer was lost. Another one: the client has begun anew (RFC 6347 §4.2.8), and will
@@ -155,7 +130,7 @@ impl Lobby {
             events: reception.events.clone(),
             handshakes: reception.handshakes.clone(),
         };
-        let seed = self.rng.fork();
+        let (server, seed) = (self.desk.server(), self.rng.fork());
         tasks.spawn(async move {
             session.run(admitted, &server, &hello, seed).await;
             path

@@ -18,10 +18,11 @@ use crate::aide::Aide;
 use crate::clock::Clock;
 use crate::control::{self, Handle};
 use crate::crew::Contact;
+use crate::desk::Desk;
 use crate::exits::Exits;
 use crate::gate::Gate;
 use crate::handshakes::Handshakes;
-use crate::lobby::{Desk, Lobby};
+use crate::lobby::Lobby;
 use crate::losses::Losses;
 use crate::mail::mail;
 use crate::post::Post;
@@ -123,7 +124,8 @@ impl Relay {
             .map(|certificate| dtls::Server::new(ServerConfig::new(certificate, rng.fork())))
             .transpose()?;
         let losses = Arc::<Losses>::default();
-        let (gate, arrivals) = dtls.is_some().then(|| Gate::new(losses.clone())).unzip();
+        let desk = dtls.map(Desk::new);
+        let (gate, arrivals) = desk.clone().map(|desk| Gate::new(desk, losses.clone(), &mut rng)).unzip();
 
         let pulse = Pulse::new(clock, busy_poll).map_err(Error::System)?;
         let (events, streams) = mpsc::channel(STREAM_EVENTS);
@@ -150,7 +152,6 @@ impl Relay {
         let outside = (inquiry, orders, losses.clone());
         let shard = Shard::new(pulse, server, own, inbox, contacts, outside, &mut rng);
         let shard = shard.map_err(Error::System)?.with_gate(gate.clone());
-        let desk = dtls.map(Desk::new);
         let lobby = desk.clone().zip(arrivals).map(|(desk, arrivals)| {
             let exits = Exits::new(shard.listeners(), losses.clone());
             Lobby::new(arrivals, desk, exits, losses.clone(), clock)

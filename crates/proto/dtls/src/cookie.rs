@@ -42,6 +42,11 @@ impl<'a> Spoken<'a> {
         }
     }
 
+    /// Whether its cookie is as long as ours are.
+    pub(crate) fn brings_cookie(&self) -> bool {
+        self.hello.cookie.len() == COOKIE
+    }
+
     /// A HelloVerifyRequest, with the number of what it answers.
     pub(crate) fn challenge(&self, cookie: &[u8; COOKIE]) -> [u8; CHALLENGE_BYTES] {
         let mut answer = [0; CHALLENGE_BYTES];
@@ -72,6 +77,9 @@ impl Baker {
 
     /// Whether the cookie was made for this source, not long ago.
     pub(crate) fn knows(&self, now: Time, source: &[u8], spoken: &Spoken<'_>) -> bool {
+        if !spoken.brings_cookie() {
+            return false;
+        }
         let now = tick(now);
         [Some(now), now.checked_sub(1)]
             .into_iter()

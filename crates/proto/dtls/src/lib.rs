@@ -82,4 +82,4 @@ pub use endpoint::{Drops, Endpoint};
 pub use event::{CipherSuite, Connected, DtlsError, Event, SrtpKeys, SrtpProfile, Version};
 pub use handshake::check_key;
 pub use lane::Lane;
-pub use server::{CHALLENGE_BYTES, Hello, Server, ServerConfig, Verdict, refusal};
+pub use server::{CHALLENGE_BYTES, Hello, Server, ServerConfig, Verdict, brings_cookie, refusal};

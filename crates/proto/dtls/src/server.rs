@@ -86,6 +86,11 @@ pub fn refusal() -> [u8; HEADER + 2] {
     plain_alert(alert::HANDSHAKE_FAILURE)
 }
 
+/// Whether a datagram is a hello with what may be a cookie: [`Server::examine`] has more to do than to make one.
+pub fn brings_cookie(datagram: &[u8]) -> bool {
+    Spoken::parse(datagram).is_some_and(|spoken| spoken.brings_cookie())
+}
+
 impl Server {
     /// A server.
     ///
