@@ -73,8 +73,8 @@
 
 pub use driver::{
     ByteStream, CandidateError, CandidateKind, Certificate, CertificateDer, ChannelState, Code,
-    Configuration, Congestion, ConnectionState, DataChannel, DataChannelInit, Error, Evidence, Failure,
-    FailureCause, Fingerprint, IceCandidateInit, IceConnectionState, IceGatheringState, IceServer,
+    Configuration, Congestion, ConnectionState, DataChannel, DataChannelInit, Endpoint, Error, Evidence,
+    Failure, FailureCause, Fingerprint, IceCandidateInit, IceConnectionState, IceGatheringState, IceServer,
     IceTransportPolicy, Message, PathInfo, PathKind, PeerConnection, PeerEvent, Punch, Report, SdpType,
     SendError, SessionDescription, SignalingState, Stats, Summary, Verdict,
 };
@@ -91,6 +91,6 @@ pub mod prelude {
 pub mod machine {
     pub use driver::engine::{Engine, Host, Shared};
     pub use driver::{Clock, Connector, Network};
-    pub use peer::{Configuration, Connection, Event};
+    pub use peer::{Configuration, Connection, ConnectionId, Event, Hub, HubConfig, HubDrops, Resident};
     pub use sansio::{Batches, Datagram, Machine, Outbox, Path, SocketOp, SocketReply, Time, Transport};
 }

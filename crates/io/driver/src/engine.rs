@@ -15,7 +15,7 @@ use crate::Clock;
 use crate::network::{Network, Outcome};
 use crate::sockets::Sockets;
 use crate::streams::Streams;
-use crate::wake::Wake;
+use crate::wake::{Bell, Wake};
 
 /// Bundles received in one turn, 64 KiB each at most.
 const BUNDLES: usize = 4;
@@ -36,6 +36,9 @@ pub trait Host: Send + 'static {
 
     /// The machine, to be fed and polled.
     fn machine(&mut self) -> &mut Self::Machine;
+
+    /// Called first of all in each turn: for hosts of many, to learn whom handles have told something.
+    fn prepare(&mut self, _now: Time) {}
 
     /// Drains the machine's events. Called once a turn, after the machine has written what it wants to send.
     ///
@@ -60,13 +63,17 @@ pub trait Host: Send + 'static {
 pub struct Shared<H> {
     host: Mutex<H>,
     clock: Clock,
-    wake: Wake,
+    bell: Bell,
 }
 
 impl<H: Host> Shared<H> {
     /// `host`, to be run by an engine whose clock is `clock`.
     pub fn new(clock: Clock, host: H) -> Arc<Self> {
-        Arc::new(Self { host: Mutex::new(host), clock, wake: Wake::default() })
+        Self::with_bell(clock, host, Bell::Own(Wake::default()))
+    }
+
+    pub(crate) fn with_bell(clock: Clock, host: H, bell: Bell) -> Arc<Self> {
+        Arc::new(Self { host: Mutex::new(host), clock, bell })
     }
 
     /// The host. Hold it briefly: the engine waits. Call [`Shared::wake`] after a wish.
@@ -82,7 +89,15 @@ impl<H: Host> Shared<H> {
 
     /// Has the engine take a turn soon.
     pub fn wake(&self) {
-        self.wake.call();
+        self.bell.ring();
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
     }
 }
 
@@ -141,7 +156,7 @@ impl<H: Host> Engine<H> {
     /// Whether there is anything to do.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = std::mem::take(&mut self.unfinished);
-        any |= self.shared.wake.poll(cx).is_ready();
+        any |= self.shared.bell.poll(cx).is_ready();
         if self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
             self.armed = None;
             any = true;
@@ -170,6 +185,7 @@ impl<H: Host> Engine<H> {
         let now = shared.now();
         let mut out = Outlet::new(batches, &self.sockets, &self.streams);
         let mut host = shared.lock();
+        host.prepare(now);
         for bundle in bundles.iter_mut() {
             let from = bundle.path;
             for payload in bundle.datagrams() {

@@ -7,6 +7,17 @@ pub enum Error {
     /// There is no tokio runtime here to run the connection.
     #[error("there is no tokio runtime here: call this inside one, for instance under #[tokio::main]")]
     NoRuntime,
+    /// A port cannot be had.
+    #[error("{address} cannot be bound: {error}")]
+    Bind {
+        /// The address that was wanted.
+        address: std::net::SocketAddr,
+        /// What is wrong with it.
+        error: sansio::SocketError,
+    },
+    /// The endpoint has as many connections as it may have.
+    #[error("there are too many connections on this endpoint")]
+    TooMany,
     /// No certificate could be made.
     #[error("no certificate could be made: {0}")]
     Certificate(String),
@@ -43,6 +54,8 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoRuntime => "no-runtime",
+            Self::Bind { .. } => "bind",
+            Self::TooMany => "too-many-connections",
             Self::Certificate(_) => "certificate",
             Self::Server { .. } => "server-url",
             Self::NoCredential { .. } => "server-credential",

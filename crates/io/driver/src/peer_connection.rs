@@ -54,14 +54,22 @@ fn is_far(server: &ice::Server) -> bool {
     host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-impl PeerConnection {
-    /// Makes a connection, and starts the task that runs it. Nothing is sent, and no socket opened, before a local
-    /// description is set.
-    ///
-    /// # Errors
-    /// Outside a tokio runtime, or if the URL of a server cannot be used.
-    pub fn new(configuration: Configuration) -> Result<Self, Error> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
+/// What a connection is made from.
+pub(crate) struct Plan {
+    pub(crate) machine: peer::Configuration,
+    pub(crate) settings: Settings,
+    pub(crate) use_relay: bool,
+    /// Whether the router is to be asked for ports.
+    maps: bool,
+    connector: Connector,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        configuration: Configuration,
+        now: Time,
+        interfaces: Vec<ice::Interface>,
+    ) -> Result<Self, Error> {
         let ice_servers = configuration.servers()?;
         let certificate = match configuration.certificate {
             Some(certificate) => certificate,
@@ -75,6 +83,7 @@ impl PeerConnection {
             ice_timings.gathering = ice_timings.gathering_at_once;
         }
         let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+        let unix_time = unix_time.map(|unix_time| unix_time.saturating_sub(now.elapsed()));
         let machine = peer::Configuration {
             ice_timings,
             ice_servers,
@@ -82,7 +91,7 @@ impl PeerConnection {
                 IceTransportPolicy::All => ice::TransportPolicy::All,
                 IceTransportPolicy::Relay => ice::TransportPolicy::Relay,
             },
-            interfaces: interfaces(),
+            interfaces,
             mdns: configuration.mdns,
             include_loopback: configuration.include_loopback,
             mtu: configuration.mtu,
@@ -101,17 +110,35 @@ impl PeerConnection {
             punch: configuration.punch,
             ..peer::Configuration::new(Seed(crypto::seed()), certificate)
         };
-        let clock = Clock::start();
-        let (trickle, use_relay) = (configuration.trickle, configuration.use_relay);
         let settings = Settings {
-            trickle,
+            trickle: configuration.trickle,
             receive_buffer: configuration.receive_buffer,
             close_timeout: configuration.close_timeout,
         };
-        let shared = Shared::new(clock, State::new(Connection::new(clock.now(), machine), settings));
-        let network = Network::new(
-            Connector::new(configuration.certificate_authorities).with_names(configuration.certificate_names),
-        );
+        let connector =
+            Connector::new(configuration.certificate_authorities).with_names(configuration.certificate_names);
+        Ok(Self { machine, settings, use_relay: configuration.use_relay, maps, connector })
+    }
+
+    pub(crate) fn build(self, now: Time) -> State {
+        State::new(Connection::new(now, self.machine), self.settings)
+    }
+}
+
+impl PeerConnection {
+    /// Makes a connection, and starts the task that runs it. Nothing is sent, and no socket opened, before a local
+    /// description is set.
+    ///
+    /// # Errors
+    /// Outside a tokio runtime, or if the URL of a server cannot be used.
+    pub fn new(configuration: Configuration) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let clock = Clock::start();
+        let plan = Plan::new(configuration, clock.now(), interfaces())?;
+        let network = Network::new(plan.connector.clone());
+        let (maps, roams) = (plan.maps, plan.machine.roam.is_some());
+        let (trickle, use_relay) = (plan.settings.trickle, plan.use_relay);
+        let shared = Shared::new(clock, plan.build(clock.now()));
         let engine = {
             let _inside = runtime.enter();
             Engine::new(shared.clone(), network)
@@ -120,7 +147,7 @@ impl PeerConnection {
             let sockets = shared.lock().sockets.subscribe();
             runtime.spawn(portmap::run(Arc::downgrade(&shared), sockets))
         });
-        let follower = configuration.roam.map(|_| runtime.spawn(follow(Arc::downgrade(&shared))));
+        let follower = roams.then(|| runtime.spawn(follow(Arc::downgrade(&shared))));
         runtime.spawn(async move {
             engine.await;
             if let Some(follower) = follower {
@@ -128,6 +155,11 @@ impl PeerConnection {
             }
         });
         Ok(Self { handle: Arc::new(Handle { shared, trickle, use_relay, mapper: Mutex::new(mapper) }) })
+    }
+
+    /// A connection of an endpoint, whose engine runs it.
+    pub(crate) fn of(shared: Arc<Shared<State>>, trickle: bool, use_relay: bool) -> Self {
+        Self { handle: Arc::new(Handle { shared, trickle, use_relay, mapper: Mutex::new(None) }) }
     }
 
     /// Makes a channel (`createDataChannel`). Messages can be sent at once; they leave when the connection is there.

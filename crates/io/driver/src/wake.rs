@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use peer::ConnectionId;
 
 /// Wakes the one engine task. Any number of calls before it runs cost one wakeup.
 #[derive(Debug, Default)]
@@ -34,6 +36,72 @@ impl Wake {
         drop(waker);
         // A call between the two lines above found no waker to wake.
         if self.called.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// How the holders of a handle call the engine.
+#[derive(Debug)]
+pub(crate) enum Bell {
+    /// Of an engine with one host.
+    Own(Wake),
+    /// Of an engine with many residents.
+    House(Arc<Porch>),
+    /// Of one of these.
+    Resident { porch: Arc<Porch>, id: OnceLock<ConnectionId>, rung: AtomicBool },
+}
+
+/// Where the residents of one engine ring.
+#[derive(Debug, Default)]
+pub(crate) struct Porch {
+    wake: Wake,
+    rung: Mutex<Vec<ConnectionId>>,
+}
+
+impl Porch {
+    /// Who has rung since the last time.
+    pub(crate) fn take(&self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.rung.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Bell {
+    /// Has the engine take a turn.
+    pub(crate) fn ring(&self) {
+        match self {
+            Self::Own(wake) => wake.call(),
+            Self::House(porch) => porch.wake.call(),
+            Self::Resident { porch, id, rung } => {
+                let Some(id) = id.get() else { return };
+                if !rung.swap(true, Ordering::AcqRel) {
+                    porch.rung.lock().unwrap_or_else(PoisonError::into_inner).push(*id);
+                    porch.wake.call();
+                }
+            }
+        }
+    }
+
+    /// Of a resident: what was rung for is seen to from now on.
+    pub(crate) fn hear(&self) {
+        if let Self::Resident { rung, .. } = self {
+            rung.store(false, Ordering::Release);
+        }
+    }
+
+    /// Of a resident: under which name it rings.
+    pub(crate) fn engrave(&self, name: ConnectionId) {
+        if let Self::Resident { id, .. } = self {
+            // Once: a resident does not move.
+            let _ = id.set(name);
+        }
+    }
+
+    /// Whether the engine was called.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Own(wake) => wake.poll(cx),
+            Self::House(porch) => porch.wake.poll(cx),
+            Self::Resident { .. } => Poll::Pending,
+        }
     }
 }
 

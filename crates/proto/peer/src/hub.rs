@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::ops::DerefMut;
 
 use sansio::{
-    Datagram, KeyedHash, Machine, Outbox, Path, Rng, Seed, SocketOp, SocketReply, Time, Transport, Wheel,
+    Datagram, KeyedHash, Machine, Outbox, Path, Rng, Seed, SocketError, SocketOp, SocketReply, Time,
+    Transport, Wheel,
 };
 
 use crate::sockets::Sockets;
@@ -214,9 +215,17 @@ impl<C: Resident> Hub<C> {
         self.slots.id(slot)
     }
 
-    /// The addresses of the sockets, once they are bound.
-    pub fn local_addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listening.bound()
+    /// A resident's events were read by its owner. There may be room for more now, which the other side may have to know.
+    pub fn told(&mut self, now: Time, id: ConnectionId) {
+        if self.slots.find(id).is_some() {
+            self.settle(now, id.slot);
+            self.slots.enqueue(id.slot, Chore::Send);
+        }
+    }
+
+    /// The sockets: which address was wanted, and what came of it, once that is known.
+    pub fn sockets(&self) -> impl Iterator<Item = (SocketAddr, Option<Result<SocketAddr, SocketError>>)> {
+        self.listening.sockets()
     }
 
     /// What was dropped, by reason.

@@ -44,8 +44,10 @@ impl Listening {
         self.ops.pop_front()
     }
 
-    pub(super) fn bound(&self) -> impl Iterator<Item = SocketAddr> {
-        self.list.iter().filter_map(|socket| socket.bound.clone()?.ok())
+    pub(super) fn sockets(
+        &self,
+    ) -> impl Iterator<Item = (SocketAddr, Option<Result<SocketAddr, SocketError>>)> {
+        self.list.iter().map(|socket| (socket.wanted, socket.bound.clone()))
     }
 
     /// A connection wants a socket on an address of this machine: it gets ours, at once or when it is bound.
