@@ -21,9 +21,9 @@ async fn endpoint() -> Endpoint {
 /// The next channel that the other side makes.
 async fn accepted(connection: &PeerConnection) -> DataChannel {
     loop {
-        match timeout(LONG, connection.next_event()).await.unwrap().expect("closed before a channel came") {
-            PeerEvent::DataChannel(channel) => return channel,
-            _ => {}
+        let event = timeout(LONG, connection.next_event()).await.unwrap();
+        if let PeerEvent::DataChannel(channel) = event.expect("closed before a channel came") {
+            return channel;
         }
     }
 }
