@@ -10,6 +10,9 @@
 //! What is sent is protected by SRTP ([`srtp`]): the header stays readable, the payload is encrypted, and a tag at the
 //! end vouches for both. The keys come out of the DTLS handshake.
 //!
+//! What comes is put into its order by [`receive`], which waits for what is missing; what goes is numbered, kept for
+//! those who miss it, and accounted for by [`send`].
+//!
 //! What came through, what should come again and how fast may be sent, both sides tell each other by RTCP ([`rtcp`]).
 //!
 //! Nothing here has a socket, a clock or an address. Packets are read and written where they lie, in the caller's
@@ -44,9 +47,12 @@ mod error;
 pub mod extension;
 mod fields;
 mod layout;
+pub mod ntp;
 mod packet;
+pub mod receive;
 mod rewriter;
 pub mod rtcp;
+pub mod send;
 mod sequence;
 pub mod srtp;
 mod writer;

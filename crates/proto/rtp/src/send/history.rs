@@ -1,0 +1,118 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sansio::Time;
+
+use crate::layout::{Layout, u16_at};
+use crate::packet::Header;
+use crate::sequence::Unroller;
+
+/// How much a [`History`] keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryConfig {
+    /// Packets at most: 1,024.
+    pub packets: usize,
+    /// For how long at most: 2 s.
+    pub age: Duration,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self { packets: 1024, age: Duration::from_secs(2) }
+    }
+}
+
+/// What a source has sent, for those who missed it (RFC 4588).
+#[derive(Debug)]
+pub struct History {
+    config: HistoryConfig,
+    numbers: Unroller,
+    /// In the order of their numbers.
+    sent: VecDeque<Sent>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    number: u64,
+    bytes: Vec<u8>,
+    at: Time,
+    again: Option<Time>,
+}
+
+impl History {
+    /// An empty history.
+    pub fn new(config: HistoryConfig) -> Self {
+        Self { config, numbers: Unroller::default(), sent: VecDeque::new() }
+    }
+
+    /// Keeps a packet that is sent, as it is before it is protected. Packets come in the order of their numbers; one
+    /// that does not is left out, and so is what is no packet.
+    pub fn keep(&mut self, now: Time, packet: &[u8]) {
+        if Layout::parse(packet).is_err() {
+            return;
+        }
+        let highest = self.numbers.highest();
+        let number = self.numbers.unroll(u16_at(packet, 2));
+        if highest.is_some_and(|highest| number <= highest) {
+            return;
+        }
+        // The oldest one's memory is used again.
+        let too_old = |sent: &mut Sent| now.since(sent.at) > self.config.age;
+        let mut bytes = Vec::new();
+        while self.sent.len() >= self.config.packets.max(1) || self.sent.front_mut().is_some_and(too_old) {
+            bytes = self.sent.pop_front().map(|sent| sent.bytes).unwrap_or_default();
+        }
+        bytes.clear();
+        bytes.extend_from_slice(packet);
+        self.sent.push_back(Sent { number, bytes, at: now, again: None });
+    }
+
+    /// The packet of a number, if it is still there and was not sent again within the last round trip: the answer is
+    /// on its way then.
+    pub fn missed(&mut self, now: Time, sequence_number: u16, round_trip: Duration) -> Option<&[u8]> {
+        let number = self.numbers.peek(sequence_number);
+        let at = self.sent.binary_search_by_key(&number, |sent| sent.number).ok()?;
+        let age = self.config.age;
+        let sent = &mut self.sent[at];
+        if now.since(sent.at) > age || sent.again.is_some_and(|again| now.since(again) < round_trip) {
+            return None;
+        }
+        sent.again = Some(now);
+        Some(&sent.bytes)
+    }
+
+    /// Writes a retransmission of the packet of a number, under a source, payload type and number of its own
+    /// (RFC 4588 §4). Header extensions are those of the packet. Returns how many bytes of the buffer it has; `None` as
+    /// [`History::missed`], or if there is no room.
+    pub fn retransmit(
+        &mut self,
+        now: Time,
+        sequence_number: u16,
+        round_trip: Duration,
+        own: impl FnOnce() -> Header,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        let packet = self.missed(now, sequence_number, round_trip)?;
+        let header = Layout::parse(packet).ok()?.header_end;
+        let place = buffer.get_mut(..packet.len() + 2)?;
+        let own = own();
+        place[..header].copy_from_slice(&packet[..header]);
+        place[1] = packet[1] & 0x80 | own.payload_type & 0x7f;
+        place[2..4].copy_from_slice(&own.sequence_number.to_be_bytes());
+        // RFC 4588 §4: the timestamp is the original's.
+        place[8..12].copy_from_slice(&own.ssrc.to_be_bytes());
+        place[header..header + 2].copy_from_slice(&packet[2..4]);
+        place[header + 2..].copy_from_slice(&packet[header..]);
+        Some(place.len())
+    }
+
+    /// Packets that are kept.
+    pub fn len(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+}
