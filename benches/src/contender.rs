@@ -3,6 +3,8 @@ use std::time::Instant;
 
 /// One end of a connection, of whatever make, without I/O.
 pub trait Contender: Send {
+    /// Takes the other side's answer; only who has offered is given one.
+    fn accept(&mut self, answer: &str);
     /// Takes a datagram from the other end.
     fn handle(&mut self, now: Instant, datagram: &mut [u8]);
     /// Does what is due, takes in what was received, and sends what wants to be sent.
@@ -31,13 +33,34 @@ impl Received {
     }
 }
 
+/// What an end is told before it begins.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub channel: Channel,
+}
+
+/// What the channel promises.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// All messages, in their order.
+    Reliable,
+    /// Nothing: unordered, without retransmission.
+    Fleeting,
+}
+
+/// An end and its description.
+pub type Begun = (Box<dyn Contender>, String);
+
 /// A make of WebRTC stack.
 #[derive(Clone, Copy)]
 pub struct Make {
     pub name: &'static str,
-    /// Two ends that know each other's descriptions, the first of which opens one reliable channel in band. They find each
-    /// other at these addresses.
-    pub pair: fn([SocketAddr; 2]) -> [Box<dyn Contender>; 2],
+    /// The end that opens a channel, in band, and its offer.
+    pub offer: fn(Terms) -> Begun,
+    /// The end that takes the offer, and its answer.
+    pub answer: fn(Terms, &str) -> Begun,
     /// What it leaves out.
     pub note: &'static str,
 }

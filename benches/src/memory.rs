@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::contender::{Contender, Make};
+use crate::contender::{Channel, Contender, Make, Terms};
+use crate::flow::{Flow, Processor};
 
 /// Datagrams handed over before an end is polled: about what one system call receives.
 const LOT: usize = 64;
@@ -17,9 +18,13 @@ struct Table {
 }
 
 impl Table {
-    fn new(make: Make) -> Self {
-        let addresses: [SocketAddr; 2] = [([127, 0, 0, 1], 40_001).into(), ([127, 0, 0, 1], 40_002).into()];
-        Self { ends: (make.pair)(addresses), wire: Default::default(), spare: Vec::new() }
+    fn new(make: Make, channel: Channel) -> Self {
+        let [local, remote]: [SocketAddr; 2] =
+            [([127, 0, 0, 1], 40_001).into(), ([127, 0, 0, 1], 40_002).into()];
+        let (mut ours, offer) = (make.offer)(Terms { local, remote, channel });
+        let (theirs, answer) = (make.answer)(Terms { local: remote, remote: local, channel }, &offer);
+        ours.accept(&answer);
+        Self { ends: [ours, theirs], wire: Default::default(), spare: Vec::new() }
     }
 
     fn poll(&mut self, end: usize) {
@@ -38,7 +43,8 @@ impl Table {
         self.poll(1);
         if self.wire.iter().all(Vec::is_empty) {
             let next = self.ends.iter_mut().filter_map(|end| end.timeout()).min();
-            let wait = next.map_or(Duration::from_millis(1), |at| at.saturating_duration_since(Instant::now()));
+            let wait =
+                next.map_or(Duration::from_millis(1), |at| at.saturating_duration_since(Instant::now()));
             std::thread::sleep(wait.min(Duration::from_millis(50)));
         }
         for end in [1, 0] {
@@ -65,28 +71,30 @@ impl Table {
     }
 }
 
-/// Until the answerer has the offerer's first message, from when both know the other's description.
-pub fn open(make: Make) -> Duration {
-    let mut table = Table::new(make);
+/// Milliseconds until the answerer has the offerer's first message, from when both know the other's description.
+pub fn open(make: Make) -> f64 {
+    let mut table = Table::new(make, Channel::Reliable);
     let begin = Instant::now();
     table.connect();
-    begin.elapsed()
+    begin.elapsed().as_secs_f64() * 1e3
 }
 
-/// Bytes per second from the offerer to the answerer.
-pub fn throughput(make: Make, message: usize, total: u64) -> f64 {
-    let mut table = Table::new(make);
+/// Messages of `size` bytes from the offerer to the answerer, for as long as `duration`.
+pub fn flood(make: Make, channel: Channel, size: usize, duration: Duration) -> Flow {
+    let mut table = Table::new(make, channel);
     table.connect();
-    let message = vec![0x5a; message];
-    let already = table.ends[1].received().bytes;
-    let begin = Instant::now();
-    let mut written = 0;
-    while table.ends[1].received().bytes - already < total {
-        while written < total && table.ends[0].write(Instant::now(), &message) {
-            written += message.len() as u64;
-        }
+    let message = vec![0x5a; size];
+    let already = table.ends[1].received();
+    let (begin, processor) = (Instant::now(), Processor::now());
+    while begin.elapsed() < duration {
+        while table.ends[0].write(Instant::now(), &message) {}
         table.turn();
-        assert!(begin.elapsed() < Duration::from_secs(120), "{written} bytes written, no end in sight");
     }
-    (table.ends[1].received().bytes - already) as f64 / begin.elapsed().as_secs_f64()
+    let received = table.ends[1].received();
+    Flow {
+        messages: received.messages - already.messages,
+        bytes: received.bytes - already.bytes,
+        time: begin.elapsed(),
+        processor: processor.elapsed(),
+    }
 }

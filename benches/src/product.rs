@@ -1,72 +1,82 @@
-//! Sterna as its users hold it: `PeerConnection` on tokio, with its own sockets.
+//! Sterna as its users hold it: `PeerConnection` on tokio, with its own sockets. One end of a duel.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use driver::{Configuration, DataChannel, DataChannelInit, PeerConnection, PeerEvent};
+use driver::{Configuration, DataChannel, DataChannelInit, PeerConnection, PeerEvent, SessionDescription};
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
-}
+use crate::contender::{Channel, Received};
+use crate::duel::Task;
+use crate::end::{Count, Wire};
+use crate::flow::{Processor, monotonic};
 
-struct Pair {
-    // Dropping them closes.
-    _ends: [PeerConnection; 2],
-    channels: [DataChannel; 2],
-    opened: Duration,
-}
-
-async fn connect() -> Pair {
+fn connection() -> PeerConnection {
     let configuration = Configuration { include_loopback: true, trickle: false, ..Configuration::default() };
-    let ends = [0, 1].map(|_| PeerConnection::new(configuration.clone()).expect("a connection"));
-    let [a, b] = &ends;
-    let ours = a.create_data_channel("bench", DataChannelInit::default()).expect("a channel");
-    let offer = a.set_local_description(None).await.expect("an offer");
-    b.set_remote_description(offer).await.expect("it is taken");
-    let answer = b.set_local_description(None).await.expect("an answer");
-    let begin = Instant::now();
-    a.set_remote_description(answer).await.expect("it is taken");
-    let said = async {
-        ours.opened().await.expect("it opens");
-        ours.send(b"first".to_vec()).await.expect("it is sent");
-    };
-    let heard = async {
-        loop {
-            match b.next_event().await.expect("an event") {
-                PeerEvent::DataChannel(channel) => break channel,
-                _ => continue,
-            }
-        }
-    };
-    let ((), theirs) = tokio::join!(said, heard);
-    theirs.recv().await.expect("the first message");
-    Pair { opened: begin.elapsed(), channels: [ours, theirs], _ends: ends }
+    PeerConnection::new(configuration).expect("a connection")
 }
 
-/// Until the answerer has the offerer's first message, from when both know the other's description.
-pub fn open() -> Duration {
-    runtime().block_on(async { connect().await.opened })
+fn say(description: &SessionDescription) -> String {
+    serde_json::to_string(description).expect("it can be written")
 }
 
-/// Bytes per second from the offerer to the answerer.
-pub fn throughput(message: usize, total: u64) -> f64 {
-    runtime().block_on(async {
-        let Pair { channels: [ours, theirs], _ends, .. } = connect().await;
-        let payload = bytes::Bytes::from(vec![0x5a; message]);
-        let begin = Instant::now();
-        let sender = tokio::spawn(async move {
-            let mut written = 0;
-            while written < total {
-                ours.send(payload.clone()).await.expect("it is sent");
-                written += payload.len() as u64;
-            }
-            ours
-        });
-        let mut received = 0;
-        while received < total {
-            received += theirs.recv().await.expect("a message").as_bytes().len() as u64;
+fn heard(line: &str) -> SessionDescription {
+    serde_json::from_str(line).expect("a description")
+}
+
+/// The end that offers, and sends.
+pub async fn offer(task: Task) {
+    let wire = Wire::open();
+    wire.tell("address", "");
+    wire.hear("remote");
+    let connection = connection();
+    let init = match task.channel {
+        Channel::Reliable => DataChannelInit::default(),
+        Channel::Fleeting => {
+            DataChannelInit { ordered: false, max_retransmits: Some(0), ..Default::default() }
         }
-        let rate = received as f64 / begin.elapsed().as_secs_f64();
-        drop(sender.await);
-        rate
-    })
+    };
+    let channel = connection.create_data_channel("bench", init).expect("a channel");
+    wire.tell("offer", &say(&connection.set_local_description(None).await.expect("an offer")));
+    let answer = heard(&wire.hear("answer"));
+    let ready = monotonic();
+    connection.set_remote_description(answer).await.expect("it is taken");
+    wire.tell_numbers("ready", [ready.as_nanos()]);
+    channel.opened().await.expect("it opens");
+    channel.send(b"first".to_vec()).await.expect("it is sent");
+    wire.hear("flood");
+    let payload = bytes::Bytes::from(vec![0x5a; task.size]);
+    let (begin, processor) = (Instant::now(), Processor::now());
+    while !wire.is_said("stop") {
+        for _ in 0..16 {
+            channel.send(payload.clone()).await.expect("it is sent");
+        }
+    }
+    wire.tell_numbers("sent", [begin.elapsed().as_nanos(), processor.elapsed().as_nanos()]);
+}
+
+async fn channel_of(connection: &PeerConnection) -> DataChannel {
+    loop {
+        if let PeerEvent::DataChannel(channel) = connection.next_event().await.expect("an event") {
+            return channel;
+        }
+    }
+}
+
+/// The end that answers, and counts.
+pub async fn answer(task: Task) {
+    let wire = Wire::open();
+    wire.tell("address", "");
+    wire.hear("remote");
+    let connection = connection();
+    connection.set_remote_description(heard(&wire.hear("offer"))).await.expect("it is taken");
+    wire.tell("answer", &say(&connection.set_local_description(None).await.expect("an answer")));
+    let channel = channel_of(&connection).await;
+    let (mut received, mut count, mut told) = (Received::default(), Count::new(), false);
+    loop {
+        let message = channel.recv().await.expect("a message");
+        received.count(message.as_bytes().len());
+        if received.messages == 1 {
+            wire.tell_numbers("first", [monotonic().as_nanos()]);
+        }
+        told = told || count.look(received, task.duration, &wire);
+    }
 }

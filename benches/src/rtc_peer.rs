@@ -4,18 +4,19 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use rtc::data_channel::RTCDataChannelId;
+use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::RTCMessage;
+use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::transport::{CandidateConfig, CandidateHostConfig, RTCIceCandidate};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
-use crate::contender::{BUFFER, Contender, Make, Received};
+use crate::contender::{BUFFER, Begun, Channel, Contender, Make, Received, Terms};
 
-pub const MAKE: Make = Make { name: "rtc 0.21", pair, note: "" };
+pub const MAKE: Make = Make { name: "rtc 0.21", offer, answer, note: "" };
 
 struct Rtc {
     connection: RTCPeerConnection,
@@ -25,55 +26,67 @@ struct Rtc {
     received: Received,
 }
 
-fn pair(addresses: [SocketAddr; 2]) -> [Box<dyn Contender>; 2] {
-    let mut ends = [0, 1].map(|end| {
-        let mut connection = RTCPeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().build())
-            .build(Instant::now())
-            .expect("a connection");
-        let candidate = CandidateHostConfig {
-            base_config: CandidateConfig {
-                network: "udp".to_owned(),
-                address: addresses[end].ip().to_string(),
-                port: addresses[end].port(),
-                component: 1,
-                ..Default::default()
-            },
+fn make(terms: Terms) -> Rtc {
+    let mut connection = RTCPeerConnectionBuilder::new()
+        .with_configuration(RTCConfigurationBuilder::new().build())
+        .build(Instant::now())
+        .expect("a connection");
+    let candidate = CandidateHostConfig {
+        base_config: CandidateConfig {
+            network: "udp".to_owned(),
+            address: terms.local.ip().to_string(),
+            port: terms.local.port(),
+            component: 1,
             ..Default::default()
+        },
+        ..Default::default()
+    }
+    .new_candidate_host()
+    .expect("a candidate");
+    let candidate = RTCIceCandidate::from(&candidate).to_json().expect("a candidate");
+    connection.add_local_candidate(candidate).expect("it is taken");
+    Rtc {
+        connection,
+        addresses: [terms.local, terms.remote],
+        channel: None,
+        open: false,
+        received: Received::default(),
+    }
+}
+
+fn offer(terms: Terms) -> Begun {
+    let mut end = make(terms);
+    let init = match terms.channel {
+        Channel::Reliable => None,
+        Channel::Fleeting => {
+            Some(RTCDataChannelInit { ordered: false, max_retransmits: Some(0), ..Default::default() })
         }
-        .new_candidate_host()
-        .expect("a candidate");
-        let candidate = RTCIceCandidate::from(&candidate).to_json().expect("a candidate");
-        connection.add_local_candidate(candidate).expect("it is taken");
-        Rtc {
-            connection,
-            addresses: [addresses[end], addresses[1 - end]],
-            channel: None,
-            open: false,
-            received: Received::default(),
-        }
-    });
-    let channel = ends[0].connection.create_data_channel("bench", None).expect("a channel").id();
-    ends[0].channel = Some(channel);
-    let now = Instant::now();
-    let offer = ends[0].connection.create_offer(None).expect("an offer");
-    ends[0].connection.set_local_description(now, offer.clone()).expect("it is taken");
-    ends[1].connection.set_remote_description(now, offer).expect("it is taken");
-    let answer = ends[1].connection.create_answer(None).expect("an answer");
-    ends[1].connection.set_local_description(now, answer.clone()).expect("it is taken");
-    ends[0].connection.set_remote_description(now, answer).expect("it is taken");
-    ends.map(|end| Box::new(end) as Box<dyn Contender>)
+    };
+    end.channel = Some(end.connection.create_data_channel("bench", init).expect("a channel").id());
+    let offer = end.connection.create_offer(None).expect("an offer");
+    end.connection.set_local_description(Instant::now(), offer.clone()).expect("it is taken");
+    (Box::new(end), offer.sdp)
+}
+
+fn answer(terms: Terms, offer: &str) -> Begun {
+    let mut end = make(terms);
+    let offer = RTCSessionDescription::offer(offer.to_owned()).expect("an offer");
+    end.connection.set_remote_description(Instant::now(), offer).expect("it is taken");
+    let answer = end.connection.create_answer(None).expect("an answer");
+    end.connection.set_local_description(Instant::now(), answer.clone()).expect("it is taken");
+    (Box::new(end), answer.sdp)
 }
 
 impl Contender for Rtc {
+    fn accept(&mut self, answer: &str) {
+        let answer = RTCSessionDescription::answer(answer.to_owned()).expect("an answer");
+        self.connection.set_remote_description(Instant::now(), answer).expect("it is taken");
+    }
+
     fn handle(&mut self, now: Instant, datagram: &mut [u8]) {
         let [local_addr, peer_addr] = self.addresses;
-        let transport = TransportContext {
-            local_addr,
-            peer_addr,
-            ecn: None,
-            transport_protocol: TransportProtocol::UDP,
-        };
+        let transport =
+            TransportContext { local_addr, peer_addr, ecn: None, transport_protocol: TransportProtocol::UDP };
         let datagram = TaggedBytesMut { now, transport, message: BytesMut::from(&*datagram) };
         self.connection.handle_read(datagram).expect("it is taken");
     }

@@ -3,19 +3,32 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use str0m::channel::ChannelId;
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
-use crate::contender::{BUFFER, Contender, Make, Received};
+use crate::contender::{BUFFER, Begun, Channel, Contender, Make, Received, Terms};
 
-pub const MAKE: Make = Make { name: "str0m 0.25", pair, note: "" };
+pub const MAKE: Make = Make {
+    name: "str0m 0.25",
+    offer: |terms| offer(terms, BUFFER),
+    answer: |terms, it| answer(terms, it, BUFFER),
+    note: "",
+};
 /// With the send buffer at which it does best.
-pub const SMALL: Make = Make { name: "str0m 0.25, 128 KiB", pair: small, note: "its default send buffer" };
+pub const SMALL: Make = Make {
+    name: "str0m 0.25, 128 KiB",
+    offer: |terms| offer(terms, FEW),
+    answer: |terms, it| answer(terms, it, FEW),
+    note: "its default send buffer",
+};
+const FEW: usize = 128 << 10;
 
 struct Str0m {
     rtc: Rtc,
     addresses: [SocketAddr; 2],
+    pending: Option<SdpPendingOffer>,
     channel: Option<ChannelId>,
     timeout: Option<Instant>,
     received: Received,
@@ -23,39 +36,44 @@ struct Str0m {
     waiting: Vec<Vec<u8>>,
 }
 
-fn pair(addresses: [SocketAddr; 2]) -> [Box<dyn Contender>; 2] {
-    make(addresses, BUFFER)
-}
-
-fn small(addresses: [SocketAddr; 2]) -> [Box<dyn Contender>; 2] {
-    make(addresses, 128 * 1024)
-}
-
-fn make(addresses: [SocketAddr; 2], buffer: usize) -> [Box<dyn Contender>; 2] {
+fn make(terms: Terms, buffer: usize) -> Str0m {
     // Once for the process.
     static CRYPTO: std::sync::Once = std::sync::Once::new();
     CRYPTO.call_once(|| str0m::crypto::from_feature_flags().install_process_default());
-    let mut ends = [0, 1].map(|end| {
-        let mut rtc = Rtc::builder()
-            .set_sctp_max_buffered_amount(buffer)
-            .set_dtls_version(str0m::config::DtlsVersion::Auto)
-            .build(Instant::now());
-        rtc.add_local_candidate(Candidate::host(addresses[end], "udp").expect("a candidate"));
-        Str0m {
-            rtc,
-            addresses: [addresses[end], addresses[1 - end]],
-            channel: None,
-            timeout: None,
-            received: Received::default(),
-            waiting: Vec::new(),
-        }
-    });
-    let mut change = ends[0].rtc.sdp_api();
-    change.add_channel("bench".into());
+    let mut rtc = Rtc::builder()
+        .set_sctp_max_buffered_amount(buffer)
+        .set_dtls_version(str0m::config::DtlsVersion::Auto)
+        .build(Instant::now());
+    rtc.add_local_candidate(Candidate::host(terms.local, "udp").expect("a candidate"));
+    Str0m {
+        rtc,
+        addresses: [terms.local, terms.remote],
+        pending: None,
+        channel: None,
+        timeout: None,
+        received: Received::default(),
+        waiting: Vec::new(),
+    }
+}
+
+fn offer(terms: Terms, buffer: usize) -> Begun {
+    let mut end = make(terms, buffer);
+    let mut config = ChannelConfig { label: "bench".into(), ..Default::default() };
+    if terms.channel == Channel::Fleeting {
+        (config.ordered, config.reliability) = (false, Reliability::MaxRetransmits { retransmits: 0 });
+    }
+    let mut change = end.rtc.sdp_api();
+    change.add_channel_with_config(config);
     let (offer, pending) = change.apply().expect("an offer");
-    let answer = ends[1].rtc.sdp_api().accept_offer(offer).expect("an answer");
-    ends[0].rtc.sdp_api().accept_answer(pending, answer).expect("it is taken");
-    ends.map(|end| Box::new(end) as Box<dyn Contender>)
+    end.pending = Some(pending);
+    (Box::new(end), offer.to_sdp_string())
+}
+
+fn answer(terms: Terms, offer: &str, buffer: usize) -> Begun {
+    let mut end = make(terms, buffer);
+    let offer = SdpOffer::from_sdp_string(offer).expect("an offer");
+    let answer = end.rtc.sdp_api().accept_offer(offer).expect("an answer");
+    (Box::new(end), answer.to_sdp_string())
 }
 
 impl Str0m {
@@ -76,6 +94,12 @@ impl Str0m {
 }
 
 impl Contender for Str0m {
+    fn accept(&mut self, answer: &str) {
+        let answer = SdpAnswer::from_sdp_string(answer).expect("an answer");
+        let pending = self.pending.take().expect("there is an offer");
+        self.rtc.sdp_api().accept_answer(pending, answer).expect("it is taken");
+    }
+
     fn handle(&mut self, now: Instant, datagram: &mut [u8]) {
         let [destination, source] = self.addresses;
         let contents = (&*datagram).try_into().expect("a datagram that it knows");
