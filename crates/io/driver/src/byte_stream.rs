@@ -3,7 +3,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use peer::MessageKind;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{DataChannel, SendError};
@@ -65,7 +64,7 @@ impl AsyncWrite for ByteStream {
         }
         loop {
             let take = bytes.len().min(self.chunk);
-            match ready!(self.channel.poll_send(cx, MessageKind::Binary, &bytes[..take])) {
+            match ready!(self.channel.poll_write(cx, &bytes[..take])) {
                 Ok(()) => return Poll::Ready(Ok(take)),
                 Err(SendError::TooLarge { limit }) if (1..take).contains(&(limit as usize)) => {
                     self.chunk = limit as usize;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use peer::{ChannelId, ChannelState, DataChannelInit, MessageKind};
+use sansio::Time;
 
 use crate::peer_connection::Handle;
 use crate::{ByteStream, Message, SendError};
@@ -34,7 +35,11 @@ impl DataChannel {
     /// If the message is too large, the channel is closed, or the connection has failed.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
-        poll_fn(|cx| self.poll_send(cx, message.kind(), message.as_bytes())).await
+        let (kind, data) = (message.kind(), message.into_bytes());
+        poll_fn(|cx| {
+            self.poll_send(cx, |connection, now| connection.send_bytes(now, self.id, kind, data.clone()))
+        })
+        .await
     }
 
     /// Sends a text message. Waits for the connection, and while the buffer is full.
@@ -52,23 +57,28 @@ impl DataChannel {
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
         let now = self.handle.now();
-        self.handle.state().try_send(now, self.id, message.kind(), message.as_bytes())?;
+        let (kind, data) = (message.kind(), message.into_bytes());
+        self.handle.state().try_send(|connection| connection.send_bytes(now, self.id, kind, data))?;
         self.handle.wake();
         Ok(())
     }
 
-    pub(crate) fn poll_send(
+    fn poll_send(
         &self,
         cx: &mut Context<'_>,
-        kind: MessageKind,
-        bytes: &[u8],
+        send: impl FnOnce(&mut peer::Connection, Time) -> Result<(), peer::SendError>,
     ) -> Poll<Result<(), SendError>> {
         let now = self.handle.now();
-        let polled = self.handle.state().poll_send(cx, now, self.id, kind, bytes);
+        let polled = self.handle.state().poll_send(cx, self.id, |connection| send(connection, now));
         if matches!(polled, Poll::Ready(Ok(()))) {
             self.handle.wake();
         }
         polled
+    }
+
+    /// Sends a copy of these bytes.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), SendError>> {
+        self.poll_send(cx, |connection, now| connection.send(now, self.id, MessageKind::Binary, bytes))
     }
 
     /// The next message; `None` once the channel is closed and all messages were received, or the connection has
@@ -78,8 +88,7 @@ impl DataChannel {
     }
 
     pub(crate) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let now = self.handle.now();
-        let (polled, resumed) = self.handle.state().poll_recv(cx, now, self.id);
+        let (polled, resumed) = self.handle.state().poll_recv(cx, || self.handle.now(), self.id);
         if resumed {
             self.handle.wake();
         }

@@ -171,16 +171,14 @@ impl State {
         self.finish(now);
     }
 
-    /// Sends a message, or waits for room.
+    /// Sends a message, by what `send` does to the connection, or waits for room.
     pub(crate) fn poll_send(
         &mut self,
         cx: &Context<'_>,
-        now: Time,
         id: ChannelId,
-        kind: MessageKind,
-        data: &[u8],
+        send: impl FnOnce(&mut peer::Connection) -> Result<(), peer::SendError>,
     ) -> Poll<Result<(), SendError>> {
-        match self.try_send(now, id, kind, data) {
+        match self.try_send(send) {
             Err(SendError::Full | SendError::NotOpen) => {}
             result => return Poll::Ready(result),
         }
@@ -193,13 +191,10 @@ impl State {
         }
     }
 
-    /// Sends a message if there is room.
+    /// Sends a message, by what `send` does to the connection, if there is room.
     pub(crate) fn try_send(
         &mut self,
-        now: Time,
-        id: ChannelId,
-        kind: MessageKind,
-        data: &[u8],
+        send: impl FnOnce(&mut peer::Connection) -> Result<(), peer::SendError>,
     ) -> Result<(), SendError> {
         if let Some(failure) = &self.failure {
             return Err(SendError::Failed(failure.clone()));
@@ -207,7 +202,7 @@ impl State {
         if self.closing.is_some() || self.is_over() {
             return Err(SendError::Closed);
         }
-        self.connection.send(now, id, kind, data).map_err(|error| match error {
+        send(&mut self.connection).map_err(|error| match error {
             peer::SendError::NotOpen => SendError::NotOpen,
             peer::SendError::Full => SendError::Full,
             peer::SendError::TooLarge { limit } => SendError::TooLarge { limit },
@@ -219,7 +214,7 @@ impl State {
     pub(crate) fn poll_recv(
         &mut self,
         cx: &Context<'_>,
-        now: Time,
+        now: impl FnOnce() -> Time,
         id: ChannelId,
     ) -> (Poll<Option<Message>>, bool) {
         let over = self.is_over() || self.failure.is_some();
@@ -231,7 +226,7 @@ impl State {
                 && inbox.messages.len() <= MAX_MESSAGES / 2;
             if resume {
                 inbox.stopped = false;
-                self.connection.set_reading(now, id, true);
+                self.connection.set_reading(now(), id, true);
             }
             return (Poll::Ready(Some(message)), resume);
         }

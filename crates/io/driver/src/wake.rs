@@ -14,7 +14,9 @@ pub(crate) struct Wake {
 impl Wake {
     /// Makes the next poll ready.
     pub(crate) fn call(&self) {
-        if self.called.swap(true, Ordering::AcqRel) {
+        // A look costs less than a change while the engine looks, too. Who calls has changed the host under its mutex, so
+        // what is seen here is no older than that.
+        if self.called.load(Ordering::Acquire) || self.called.swap(true, Ordering::AcqRel) {
             return; // called before, and not heard yet: whoever called then woke the task
         }
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();

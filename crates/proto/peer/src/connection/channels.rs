@@ -1,5 +1,6 @@
 //! The channels' half of a [`Connection`].
 
+use bytes::Bytes;
 use sansio::Time;
 
 use super::Connection;
@@ -53,13 +54,37 @@ impl Connection {
         kind: MessageKind,
         data: &[u8],
     ) -> Result<(), SendError> {
+        self.send_with(id, data.len(), |association, stream| association.send(now, stream, kind, data))
+    }
+
+    /// Sends a message without copying it.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send_bytes(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        kind: MessageKind,
+        data: Bytes,
+    ) -> Result<(), SendError> {
+        let length = data.len();
+        self.send_with(id, length, |association, stream| association.send_bytes(now, stream, kind, data))
+    }
+
+    fn send_with(
+        &mut self,
+        id: ChannelId,
+        length: usize,
+        send: impl FnOnce(&mut sctp::Association, sctp::ChannelId) -> Result<(), sctp::SendError>,
+    ) -> Result<(), SendError> {
         let channel = self.channels.channel(id).ok_or(SendError::Closed)?;
         if channel.state == ChannelState::Closing {
             return Err(SendError::Closed);
         }
         let stream = self.channels.stream(id).ok_or(SendError::NotOpen)?;
         let association = self.transport.association().ok_or(SendError::NotOpen)?;
-        association.send(now, stream, kind, data).map_err(|error| match error {
+        send(association, stream).map_err(|error| match error {
             sctp::SendError::Full => SendError::Full,
             sctp::SendError::TooLarge { limit } => SendError::TooLarge { limit },
             sctp::SendError::NotText => SendError::NotText,
@@ -67,7 +92,7 @@ impl Connection {
         })?;
         if let Some(channel) = self.channels.channel_mut(id) {
             channel.messages_sent += 1;
-            channel.bytes_sent += data.len() as u64;
+            channel.bytes_sent += length as u64;
         }
         Ok(())
     }
