@@ -13,6 +13,8 @@
 //! What comes is put into its order by [`receive`], which waits for what is missing; what goes is numbered, kept for
 //! those who miss it, and accounted for by [`send`].
 //!
+//! How fast may be sent [`bandwidth`] finds out.
+//!
 //! What came through, what should come again and how fast may be sent, both sides tell each other by RTCP ([`rtcp`]).
 //!
 //! Nothing here has a socket, a clock or an address. Packets are read and written where they lie, in the caller's
@@ -42,6 +44,7 @@
 //! assert_eq!(packet.payload(), b"a frame of opus");
 //! ```
 
+pub mod bandwidth;
 pub mod codecs;
 mod error;
 pub mod extension;
