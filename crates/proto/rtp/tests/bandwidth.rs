@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sansio::{Rng, Seed, Time};
 use sterna_rtp::bandwidth::{Departure, Estimator, EstimatorConfig, Pacer, Priority, Probe};
+use sterna_rtp::receive::Arrivals;
 use sterna_rtp::rtcp::{Arrival, TransportFeedback};
 
 const STEP: Duration = Duration::from_micros(250);
@@ -100,8 +101,8 @@ fn run(
     let mut pacer: Pacer<()> = Pacer::new(Time::ZERO, estimator.target());
     let mut dice = Rng::new(link.rng.fork());
     let mut samples = Vec::new();
-    let (mut number, mut reported) = (0u16, 0u16);
-    let mut received: Vec<(Time, u16)> = Vec::new();
+    let mut number = 0u16;
+    let mut arrivals = Arrivals::default();
     let mut feedback: VecDeque<(Time, TransportFeedback)> = VecDeque::new();
     let steps = seconds * 1_000_000 / STEP.as_micros() as u64;
     for step in 0..steps {
@@ -128,9 +129,14 @@ fn run(
             link.send(now, capacity, number, departure.bytes);
             number = number.wrapping_add(1);
         }
-        received.extend(link.carry(now, capacity));
-        if step % 200 == 0 && !received.is_empty() {
-            feedback.push_back((now + link.delay, report(&mut reported, std::mem::take(&mut received))));
+        for (arrival, number) in link.carry(now, capacity) {
+            // The receiver's clock has another beginning.
+            arrivals.handle_packet(arrival + Duration::from_secs(3600), number);
+        }
+        while let Some(report) =
+            Some(&mut arrivals).filter(|_| step % 200 == 0).and_then(|arrivals| arrivals.report(1, 2))
+        {
+            feedback.push_back((now + link.delay, report));
         }
         while let Some((_, report)) = feedback.pop_front_if(|(arrival, _)| *arrival <= now) {
             estimator.handle_feedback(now, &report);
@@ -146,27 +152,6 @@ fn run(
         }
     }
     samples
-}
-
-/// What a receiver says of the packets that came since he said it last.
-fn report(reported: &mut u16, received: Vec<(Time, u16)>) -> TransportFeedback {
-    let first = *reported;
-    let last = received.last().unwrap().1;
-    *reported = last.wrapping_add(1);
-    // The receiver's clock has another beginning.
-    let micros = |at: Time| at.elapsed().as_micros() as i64 + 3_600_000_000;
-    let reference = micros(received[0].0) / 64_000;
-    let mut clock = reference * 64_000 / 250;
-    let arrivals = received
-        .into_iter()
-        .map(|(at, sequence_number)| {
-            let delta = micros(at) / 250 - clock;
-            clock += delta;
-            Arrival { sequence_number, delta: delta as i16 }
-        })
-        .collect();
-    let count = last.wrapping_sub(first) + 1;
-    TransportFeedback { first, count, reference: reference as i32, arrivals, ..TransportFeedback::default() }
 }
 
 fn between(samples: &[Sample], from: f64, to: f64) -> Vec<Sample> {
