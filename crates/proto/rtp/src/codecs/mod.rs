@@ -25,6 +25,7 @@
 //! ```
 
 mod av1;
+mod described;
 mod h264;
 mod h265;
 mod nal;
@@ -104,8 +105,8 @@ impl Codec {
     pub fn inspect(self, payload: &[u8]) -> Result<PayloadInfo, ParseError> {
         match self {
             Self::Opus | Self::Pcmu | Self::Pcma => whole(payload).map(|_| PayloadInfo::whole()),
-            Self::Vp8 => vp8::inspect(payload),
-            Self::Vp9 => vp9::inspect(payload),
+            Self::Vp8 => described::inspect(payload, vp8::descriptor),
+            Self::Vp9 => described::inspect(payload, vp9::descriptor),
             Self::H264 => h264::inspect(payload),
             Self::H265 => h265::inspect(payload),
             Self::Av1 => av1::inspect(payload),
@@ -125,8 +126,8 @@ impl Codec {
         match self {
             Self::Opus | Self::Pcmu | Self::Pcma => payloads
                 .try_for_each(|payload| whole(payload).map(|payload| frame.extend_from_slice(payload))),
-            Self::Vp8 => vp8::depacketize(payloads, frame),
-            Self::Vp9 => vp9::depacketize(payloads, frame),
+            Self::Vp8 => described::depacketize(payloads, vp8::descriptor, frame),
+            Self::Vp9 => described::depacketize(payloads, vp9::descriptor, frame),
             Self::H264 => h264::depacketize(payloads, frame),
             Self::H265 => h265::depacketize(payloads, frame),
             Self::Av1 => av1::depacketize(payloads, frame),

@@ -1,5 +1,102 @@
+use crate::codecs::PayloadInfo;
+use crate::codecs::packetizer::Emit;
+use crate::codecs::split::split;
+use crate::error::{ParseError, ParseErrorKind};
+
+/// What a payload of H.264 or H.265 is.
+pub(super) enum Payload<'a> {
+    /// A unit.
+    Unit(&'a [u8]),
+    /// Several.
+    Units(Vec<&'a [u8]>),
+    /// A piece of one.
+    Fragment(Fragment<'a>),
+}
+
+/// A piece of a unit.
+pub(super) struct Fragment<'a> {
+    /// The unit's own header: a byte with H.264, two with H.265.
+    header: [u8; 2],
+    header_bytes: usize,
+    start: bool,
+    end: bool,
+    piece: &'a [u8],
+}
+
+impl<'a> Fragment<'a> {
+    /// With the byte that says where in the unit it is, and what follows it.
+    pub(super) fn read(header: &[u8], position: u8, piece: &'a [u8]) -> Result<Self, ParseError> {
+        let (start, end) = (position & 0x80 != 0, position & 0x40 != 0);
+        // RFC 6184 §5.8, RFC 7798 §4.4.3: a unit that starts and ends in one packet must not be a fragment.
+        if start && end || piece.is_empty() {
+            return Err(ParseErrorKind::Value.at(header.len()));
+        }
+        let mut own = [0; 2];
+        own[..header.len()].copy_from_slice(header);
+        Ok(Self { header: own, header_bytes: header.len(), start, end, piece })
+    }
+}
+
+impl Payload<'_> {
+    /// What it is part of; `begins` says of the first byte of a unit whether a decoder can begin with it.
+    pub(super) fn info(&self, begins: fn(u8) -> bool) -> PayloadInfo {
+        let (starts, key_frame) = match self {
+            Self::Unit(unit) => (true, begins(unit[0])),
+            Self::Units(units) => (true, units.iter().any(|unit| begins(unit[0]))),
+            Self::Fragment(fragment) => (fragment.start, fragment.start && begins(fragment.header[0])),
+        };
+        PayloadInfo { starts, key_frame, ..PayloadInfo::default() }
+    }
+}
+
+/// Puts units together, each behind a start code.
+pub(super) fn depacketize(
+    payloads: &mut dyn Iterator<Item = &[u8]>,
+    read: impl Fn(&[u8]) -> Result<Payload<'_>, ParseError>,
+    frame: &mut Vec<u8>,
+) -> Result<(), ParseError> {
+    let mut begun = None;
+    for bytes in payloads {
+        match (read(bytes)?, begun) {
+            (Payload::Unit(unit), None) => append(frame, unit),
+            (Payload::Units(units), None) => units.iter().for_each(|unit| append(frame, unit)),
+            (Payload::Fragment(Fragment { header, header_bytes, start: true, piece, .. }), None) => {
+                append(frame, &header[..header_bytes]);
+                frame.extend_from_slice(piece);
+                begun = Some(header);
+            }
+            (Payload::Fragment(next), Some(header)) if !next.start && next.header == header => {
+                frame.extend_from_slice(next.piece);
+                begun = begun.filter(|_| !next.end);
+            }
+            _ => return Err(ParseErrorKind::Value.at(0)),
+        }
+    }
+    if begun.is_some() { Err(ParseErrorKind::Truncated.at(0)) } else { Ok(()) }
+}
+
+/// Hands over a unit, cut if it has to be: `header` makes what stands before each piece out of where it is.
+pub(super) fn emit_unit<const N: usize>(
+    unit: &[u8],
+    own: usize,
+    max: usize,
+    last: bool,
+    header: impl Fn(u8) -> [u8; N],
+    emit: &mut Emit<'_>,
+) {
+    if unit.len() <= max {
+        return emit(&[unit], last);
+    }
+    let pieces = split(&unit[own..], max - N);
+    let end = pieces.len() - 1;
+    for (at, piece) in pieces.enumerate() {
+        let position = if at == 0 { 0x80 } else { 0 } | if at == end { 0x40 } else { 0 };
+        emit(&[&header(position), piece], last && at == end);
+    }
+}
+
 /// What stands before each unit in a frame (H.264 annex B, H.265 annex B).
-pub(super) const START_CODE: [u8; 4] = [0, 0, 0, 1];
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// The units of a frame with start codes of 3 or 4 bytes, without those, and without zeros at their ends.
 pub(super) fn units(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -46,7 +143,7 @@ pub(super) fn fitting(units: &[&[u8]], header: usize, max: usize) -> usize {
 }
 
 /// The parts of an aggregation: its header, and each unit behind its length.
-pub(super) fn aggregate(header: &[u8], units: &[&[u8]], last: bool, emit: &mut super::packetizer::Emit<'_>) {
+pub(super) fn aggregate(header: &[u8], units: &[&[u8]], last: bool, emit: &mut Emit<'_>) {
     let lengths: Vec<[u8; 2]> = units.iter().map(|unit| (unit.len() as u16).to_be_bytes()).collect();
     let units = lengths.iter().zip(units).flat_map(|(length, unit)| [&length[..], unit]);
     let parts: Vec<&[u8]> = std::iter::once(header).chain(units).collect();
@@ -54,7 +151,7 @@ pub(super) fn aggregate(header: &[u8], units: &[&[u8]], last: bool, emit: &mut s
 }
 
 /// Appends a unit to a frame.
-pub(super) fn append(frame: &mut Vec<u8>, unit: &[u8]) {
+fn append(frame: &mut Vec<u8>, unit: &[u8]) {
     frame.extend_from_slice(&START_CODE);
     frame.extend_from_slice(unit);
 }

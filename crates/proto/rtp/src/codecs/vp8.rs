@@ -1,16 +1,15 @@
 //! VP8 (RFC 7741).
 
+use crate::codecs::PayloadInfo;
 use crate::codecs::packetizer::Emit;
 use crate::codecs::split::split;
-use crate::codecs::{PayloadInfo, truncated};
-use crate::error::{ParseError, ParseErrorKind};
 use crate::fields::Fields;
 
 /// Bytes of the descriptor that we write: with the picture's number, of 15 bits.
 const DESCRIPTOR: usize = 4;
 
 /// Reads the payload descriptor (RFC 7741 §4.2); what follows is the picture.
-fn descriptor(payload: &[u8]) -> Option<(PayloadInfo, &[u8])> {
+pub(super) fn descriptor(payload: &[u8]) -> Option<(PayloadInfo, &[u8])> {
     let mut fields = Fields(payload);
     let first = fields.u8()?;
     let mut info = PayloadInfo { starts: first & 0x17 == 0x10, ..PayloadInfo::default() };
@@ -42,24 +41,6 @@ pub(super) fn picture_id(fields: &mut Fields<'_>) -> Option<u16> {
         0 => Some(first.into()),
         _ => Some(u16::from_be_bytes([first & 0x7f, fields.u8()?])),
     }
-}
-
-pub(super) fn inspect(payload: &[u8]) -> Result<PayloadInfo, ParseError> {
-    truncated(payload, descriptor(payload)).map(|(info, _)| info)
-}
-
-pub(super) fn depacketize(
-    payloads: &mut dyn Iterator<Item = &[u8]>,
-    frame: &mut Vec<u8>,
-) -> Result<(), ParseError> {
-    for (at, payload) in payloads.enumerate() {
-        let (info, piece) = truncated(payload, descriptor(payload))?;
-        if at == 0 && !info.starts {
-            return Err(ParseErrorKind::Value.at(0));
-        }
-        frame.extend_from_slice(piece);
-    }
-    Ok(())
 }
 
 pub(super) fn packetize(frame: &[u8], max: usize, picture_id: u16, emit: &mut Emit<'_>) {

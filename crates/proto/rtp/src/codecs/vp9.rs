@@ -1,10 +1,9 @@
 //! VP9 (RFC 9628).
 
+use crate::codecs::PayloadInfo;
 use crate::codecs::packetizer::Emit;
 use crate::codecs::split::split;
 use crate::codecs::vp8::picture_id;
-use crate::codecs::{PayloadInfo, truncated};
-use crate::error::{ParseError, ParseErrorKind};
 use crate::fields::Fields;
 
 /// Bytes of the descriptor that we write: with the picture's number, of 15 bits.
@@ -22,7 +21,7 @@ mod bit {
 }
 
 /// Reads the payload descriptor; what follows is the picture.
-fn descriptor(payload: &[u8]) -> Option<(PayloadInfo, &[u8])> {
+pub(super) fn descriptor(payload: &[u8]) -> Option<(PayloadInfo, &[u8])> {
     let mut fields = Fields(payload);
     let first = fields.u8()?;
     let has = |bit| first & bit != 0;
@@ -72,24 +71,6 @@ fn structure(fields: &mut Fields<'_>) -> Option<()> {
         }
     }
     Some(())
-}
-
-pub(super) fn inspect(payload: &[u8]) -> Result<PayloadInfo, ParseError> {
-    truncated(payload, descriptor(payload)).map(|(info, _)| info)
-}
-
-pub(super) fn depacketize(
-    payloads: &mut dyn Iterator<Item = &[u8]>,
-    frame: &mut Vec<u8>,
-) -> Result<(), ParseError> {
-    for (at, payload) in payloads.enumerate() {
-        let (info, piece) = truncated(payload, descriptor(payload))?;
-        if at == 0 && !info.starts {
-            return Err(ParseErrorKind::Value.at(0));
-        }
-        frame.extend_from_slice(piece);
-    }
-    Ok(())
 }
 
 /// Without layers, and without being flexible: each picture needs those before it, or none.
