@@ -1,6 +1,7 @@
 //! What a session protects, its peer reads, and nobody else has a say.
 
 use proptest::prelude::*;
+use sansio::Outbox;
 use sterna_rtp::extension::{AudioLevel, Form, Mid};
 use sterna_rtp::srtp::{
     MAX_SOURCES, MasterKey, Profile, Protect, ProtectError, Refusal, Refusals, Unprotect,
@@ -233,6 +234,25 @@ fn a_buffer_without_room_for_the_tag_is_left_alone() {
     assert_eq!(protect.protect_rtcp(&mut bytes, 7), Err(ProtectError::Malformed));
     bytes.resize(length + 16, 0);
     assert_eq!(protect.protect(&mut bytes, length), Ok(length + 16));
+}
+
+#[test]
+fn a_lane_protects_what_is_written_through_it() {
+    for profile in PROFILES {
+        let (mut protect, mut unprotect) = (Protect::new(&key(profile)), Unprotect::new(&key(profile)));
+        let mut out: Vec<Vec<u8>> = Vec::new();
+        let mut lane = protect.lane(&mut out);
+        assert!(lane.send_bytes((), &packet(1, 5)));
+        assert!(lane.send_bytes((), &receiver_report(1)));
+        assert!(lane.send_bytes((), &packet(1, 5)), "there was room, though it is not sent");
+        assert!(lane.send((), 100, &mut |_| 0));
+        assert_eq!(protect.refused(), 1);
+        let [video, report] = &mut out[..] else { panic!("{} packets", out.len()) };
+        assert_eq!(*unprotect.unprotect(video).unwrap(), packet(1, 5)[..]);
+        assert_eq!(*unprotect.unprotect_rtcp(report).unwrap(), receiver_report(1)[..]);
+        assert!(!protect.lane(&mut sansio::Full).send_bytes((), &packet(1, 6)));
+        assert!(protected(&mut protect, packet(1, 6)).is_ok(), "what had no room has used no number");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Each direction has a [`MasterKey`], out of the DTLS handshake ([`MasterKey::pair`], RFC 5764). The sender's
 //! [`Protect`] and the receiver's [`Unprotect`] work where the packet lies and allocate nothing, except when a source
-//! is new.
+//! is new. Who writes into an outbox takes a [`Lane`] ([`Protect::lane`]), which protects what is written through it.
 //!
 //! The sequence number of a packet has 16 bits; what it is encrypted with is a number of 48, whose upper 32 (the
 //! "rollover counter") both sides count silently. That number must never be used twice, so a sender refuses to protect
@@ -11,6 +11,7 @@
 
 mod clear;
 mod key;
+mod lane;
 mod profile;
 mod protect;
 mod replay;
@@ -21,6 +22,7 @@ mod unprotect;
 mod vectors;
 
 pub use key::MasterKey;
+pub use lane::Lane;
 pub use profile::Profile;
 pub use protect::{Protect, ProtectError};
 pub use sources::MAX_SOURCES;

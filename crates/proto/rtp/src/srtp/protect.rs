@@ -1,9 +1,11 @@
+use sansio::Outbox;
+
 use crate::extension::{Form, form};
 use crate::layout::{FIXED, Layout, u16_at, u32_at};
-use crate::srtp::MasterKey;
 use crate::srtp::clear::{Clear, ENCRYPTED_ONE_BYTE, ENCRYPTED_TWO_BYTE};
 use crate::srtp::sources::{MAX_INDEX, Sources};
 use crate::srtp::transform::{INDEX, Transform};
+use crate::srtp::{Lane, MasterKey};
 
 /// The sender's side: makes SRTP of RTP and SRTCP of RTCP.
 ///
@@ -17,6 +19,8 @@ pub struct Protect {
     /// The next SRTCP packet's number. All sources have it in common: none of them sees one twice.
     next_rtcp: u32,
     cryptex: bool,
+    /// Packets that a lane did not let through.
+    pub(super) refused: u64,
 }
 
 /// Why a packet was not protected: the caller's fault. It must not be sent.
@@ -43,13 +47,30 @@ pub enum ProtectError {
 impl Protect {
     /// Under our key.
     pub fn new(key: &MasterKey) -> Self {
-        Self { rtp: key.rtp(), rtcp: key.rtcp(), sources: Sources::default(), next_rtcp: 0, cryptex: false }
+        Self {
+            rtp: key.rtp(),
+            rtcp: key.rtcp(),
+            sources: Sources::default(),
+            next_rtcp: 0,
+            cryptex: false,
+            refused: 0,
+        }
     }
 
     /// Whether contributing sources and header extensions are encrypted too: if the peer has said that it takes it
     /// (`a=cryptex`, RFC 9335 §4).
     pub fn set_cryptex(&mut self, cryptex: bool) {
         self.cryptex = cryptex;
+    }
+
+    /// An outbox that protects what is written through it, RTP and RTCP, for the one below.
+    pub fn lane<'a>(&'a mut self, out: &'a mut dyn Outbox<()>) -> Lane<'a> {
+        Lane::new(self, out)
+    }
+
+    /// How many packets a lane did not let through, since they could not be protected: a mistake of who wrote them.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// Bytes that [`Protect::protect`] adds to a packet at most.
