@@ -66,7 +66,7 @@ pub struct Configuration {
     /// The largest IP packet that surely gets through, in bytes: 1280 is what IPv6 guarantees.
     pub mtu: usize,
     /// The largest IP packet that is tried out on direct paths, in bytes (RFC 8899): packets as large as the path carries are
-    /// sent then. 0: none is.
+    /// sent then. 1500 at first; 0: none is tried.
     pub largest_mtu: usize,
     /// Who decides how much may be on its way.
     pub congestion: Congestion,
@@ -108,7 +108,7 @@ impl Default for Configuration {
             receive_buffer: 1 << 20,
             max_message_size: 262_144,
             mtu: 1280,
-            largest_mtu: 0,
+            largest_mtu: 1500,
             congestion: Congestion::default(),
             close_timeout: Duration::from_secs(10),
             port_mapping: true,

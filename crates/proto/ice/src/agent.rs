@@ -434,6 +434,15 @@ impl Agent {
         Some(session.describe(session.carrier(lite)?, &self.locals))
     }
 
+    /// The present path, if packets on it surely pass through no TURN server, on either side. Where the other side is heard from an
+    /// address of which it has not told, that may be one, as long as it has not told all.
+    pub fn direct_path(&self) -> Option<Path> {
+        let Route::Direct(path) = self.carrier? else { return None };
+        let pair = self.selected()?;
+        let unknown = pair.remote.kind == crate::CandidateKind::Prflx && !self.session.remote_complete;
+        (!pair.is_relayed() && !unknown).then_some(path)
+    }
+
     /// What was done so far and what came of it.
     pub fn report(&self) -> Report {
         Report {

@@ -26,7 +26,7 @@ pub struct Configuration {
     /// The largest IP packet that surely gets through, in bytes: 1280 is what IPv6 guarantees.
     pub mtu: usize,
     /// The largest IP packet that is tried out on direct paths, in bytes (RFC 8899): packets as large as the path carries are
-    /// sent then. 0: none is.
+    /// sent then. 1500 at first; 0: none is tried.
     pub largest_mtu: usize,
     /// Which versions of DTLS may be spoken.
     pub dtls_versions: dtls::Versions,
@@ -91,7 +91,7 @@ impl Configuration {
             mdns: false,
             include_loopback: false,
             mtu: 1280,
-            largest_mtu: 0,
+            largest_mtu: 1500,
             dtls_versions: dtls::Versions::default(),
             max_message_size: 262_144,
             send_buffer: 1 << 20,

@@ -197,6 +197,7 @@ impl Connection {
         }
         if let Some(candidate) = self.negotiation.add_candidate(candidate.unwrap_or_default())? {
             self.transport.add_remote_candidate(now, &candidate);
+            self.try_sizes(now);
             self.settle(now);
         }
         Ok(())
@@ -423,6 +424,7 @@ impl Connection {
                 }
             }
         }
+        self.try_sizes(now);
     }
 
     /// After a rollback.

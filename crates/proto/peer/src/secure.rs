@@ -9,8 +9,9 @@ use crate::{Configuration, DtlsState};
 /// Bytes that a packet may lose on its way to the wire: IPv6, UDP, and a TURN Send indication.
 const ENVELOPE: usize = 40 + 8 + 36;
 
-/// Bytes that a packet loses at least: IPv4 and UDP.
-const LEAST_ENVELOPE: usize = 20 + 8;
+/// Bytes that a packet loses on a direct path: IP and UDP.
+const ENVELOPE_4: usize = 20 + 8;
+const ENVELOPE_6: usize = 40 + 8;
 
 /// The most bytes that a DTLS record adds to what it protects: 1.2 with AES-GCM.
 const RECORD: usize = 13 + 8 + 16;
@@ -69,7 +70,6 @@ impl Secure {
             role: if agreement.client { sctp::Role::Client } else { sctp::Role::Server },
             remote_port: agreement.remote.sctp_port,
             mtu: configuration.mtu.saturating_sub(ENVELOPE + RECORD),
-            largest_mtu: configuration.largest_mtu.saturating_sub(LEAST_ENVELOPE + RECORD),
             remote_max_message_size: u32::try_from(agreement.remote.max_message_size).unwrap_or(u32::MAX),
             send_buffer: configuration.send_buffer,
             congestion: configuration.congestion,
@@ -160,6 +160,12 @@ impl Secure {
             self.dtls = None;
             self.fail(dtls::DtlsError::Timeout);
         }
+    }
+
+    /// Packets take another path, between such addresses, that carries IP packets of this size at most.
+    pub(crate) fn set_path(&mut self, now: Time, v6: bool, largest: usize) {
+        let envelope = if v6 { ENVELOPE_6 } else { ENVELOPE_4 };
+        self.sctp.set_path(now, largest.saturating_sub(envelope + RECORD));
     }
 
     /// Writes what the handshake has to say, by whatever carries it.

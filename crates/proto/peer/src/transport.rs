@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use sansio::{Datagram, Full, Machine, Outbox, Rng, Seed, SocketOp, SocketReply, Time};
 
@@ -27,6 +28,8 @@ pub(crate) struct Transport {
     wishes: VecDeque<SocketOp>,
     next_serial: u32,
     demux: Demux,
+    /// The addresses between which larger packets are tried.
+    sized: Option<(IpAddr, IpAddr)>,
     pub(crate) traffic: Traffic,
     /// Set by [`Transport::close`], until the last packets are written.
     closing: bool,
@@ -273,6 +276,17 @@ impl Transport {
     pub(crate) fn hurry(&mut self, now: Time) {
         if let Some(association) = self.association() {
             association.hurry(now);
+        }
+    }
+
+    /// Has larger packets tried on a direct path, if it is another one than before. Behind a TURN server, of whichever side, a large
+    /// one is sent on in fragments, or not at all, and that it arrived once says little.
+    pub(crate) fn try_sizes(&mut self, now: Time, largest: usize) {
+        let (Some(ice), Some(secure)) = (&self.ice, &mut self.secure) else { return };
+        let sized = ice.agent.direct_path().map(|path| (path.local.ip(), path.remote.ip()));
+        if std::mem::replace(&mut self.sized, sized) != sized {
+            let v6 = sized.is_some_and(|(_, remote)| remote.is_ipv6());
+            secure.set_path(now, v6, if sized.is_some() { largest } else { 0 });
         }
     }
 

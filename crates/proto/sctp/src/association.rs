@@ -231,7 +231,7 @@ impl Association {
         }
         let buffered = self.buffered_amount(id);
         // A message larger than the whole buffer goes alone.
-        if buffered > 0 && buffered + data.len() > self.send_buffer() {
+        if buffered > 0 && buffered + data.len() > self.send_buffer().0 {
             if let Some(channel) = self.channels.get_mut(&id.0) {
                 channel.wants_room = true;
             }
@@ -240,10 +240,15 @@ impl Association {
         Ok(())
     }
 
-    /// Bytes that a channel may buffer: enough for what the path holds, and for a round trip in which losses are repeated.
-    fn send_buffer(&self) -> usize {
-        let wanted = 3 * self.sender.congestion_window();
-        wanted.min(self.config.largest_send_buffer).max(self.config.send_buffer)
+    /// Bytes that a channel may buffer, and at how many there is room again after that: what is sent and has to be kept, and half of
+    /// what the path holds, so that there is always something to send.
+    fn send_buffer(&self) -> (usize, usize) {
+        let sent = self.sender.backlog.sent();
+        let wanted = (sent + self.sender.congestion_window() / 2).min(self.config.largest_send_buffer);
+        match self.config.send_buffer {
+            least if wanted <= least => (least, least / 2),
+            _ => (wanted, wanted.midpoint(sent)),
+        }
     }
 
     /// Whether the channel can be written to.
@@ -320,7 +325,18 @@ impl Association {
         }
         if self.handshake.is_established() {
             self.set_mtu(self.config.mtu);
-            self.probe.begin();
+            self.probe.begin(&mut self.timers);
+        }
+    }
+
+    /// Packets take another path, which may carry some as large as this, or no larger ones than any other (0): what was found out
+    /// about sizes is forgotten, and looked for anew.
+    pub fn set_path(&mut self, now: Time, largest_mtu: usize) {
+        self.now = now;
+        self.probe.set_largest(largest_mtu.min(65_000) & !3);
+        if self.handshake.is_established() && !self.is_over() {
+            self.probe.begin(&mut self.timers);
+            self.set_mtu(self.probe.mtu());
         }
     }
 

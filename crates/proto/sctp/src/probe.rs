@@ -48,9 +48,15 @@ impl Probe {
     }
 
     /// The association is up, or there is another path.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, timers: &mut Timers<Timer>) {
         (self.confirmed, self.bound) = (self.base, self.largest + STEP);
+        timers.stop(Timer::Size);
         self.next();
+    }
+
+    /// No more than this is tried from now on.
+    pub(crate) fn set_largest(&mut self, largest: usize) {
+        self.largest = largest;
     }
 
     fn next(&mut self) {
@@ -123,8 +129,8 @@ impl Probe {
     fn proceed(&mut self, now: Time, timers: &mut Timers<Timer>) {
         self.next();
         match &self.trial {
-            Some(_) => timers.stop(Timer::Size),
-            None => timers.set(Timer::Size, now + AGAIN),
+            None if self.confirmed < self.largest => timers.set(Timer::Size, now + AGAIN),
+            _ => timers.stop(Timer::Size),
         }
     }
 
@@ -156,7 +162,7 @@ mod tests {
         let mut timers = Timers::default();
         let mut now = Time::ZERO;
         let mut packets = 0;
-        probe.begin();
+        probe.begin(&mut timers);
         loop {
             if let Some(size) = probe.wanted() {
                 let mut buffer = vec![0; size];
@@ -195,7 +201,7 @@ mod tests {
         let mut probe = Probe::new(1160, 1400, Rng::new(Seed::from(1)));
         let mut timers = Timers::default();
         assert!(!probe.fall_back(Time::ZERO, &mut timers));
-        probe.begin();
+        probe.begin(&mut timers);
         probe.confirmed = 1400;
         assert!(probe.fall_back(Time::ZERO, &mut timers));
         assert_eq!(probe.mtu(), 1160);

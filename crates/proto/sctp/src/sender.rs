@@ -23,8 +23,8 @@ use crate::timer::Timer;
 
 pub(crate) use self::flight::Absurd;
 
-/// Large packets that are lost, and none arrives, before their size is held for the cause. Some in a timeout are as good.
-const SWALLOWED: usize = 16;
+/// Large packets that are lost, while small ones arrive, before their size is held for the cause. Some in a timeout are as good.
+const SWALLOWED: usize = 5;
 
 /// The sending half of an association.
 #[derive(Debug)]
@@ -41,8 +41,10 @@ pub(crate) struct Sender {
     /// The size of packets that any path carries. No chunk is larger: what was sent in a larger packet can be sent again in
     /// several of these.
     base: usize,
-    /// Larger packets that were lost since one arrived.
+    /// Larger packets that were lost since one arrived, and whether one was among what arrived last: then they were lost for other
+    /// reasons.
     swallowed: usize,
+    carries: bool,
     /// What the peer can take.
     window: usize,
     /// The number of the next packet with data.
@@ -93,6 +95,7 @@ impl Sender {
             mtu,
             base: mtu,
             swallowed: 0,
+            carries: false,
             window: 0,
             packet: 1,
             recovery: 0,
@@ -382,6 +385,7 @@ impl Sender {
         }
         self.rtt.progressed();
         self.peeked = false;
+        self.carries = acked.large;
         if acked.large {
             self.swallowed = 0;
         }
@@ -428,7 +432,7 @@ impl Sender {
             None => timers.stop(Timer::Reordering),
         }
         if let Some(Found { bytes, packet, large }) = found {
-            self.swallowed += large;
+            self.swallowed += if self.carries { 0 } else { large };
             let fresh = packet >= self.recovery;
             if fresh {
                 self.recovery = self.packet;

@@ -182,3 +182,34 @@ fn a_short_message_keeps_its_latency_beside_a_bulk_transfer() {
     println!("{} messages, median {:?}, p99 {p99:?}", latencies.len(), latencies[latencies.len() / 2]);
     assert!(p99 <= Duration::from_millis(40 + 5), "{p99:?}");
 }
+
+#[test]
+fn a_path_that_becomes_narrower_without_a_word_is_silent_for_less_than_a_timeout() {
+    for (mtu, narrow, congestion) in
+        [(1432, 1232, Congestion::Cubic), (8932, 1432, Congestion::Cubic), (1432, 1160, Congestion::Bbr)]
+    {
+        let (mut link, id) =
+            CLEAN.lay(1, |config| (config.largest_mtu, config.congestion) = (mtu, congestion));
+        link.rest(Duration::from_secs(20));
+        assert_eq!(link.ends[0].association.mtu(), mtu);
+        fill(&mut link, id, 1.0, 1.0);
+        link.largest = narrow;
+        let (mut last, mut longest) = (link.now, Duration::ZERO);
+        let end = link.now + Duration::from_secs(3);
+        let message = vec![7; MESSAGE];
+        while link.now < end {
+            let now = link.now;
+            while link.ends[0].association.send(now, id, MessageKind::Binary, &message).is_ok() {}
+            assert!(link.step());
+            if !link.ends[1].messages().is_empty() {
+                (last, longest) = (link.now, longest.max(link.now - last));
+            }
+            link.ends[1].events.clear();
+        }
+        println!("{mtu} to {narrow}, {congestion:?}: silent for {longest:?}");
+        assert!(
+            longest < Duration::from_millis(400 + CLEAN.rtt),
+            "{mtu} to {narrow}, {congestion:?}: {longest:?}"
+        );
+    }
+}

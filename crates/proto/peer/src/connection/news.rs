@@ -62,17 +62,23 @@ impl Connection {
             ice::Event::PairSelected(_) => {
                 let path = self.path().map(Box::new);
                 self.events.extend(path.map(Event::PathChanged));
+                self.try_sizes(now);
             }
             ice::Event::PathMoved => self.transport.hurry(now),
+            // One that has fallen back on an earlier path says no more than that.
+            ice::Event::StateChanged(_) => self.try_sizes(now),
             // The end of a path is not the end of a connection that roams.
             ice::Event::Failed(failure) if self.is_roaming() => self.roam.lost(failure),
             ice::Event::Failed(failure) => {
                 self.fail(now, FailureCause::Ice(failure.cause), Some(failure.report));
             }
-            ice::Event::GatheringStateChanged(_)
-            | ice::Event::StateChanged(_)
-            | ice::Event::RoleChanged(_) => {}
+            ice::Event::GatheringStateChanged(_) | ice::Event::RoleChanged(_) => {}
         }
+    }
+
+    /// Has larger packets tried where that makes sense.
+    pub(super) fn try_sizes(&mut self, now: Time) {
+        self.transport.try_sizes(now, self.configuration.largest_mtu);
     }
 
     pub(super) fn local_candidate(

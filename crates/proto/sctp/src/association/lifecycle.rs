@@ -61,7 +61,7 @@ impl Association {
         let ids: Vec<u16> = self.channels.keys().copied().collect();
         ids.into_iter().for_each(|id| self.announce(id));
         self.sender.arm(self.now, &mut self.timers);
-        self.probe.begin();
+        self.probe.begin(&mut self.timers);
         self.stirred.extend(self.channels.keys());
     }
 
@@ -127,12 +127,12 @@ impl Association {
 
     fn settle_channel(&mut self, id: u16) {
         let buffered = self.sender.backlog.buffered(id);
-        let space = self.send_buffer();
+        let (_, low) = self.send_buffer();
         let Some(channel) = self.channels.get_mut(&id) else { return };
         if buffered <= channel.low && std::mem::take(&mut channel.above_low) {
             self.events.push_back(Event::BufferedAmountLow(ChannelId(id)));
         }
-        if channel.wants_room && buffered <= space / 2 {
+        if channel.wants_room && buffered <= low {
             channel.wants_room = false;
             self.events.push_back(Event::Writable(ChannelId(id)));
         }

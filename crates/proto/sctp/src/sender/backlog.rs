@@ -134,6 +134,11 @@ impl Backlog {
         self.bytes
     }
 
+    /// Bytes that are sent and not acknowledged.
+    pub(crate) fn sent(&self) -> usize {
+        self.unsettled.saturating_sub(self.bytes)
+    }
+
     /// Bytes of messages that wait or are not acknowledged, without DCEP's.
     pub(crate) fn buffered(&self, id: u16) -> usize {
         self.streams.get(&id).map_or(0, |stream| stream.buffered)

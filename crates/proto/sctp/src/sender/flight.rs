@@ -380,6 +380,8 @@ impl Flight {
     /// time.
     pub(crate) fn find_lost(&mut self, mut is_lost: impl FnMut(u64, Time) -> bool) -> Option<Found> {
         let mut found: Option<Found> = None;
+        // The last packet that was counted as large: some chunks of it are within what any path carries.
+        let mut counted = 0;
         self.reveal();
         while let Some(&(packet, tsn)) = self.order.front() {
             if let Some(sent) = self.under_way(packet, tsn) {
@@ -392,8 +394,8 @@ impl Flight {
                     continue;
                 }
                 let before = found.unwrap_or_default();
-                let (size, large) =
-                    (self.size(&sent.fragment), usize::from(sent.large && packet != before.packet));
+                let (size, large) = (self.size(&sent.fragment), usize::from(sent.large && packet != counted));
+                counted = if sent.large { packet } else { counted };
                 self.lose(tsn);
                 found = Some(Found { bytes: before.bytes + size, packet, large: before.large + large });
             }
