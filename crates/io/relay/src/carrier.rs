@@ -1,8 +1,9 @@
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use sansio::{Datagram, Path, Rng, Time};
 use stun::TransactionId;
-use turn::{AllocationId, Flow, Framing, IcmpError, Passage, parse_channel_data, parse_send};
+use turn::{AllocationId, ChannelNumber, Flow, Framing, IcmpError, Passage, parse_channel_data, parse_send};
 use udp::{Arrived, Bundles, Unreachable};
 
 use crate::egress::{Egress, Exit, Piece};
@@ -128,7 +129,7 @@ impl Carrier {
 
     fn pass_on_bundle(&mut self, now: Time, role: Role, bundle: usize, authority: &mut impl Authority) {
         let Some(Arrived { path, segment, range }) = self.bundles.arrival(bundle) else { return };
-        let (key, segment, range, mut known) = (Key::of(path), *segment, range.clone(), None);
+        let (way, segment, range, mut known) = (Key::of(path), *segment, range.clone(), None);
         let mut start = range.start;
         while start < range.end {
             let end = (start + segment).min(range.end);
@@ -138,7 +139,7 @@ impl Carrier {
                 floor: if start == range.start { start - Bundles::SLACK } else { start },
                 ceiling: if end == range.end { end + Bundles::SLACK } else { end },
             };
-            self.pass_on_one(now, role, key, at, &mut known, authority);
+            self.pass_on_one(now, role, way, at, &mut known, authority);
             start = end;
         }
     }
@@ -148,13 +149,13 @@ impl Carrier {
         &mut self,
         now: Time,
         role: Role,
-        key: Option<Key>,
+        way: Option<Key>,
         at: Segment,
         known: &mut Option<(Key, u32)>,
         authority: &mut impl Authority,
     ) {
         let bytes = &self.bundles.bytes()[at.range.clone()];
-        let front = key.and_then(|key| front(role, key, bytes));
+        let front = Front::read(role, bytes);
         if front.is_none()
             && role == Role::Listener
             && let Some(gate) = &self.gate
@@ -164,7 +165,9 @@ impl Carrier {
             return;
         }
         let mut exhausted = false;
-        if let Some((key, data)) = front {
+        if let Some((front, data)) = &front
+            && let Some(key) = way.and_then(|way| front.key(way))
+        {
             let data = at.range.start + data.start..at.range.start + data.end;
             let flow = match known {
                 Some((before, flow)) if *before == key => Some(*flow),
@@ -183,7 +186,7 @@ impl Carrier {
         }
         *known = None;
         let Some(&Arrived { path, .. }) = self.bundles.arrival(at.bundle) else { return };
-        let passage = passage(role, &path, &self.bundles.bytes()[at.range.clone()]);
+        let passage = front.map(|(front, _)| front.passage(path));
         // First what was carried, for the decision may be to end what is counted.
         if authority.listens(now) || exhausted || may_end(&self.bundles.bytes()[at.range.clone()]) {
             self.report(authority);
@@ -275,36 +278,43 @@ fn may_end(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x00, 0x04])
 }
 
-/// By what a datagram's flow is found, if it has one, and where in it the application data lies. `key` is that of the
-/// way that it came.
-fn front(role: Role, key: Key, bytes: &[u8]) -> Option<(Key, Range<usize>)> {
-    match (role, bytes.first()?) {
-        (Role::Relay, _) => Some((key, 0..bytes.len())),
-        (Role::Listener, 0x40..=0x4f) => {
-            let (number, data) = parse_channel_data(bytes)?;
-            Some((key.with_channel(number), data))
-        }
-        (Role::Listener, 0) if bytes.get(1) == Some(&0x16) => {
-            let (peer, data) = parse_send(bytes)?;
-            Some((key.with_peer(&peer)?, data))
-        }
-        (Role::Listener, _) => None,
-    }
+/// What a datagram says that may have a flow, besides the way that it came.
+enum Front {
+    Plain,
+    Channel(ChannelNumber),
+    Send(SocketAddr),
 }
 
-/// The passage of a datagram, if it may have a flow.
-fn passage(role: Role, path: &Path, bytes: &[u8]) -> Option<Passage> {
-    match (role, bytes.first()?) {
-        (Role::Relay, _) => Some(Passage::Peer { local: path.local, peer: path.remote }),
-        (Role::Listener, 0x40..=0x4f) => {
-            let (number, _) = parse_channel_data(bytes)?;
-            Some(Passage::Channel { client: *path, number })
+impl Front {
+    /// Reads it, and where in the datagram the application data lies.
+    fn read(role: Role, bytes: &[u8]) -> Option<(Self, Range<usize>)> {
+        match (role, bytes.first()?) {
+            (Role::Relay, _) => Some((Self::Plain, 0..bytes.len())),
+            (Role::Listener, 0x40..=0x4f) => {
+                parse_channel_data(bytes).map(|(number, data)| (Self::Channel(number), data))
+            }
+            (Role::Listener, 0) if bytes.get(1) == Some(&0x16) => {
+                parse_send(bytes).map(|(peer, data)| (Self::Send(peer), data))
+            }
+            (Role::Listener, _) => None,
         }
-        (Role::Listener, 0) if bytes.get(1) == Some(&0x16) => {
-            let (peer, _) = parse_send(bytes)?;
-            Some(Passage::Send { client: *path, peer })
+    }
+
+    /// By what its flow is found; `way` is the key of the way that it came.
+    fn key(&self, way: Key) -> Option<Key> {
+        match self {
+            Self::Plain => Some(way),
+            Self::Channel(number) => Some(way.with_channel(*number)),
+            Self::Send(peer) => way.with_peer(peer),
         }
-        (Role::Listener, _) => None,
+    }
+
+    fn passage(self, client: Path) -> Passage {
+        match self {
+            Self::Plain => Passage::Peer { local: client.local, peer: client.remote },
+            Self::Channel(number) => Passage::Channel { client, number },
+            Self::Send(peer) => Passage::Send { client, peer },
+        }
     }
 }
 
