@@ -16,6 +16,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("strace", "/usr/bin/strace"),
     ("pebble", "/usr/bin/pebble"),
     ("openssl", "/usr/bin/openssl"),
+    ("valgrind", "/usr/bin/valgrind"),
 ];
 
 /// Cargo subcommands: name, package and extra arguments of `cargo install`.

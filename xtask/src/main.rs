@@ -1,6 +1,7 @@
 //! `cargo xtask test` installs what the tests need, then runs them all; see `cargo xtask help`.
 
 mod install;
+mod instructions;
 mod links;
 mod steps;
 
@@ -9,7 +10,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask test      install what the tests need, then run everything that CI runs
 cargo xtask install   only install what the tests need
-cargo xtask quick     fmt, clippy and the tests that need no third-party program";
+cargo xtask quick     fmt, clippy and the tests that need no third-party program
+cargo xtask instructions [accept]   count instructions, and compare with docs/instructions.md, or add a row to it";
 
 fn main() -> ExitCode {
     let command = std::env::args().nth(1).unwrap_or_else(|| "help".to_owned());
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
             }
         },
         "quick" => steps::quick(),
+        "instructions" => steps::instructions(std::env::args().nth(2).as_deref() == Some("accept")),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             ExitCode::SUCCESS

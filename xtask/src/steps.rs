@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::install::{self, python_environment, root, run};
-use crate::links;
+use crate::{instructions, links};
 
 type Step = (&'static str, fn() -> Result<(), String>);
 
@@ -22,6 +22,7 @@ const ALL: &[Step] = &[
     ("links", links::check),
     ("book", book),
     ("build", build),
+    ("instructions", || instructions::count(false)),
     ("tests", || tests(&["--workspace"])),
     ("examples in documentation", || cargo(&["test", "--workspace", "--doc", "--quiet"])),
     ("fuzz corpora", fuzz_corpora),
@@ -41,6 +42,19 @@ pub(crate) fn test() -> ExitCode {
 /// What a person runs between two edits.
 pub(crate) fn quick() -> ExitCode {
     all(QUICK)
+}
+
+/// Counts instructions, or takes new counts for the standard.
+pub(crate) fn instructions(accept: bool) -> ExitCode {
+    // With the features of the whole workspace, as CI builds it: it is the same program.
+    let example = ["build", "--workspace", "--example", "instructions", "--quiet"];
+    match cargo(&example).and_then(|()| instructions::count(accept)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn all(steps: &[Step]) -> ExitCode {
@@ -90,7 +104,7 @@ fn build() -> Result<(), String> {
 }
 
 /// Where cargo puts the programs that it builds for tests.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     target.join("debug")
 }

@@ -21,6 +21,8 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// Keys of a new epoch.
     pub(crate) fn add(&mut self, opener: Opener) {
+        // They are large, and few.
+        self.openers.reserve_exact(1);
         self.openers.push(opener);
         self.is_fresh = true;
     }

@@ -77,6 +77,7 @@ impl Outgoing {
     }
 
     pub(crate) fn add_sealer(&mut self, sealer: Sealer) {
+        self.sealers.reserve_exact(1);
         self.sealers.push(sealer);
     }
 
@@ -103,6 +104,8 @@ impl Outgoing {
     /// Forgets the keys of epochs that are over.
     fn retire(&mut self) {
         self.sealers.drain(..self.sealers.len().saturating_sub(1));
+        // They are large, and there will be one for most of the time.
+        self.sealers.shrink_to_fit();
     }
 
     /// Begins to renew the key if it is time to.

@@ -46,10 +46,10 @@ pub struct Agent {
     remote_ta: Option<Duration>,
     session: Session,
     /// The session before the last restart, whose path serves until the new one has its own.
-    previous: Option<Session>,
+    previous: Option<Box<Session>>,
     /// The session that the last restart replaced, if it had no path and `previous` is an older one that has: only
     /// [`Agent::undo_restart`] wants it.
-    replaced: Option<Session>,
+    replaced: Option<Box<Session>>,
     /// Candidates of a session of the other side that we have not been told of yet.
     future: Vec<Candidate>,
     gatherer: Gatherer,
@@ -316,7 +316,7 @@ impl Agent {
     /// has not joined, in the one before.
     pub fn end_of_remote_candidates(&mut self, now: Time) {
         let open = |past: &&mut Session| past.remote.is_some() && !past.retired && !past.remote_complete;
-        let past = self.replaced.as_mut().or(self.previous.as_mut()).filter(open);
+        let past = self.replaced.as_deref_mut().or(self.previous.as_deref_mut()).filter(open);
         match past {
             Some(past) if self.session.remote.is_none() => past.remote_complete = true,
             _ => self.session.remote_complete = true,
@@ -342,10 +342,10 @@ impl Agent {
         // There is a reason for it: perhaps a NAT has forgotten us.
         self.relays.make_sure(now, |_| true);
         if old.carrier(self.config.lite).is_some() || self.previous.is_none() {
-            self.previous = Some(old);
+            self.previous = Some(Box::new(old));
             self.replaced = None;
         } else {
-            self.replaced = Some(old);
+            self.replaced = Some(Box::new(old));
         }
         let keep =
             self.previous.as_ref().and_then(|past| past.carrier(self.config.lite)).map(|pair| pair.route);
@@ -375,7 +375,7 @@ impl Agent {
             self.generation += 1;
             self.told = previous.selected;
             self.locals.set_ufrag(&previous.local.ufrag);
-            self.session = previous;
+            self.session = *previous;
             let ours = |candidate: &mut Candidate| {
                 let ufrag = candidate.ufrag.as_ref();
                 ufrag.is_some_and(|ufrag| self.session.is_remote_ufrag(ufrag))
@@ -427,7 +427,7 @@ impl Agent {
     /// The path of application bytes: the selected pair, before there is one the best valid one.
     pub fn selected(&self) -> Option<SelectedPair> {
         let lite = self.config.lite;
-        let session = [Some(&self.session), self.previous.as_ref()]
+        let session = [Some(&self.session), self.previous.as_deref()]
             .into_iter()
             .flatten()
             .find(|session| session.carrier(lite).is_some())?;
@@ -518,7 +518,7 @@ impl Agent {
     }
 
     /// The sessions, and what they need.
-    fn context(&mut self, now: Time) -> (Context<'_>, &mut Session, &mut Option<Session>) {
+    fn context(&mut self, now: Time) -> (Context<'_>, &mut Session, &mut Option<Box<Session>>) {
         let ta = self.pace();
         let context = Context {
             now,

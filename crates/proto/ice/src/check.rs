@@ -156,7 +156,12 @@ impl Checks {
 
     /// Takes out a check that was answered.
     pub(crate) fn remove(&mut self, id: CheckId) -> Option<Check> {
-        self.table.remove(&id)
+        let check = self.table.remove(&id);
+        if self.table.is_empty() {
+            // An empty tree keeps a node, which is large.
+            self.table = BTreeMap::new();
+        }
+        check
     }
 
     /// Cancels the checks of all pairs that `which` names (RFC 8445 §7.3.1.4, §8.1.2).

@@ -20,6 +20,12 @@ impl Checklist {
         Self { pairs: Vec::new(), triggered: VecDeque::new(), limit }
     }
 
+    /// Gives back what was kept for more.
+    pub(crate) fn shrink(&mut self) {
+        self.pairs.shrink_to_fit();
+        self.triggered.shrink_to_fit();
+    }
+
     /// Adds a pair and gives it its first state. Returns false if it is redundant or there is no room for it.
     pub(crate) fn insert(&mut self, mut pair: Pair) -> bool {
         if self.pairs.iter().any(|other| other.route == pair.route) || !self.make_room(pair.priority) {

@@ -135,6 +135,17 @@ impl Gatherer {
         }
     }
 
+    /// Gives back what was kept for more.
+    pub(crate) fn shrink(&mut self) {
+        self.sockets.shrink_to_fit();
+        self.ops.shrink_to_fit();
+        self.queue.shrink_to_fit();
+        self.fresh.shrink_to_fit();
+        if self.tickets.is_empty() {
+            self.tickets = BTreeMap::new();
+        }
+    }
+
     /// Starts, or starts over: what is still good is kept, and told again in a new ICE session.
     pub(crate) fn gather(&mut self, s: &mut Supplies<'_>, interfaces: &[Interface]) {
         self.started = s.now;

@@ -65,6 +65,14 @@ impl Base {
 }
 
 impl Locals {
+    /// Gives back what was kept for more.
+    pub(crate) fn shrink(&mut self) {
+        self.bases.shrink_to_fit();
+        for list in [&mut self.candidates, &mut self.stand_ins, &mut self.gone] {
+            list.shrink_to_fit();
+        }
+    }
+
     /// Adds a place that packets can leave from.
     pub(crate) fn add_base(
         &mut self,

@@ -48,6 +48,11 @@ impl Remotes {
         Self { list: Vec::new(), limit, learnt: 0 }
     }
 
+    /// Gives back what was kept for more.
+    pub(crate) fn shrink(&mut self) {
+        self.list.shrink_to_fit();
+    }
+
     /// Takes a candidate from signalling.
     pub(crate) fn add(&mut self, candidate: Candidate) -> Added {
         let supported = candidate.transport == CandidateTransport::Udp && candidate.component == 1;

@@ -4,6 +4,7 @@ mod roam;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +18,9 @@ use crate::{
     Configuration, ConnectionState, DtlsState, Error, Event, IceCandidateInit, IceConnectionState,
     IceGatheringState, OfferOptions, PathSummary, SdpType, SessionDescription, SignalingState, Stats,
 };
+
+/// After so long without anything that happens, memory that was kept for more of it is given back.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A connection to one other peer: W3C's `RTCPeerConnection`, as a state machine.
 ///
@@ -446,6 +450,9 @@ impl Machine for Connection {
     }
 
     fn handle_timeout(&mut self, now: Time) {
+        if self.events.is_empty() && now > self.latest + IDLE {
+            self.events = VecDeque::new();
+        }
         self.transport.handle_timeout(now);
         self.listen(now);
         self.consider_giving_up(now);

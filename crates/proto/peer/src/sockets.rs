@@ -60,6 +60,10 @@ impl Sockets {
             }
         };
         let (owner, theirs) = self.asked.remove(ticket)?;
+        if self.asked.is_empty() {
+            // An empty tree keeps a node.
+            self.asked = BTreeMap::new();
+        }
         *ticket = theirs;
         match &reply {
             SocketReply::Bound { local, .. } => self.owners.insert(socket(*local), owner),

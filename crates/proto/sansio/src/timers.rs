@@ -1,27 +1,30 @@
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::Time;
 
-/// One keyed table of deadlines per machine: O(log n) to set, O(1) to ask for the next.
+/// With fewer than a quarter of so many places taken, memory is given back.
+const SMALL: usize = 16;
+
+/// One keyed table of deadlines per machine: a handful of them, O(n) to set, O(1) to ask for the next.
+///
+/// A sorted list, which is smaller and faster than trees are before there are hundreds. For those who have thousands there is
+/// [`Wheel`](crate::Wheel).
 #[derive(Debug, Clone)]
 pub struct Timers<K> {
-    by_key: BTreeMap<K, Time>,
-    by_time: BTreeSet<(Time, K)>,
+    /// The next is the last.
+    list: Vec<(Time, K)>,
 }
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
-        Self { by_key: BTreeMap::new(), by_time: BTreeSet::new() }
+        Self { list: Vec::new() }
     }
 }
 
 impl<K: Copy + Ord> Timers<K> {
     /// Sets the deadline of `key`, in place of the one it had.
     pub fn set(&mut self, key: K, at: Time) {
-        if let Some(old) = self.by_key.insert(key, at) {
-            self.by_time.remove(&(old, key));
-        }
-        self.by_time.insert((at, key));
+        self.take(key);
+        let place = self.list.partition_point(|other| *other > (at, key));
+        self.list.insert(place, (at, key));
     }
 
     /// Sets the deadline of `key` unless it has an earlier one.
@@ -33,36 +36,42 @@ impl<K: Copy + Ord> Timers<K> {
 
     /// Removes the deadline of `key`.
     pub fn stop(&mut self, key: K) {
-        if let Some(old) = self.by_key.remove(&key) {
-            self.by_time.remove(&(old, key));
-        }
+        self.take(key);
+        self.shrink();
     }
 
     /// Removes all deadlines.
     pub fn clear(&mut self) {
-        self.by_key.clear();
-        self.by_time.clear();
+        self.list = Vec::new();
     }
 
     /// The deadline of `key`.
     pub fn get(&self, key: K) -> Option<Time> {
-        self.by_key.get(&key).copied()
+        self.list.iter().find(|(_, other)| *other == key).map(|(at, _)| *at)
     }
 
     /// The earliest deadline of all.
     pub fn next(&self) -> Option<Time> {
-        self.by_time.first().map(|(at, _)| *at)
+        self.list.last().map(|(at, _)| *at)
     }
 
     /// Takes out the earliest deadline that is not after `now`. Call until it returns `None`.
     pub fn expired(&mut self, now: Time) -> Option<K> {
-        let &(at, key) = self.by_time.first()?;
-        if at > now {
-            return None;
-        }
-        self.by_time.pop_first();
-        self.by_key.remove(&key);
+        let (_, key) = self.list.pop_if(|(at, _)| *at <= now)?;
+        self.shrink();
         Some(key)
+    }
+
+    fn take(&mut self, key: K) {
+        if let Some(at) = self.list.iter().position(|(_, other)| *other == key) {
+            self.list.remove(at);
+        }
+    }
+
+    fn shrink(&mut self) {
+        if self.list.capacity() > SMALL && self.list.len() < self.list.capacity() / 4 {
+            self.list.shrink_to(self.list.len() * 2);
+        }
     }
 }
 

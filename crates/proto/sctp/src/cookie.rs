@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crypto::HmacSha256Key;
 use sansio::Rng;
 
 use crate::init::Init;
@@ -11,17 +10,19 @@ use crate::init::Init;
 const SEAL: usize = 16;
 
 /// Bakes cookies, and knows its own. What is below authenticates the peer, so a cookie does not expire.
-pub(crate) struct Oven(HmacSha256Key);
+///
+/// Handshakes are rare: the secret is kept, which is smaller than the state of its HMAC.
+pub(crate) struct Oven([u8; 32]);
 
 impl Oven {
     pub(crate) fn new(rng: &mut Rng) -> Self {
-        Self(HmacSha256Key::new(&rng.bytes::<32>()))
+        Self(rng.bytes())
     }
 
     /// A cookie that stands for `peer`.
     pub(crate) fn bake(&self, peer: &Init) -> Vec<u8> {
         let mut cookie = peer.value(None);
-        let seal = self.0.sign(&[&cookie]);
+        let seal = crypto::hmac_sha256(&self.0, &[&cookie]);
         cookie.extend(&seal[..SEAL]);
         cookie
     }
@@ -29,7 +30,7 @@ impl Oven {
     /// What a cookie stands for, if it is one of ours.
     pub(crate) fn taste(&self, cookie: &[u8]) -> Option<Init> {
         let (terms, seal) = cookie.split_at_checked(cookie.len().checked_sub(SEAL)?)?;
-        if !crypto::equal(&self.0.sign(&[terms])[..SEAL], seal) {
+        if !crypto::equal(&crypto::hmac_sha256(&self.0, &[terms])[..SEAL], seal) {
             return None;
         }
         Init::parse(terms).map(|(peer, _)| peer)

@@ -1,17 +1,19 @@
 use std::fmt;
 
-use crypto::{HmacSha1Key, HmacSha256Key};
+use crypto::HmacSha1Key;
 
 use crate::opaque::prepared;
 use crate::{PasswordAlgorithm, PasswordHash};
 
-/// What signs and checks messages. Its HMAC states are computed once, so keep it rather than the password.
+/// What signs and checks messages. The state of HMAC-SHA1, which everybody uses, is computed once, so keep it rather than the
+/// password.
 ///
 /// Realms and passwords are used as [`opaque_string`](crate::opaque_string) has them; what it refuses, as it is.
 #[derive(Clone)]
 pub struct Key {
     sha1: HmacSha1Key,
-    sha256: HmacSha256Key,
+    /// For HMAC-SHA256. Its state would be a kilobyte, and most keys never need it.
+    bytes: Box<[u8]>,
 }
 
 impl Key {
@@ -28,7 +30,7 @@ impl Key {
 
     /// A key that is stored as such, like the H(A1) of SIP's user databases (RFC 8489 §9.2.2).
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self { sha1: HmacSha1Key::new(bytes), sha256: HmacSha256Key::new(bytes) }
+        Self { sha1: HmacSha1Key::new(bytes), bytes: bytes.into() }
     }
 
     /// The value of MESSAGE-INTEGRITY for a message that begins with `head` and ends, counting the attribute,
@@ -41,7 +43,7 @@ impl Key {
     /// The same for MESSAGE-INTEGRITY-SHA256.
     pub(crate) fn sha256(&self, head: &[u8], length: u16) -> [u8; 32] {
         let (start, rest) = head.split_at(2);
-        self.sha256.sign(&[start, &length.to_be_bytes(), &rest[2..]])
+        crypto::hmac_sha256(&self.bytes, &[start, &length.to_be_bytes(), &rest[2..]])
     }
 }
 

@@ -133,7 +133,7 @@ impl Agent {
     }
 
     fn state_now(&self, current: bool, past: bool) -> State {
-        let carrying = match (current, past, &self.previous) {
+        let carrying = match (current, past, self.previous.as_deref()) {
             (true, ..) => Some(&self.session),
             (_, true, Some(past)) => Some(past),
             _ => None,
@@ -209,6 +209,16 @@ impl Agent {
         self.relays.close(now, |relay| Some(relay.id) != keep);
         let carrier = self.carrier;
         self.gatherer.close_barrels(|local| carrier.is_some_and(|carrier| carrier.leaves_from(local)));
+        self.rest();
+    }
+
+    /// For most of its time nothing happens to a connection any more: what was kept ready for that is given back.
+    fn rest(&mut self) {
+        self.events.shrink_to_fit();
+        self.locals.shrink();
+        self.session.remotes.shrink();
+        self.session.list.shrink();
+        self.gatherer.shrink();
     }
 
     /// When [`Agent::expire`] is due.
@@ -216,7 +226,7 @@ impl Agent {
         let session = |session: &crate::session::Session| session.timers.next();
         [
             session(&self.session),
-            self.previous.as_ref().and_then(session),
+            self.previous.as_deref().and_then(session),
             self.gatherer.poll_timeout(),
             self.relays.poll_timeout(),
             self.puncher.poll_timeout(),

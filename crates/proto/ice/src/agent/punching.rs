@@ -70,7 +70,7 @@ impl Agent {
             return false;
         }
         let Self { gatherer, session, previous, .. } = self;
-        let sessions = || std::iter::once(&*session).chain(previous.as_ref());
+        let sessions = || std::iter::once(&*session).chain(previous.as_deref());
         let lives = |pair: &Pair| pair.valid.is_some() || pair.is_open();
         gatherer.close_barrels(|local| {
             let mut pairs = sessions().flat_map(|session| session.list.iter());

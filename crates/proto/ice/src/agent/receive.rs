@@ -39,7 +39,7 @@ impl Agent {
 
     /// The username fragments that checks to this agent may carry: that of the session, and that of the one before.
     pub fn local_ufrags(&self) -> impl Iterator<Item = &str> {
-        [Some(&self.session), self.previous.as_ref()]
+        [Some(&self.session), self.previous.as_deref()]
             .into_iter()
             .flatten()
             .map(|session| session.local.ufrag.as_str())
@@ -140,7 +140,7 @@ impl Agent {
             return self.refuse(message, &route, 400, out);
         };
         let of = |session: &Session| session.local.ufrag == ours;
-        let previous = match (of(&self.session), self.previous.as_ref().is_some_and(of)) {
+        let previous = match (of(&self.session), self.previous.as_deref().is_some_and(of)) {
             (true, _) => false,
             (_, true) => true,
             _ => {
@@ -149,7 +149,7 @@ impl Agent {
             }
         };
         let (mut ctx, session, past) = self.context(now);
-        let session = if previous { past.as_mut().unwrap_or(session) } else { session };
+        let session = if previous { past.as_deref_mut().unwrap_or(session) } else { session };
         if session.end.is_some() {
             ctx.drops.ignored += 1;
             return;
