@@ -11,7 +11,6 @@ use turn::{AllocationId, Flow, IcmpError, Passage};
 use udp::BareSocket;
 
 use crate::carrier::{Authority, Carrier};
-use crate::clock::Clock;
 use crate::crew::{Letter, Order};
 use crate::flows::Carried;
 use crate::gate::Gate;
@@ -26,7 +25,6 @@ const REPORT: Duration = Duration::from_millis(100);
 
 /// A shard without the machine: it carries what has a flow, and asks the chief about the rest.
 pub(crate) struct Aide {
-    clock: Clock,
     pulse: Pulse,
     carrier: Carrier,
     desk: Desk,
@@ -73,7 +71,7 @@ impl Aide {
             sockets.add(number, Arc::new(socket), Role::Listener);
         }
         let desk = Desk::new(of, (slots, chief), Guests::new(rng), losses);
-        Ok(Self { clock: pulse.clock(), pulse, carrier: Carrier::new(sockets, rng), desk, orders })
+        Ok(Self { pulse, carrier: Carrier::new(sockets, rng), desk, orders })
     }
 
     /// Lets what is DTLS through there.
@@ -100,17 +98,17 @@ impl Aide {
 
     /// Waits for something to do, until then at the longest, and does it.
     fn turn(&mut self, until: Option<Time>) {
-        self.pulse.wait(until, &mut self.carrier.sockets);
-        self.obey_all();
-        self.carrier.hear(self.clock.now(), &mut self.desk);
+        let now = self.pulse.wait(until, &mut self.carrier.sockets);
+        self.obey_all(now);
+        self.carrier.hear(now, &mut self.desk);
         for _ in 0..self.carrier.sockets.pending() {
             let Some(role) = self.carrier.receive() else { continue };
             // What the chief has passed on for a client, it has told of before: who answers that finds a flow, and
             // his datagrams are not overtaken by those behind them.
-            self.obey_all();
-            self.carrier.pass_on(self.clock.now(), role, &mut self.desk);
+            self.obey_all(now);
+            self.carrier.pass_on(now, role, &mut self.desk);
         }
-        if self.desk.listens(self.clock.now()) {
+        if self.desk.listens(now) {
             self.carrier.report(&mut self.desk);
         }
         self.desk.rouse();
@@ -119,7 +117,7 @@ impl Aide {
     /// Takes a turn that waits for nothing.
     #[cfg(test)]
     pub(crate) fn step(&mut self) {
-        self.turn(Some(self.clock.now()));
+        self.turn(Some(Time::ZERO));
     }
 
     /// How much stands in each of its tables.
@@ -135,9 +133,9 @@ impl Aide {
         tables
     }
 
-    fn obey_all(&mut self) {
+    fn obey_all(&mut self, now: Time) {
         while let Ok(order) = self.orders.try_recv() {
-            self.obey(self.clock.now(), order);
+            self.obey(now, order);
         }
     }
 
@@ -311,6 +309,7 @@ mod tests {
     use udp::Config;
 
     use super::*;
+    use crate::clock::Clock;
     use crate::crew::{Contact, Crew};
     use crate::mail::{Mailbox, mail_with_room};
 

@@ -1,8 +1,9 @@
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use sansio::{Datagram, Path, Rng, Time};
 use stun::TransactionId;
-use turn::{AllocationId, Flow, Framing, IcmpError, Passage, parse_channel_data, parse_send};
+use turn::{AllocationId, ChannelNumber, Flow, Framing, IcmpError, Passage, parse_channel_data, parse_send};
 use udp::{Arrived, Bundles, Unreachable};
 
 use crate::egress::{Egress, Exit, Piece};
@@ -53,6 +54,8 @@ pub(crate) struct Carrier {
 
 /// One datagram of a bundle.
 struct Segment {
+    /// The number of its bundle.
+    bundle: usize,
     range: Range<usize>,
     /// Where the bytes begin that may be written over: its own, and those in front of a bundle's first.
     floor: usize,
@@ -81,8 +84,7 @@ impl Carrier {
     /// Passes on what was received, from a socket of this role.
     pub(crate) fn pass_on(&mut self, now: Time, role: Role, authority: &mut impl Authority) {
         for at in 0..self.bundles.len() {
-            let Some(arrived) = self.bundles.arrival(at) else { break };
-            self.pass_on_bundle(now, role, &arrived, authority);
+            self.pass_on_bundle(now, role, at, authority);
         }
         self.depart(now, authority);
     }
@@ -125,18 +127,19 @@ impl Carrier {
         tables
     }
 
-    fn pass_on_bundle(&mut self, now: Time, role: Role, arrived: &Arrived, authority: &mut impl Authority) {
-        let Arrived { path, segment, range } = arrived;
-        let mut known = None;
+    fn pass_on_bundle(&mut self, now: Time, role: Role, bundle: usize, authority: &mut impl Authority) {
+        let Some(Arrived { path, segment, range }) = self.bundles.arrival(bundle) else { return };
+        let (way, segment, range, mut known) = (Key::of(path), *segment, range.clone(), None);
         let mut start = range.start;
         while start < range.end {
             let end = (start + segment).min(range.end);
             let at = Segment {
+                bundle,
                 range: start..end,
                 floor: if start == range.start { start - Bundles::SLACK } else { start },
                 ceiling: if end == range.end { end + Bundles::SLACK } else { end },
             };
-            self.pass_on_one(now, role, path, at, &mut known, authority);
+            self.pass_on_one(now, role, way, at, &mut known, authority);
             start = end;
         }
     }
@@ -146,45 +149,50 @@ impl Carrier {
         &mut self,
         now: Time,
         role: Role,
-        path: &Path,
+        way: Option<Key>,
         at: Segment,
-        known: &mut Option<(Passage, u32)>,
+        known: &mut Option<(Key, u32)>,
         authority: &mut impl Authority,
     ) {
         let bytes = &self.bundles.bytes()[at.range.clone()];
-        let passage = read(role, path, bytes);
-        if passage.is_none()
+        let front = Front::read(role, bytes);
+        if front.is_none()
             && role == Role::Listener
-            && self.gate.as_ref().is_some_and(|gate| gate.takes(now, path, bytes))
+            && let Some(gate) = &self.gate
+            && let Some(Arrived { path, .. }) = self.bundles.arrival(at.bundle)
+            && gate.takes(now, path, bytes)
         {
             return;
         }
         let mut exhausted = false;
-        if let Some((passage, data)) = &passage {
+        if let Some((front, data)) = &front
+            && let Some(key) = way.and_then(|way| front.key(way))
+        {
             let data = at.range.start + data.start..at.range.start + data.end;
             let flow = match known {
-                Some((before, flow)) if before == passage => Some(*flow),
-                _ => Key::new(passage).and_then(|key| self.flows.find(now, &key)),
+                Some((before, flow)) if *before == key => Some(*flow),
+                _ => self.flows.find(now, &key),
             };
             // Empty datagrams have no place in a group.
             if let Some(flow) = flow
                 && !data.is_empty()
             {
                 if self.flows.entry(flow).is_some_and(|entry| entry.affords(data.len())) {
-                    *known = Some((*passage, flow));
+                    *known = Some((key, flow));
                     return self.carry(flow, data, &at);
                 }
                 exhausted = true;
             }
         }
         *known = None;
-        let passage = passage.map(|(passage, _)| passage);
+        let Some(&Arrived { path, .. }) = self.bundles.arrival(at.bundle) else { return };
+        let passage = front.map(|(front, _)| front.passage(path));
         // First what was carried, for the decision may be to end what is counted.
         if authority.listens(now) || exhausted || may_end(&self.bundles.bytes()[at.range.clone()]) {
             self.report(authority);
         }
         let payload = &mut self.bundles.bytes_mut()[at.range];
-        let flow = authority.decide(now, Datagram { from: *path, payload }, passage);
+        let flow = authority.decide(now, Datagram { from: path, payload }, passage);
         self.forget_stale(authority);
         if let (Some(flow), Some(passage)) = (flow, passage) {
             self.learn(&passage, flow);
@@ -194,7 +202,7 @@ impl Carrier {
     /// Takes in where what takes `passage` goes.
     pub(crate) fn learn(&mut self, passage: &Passage, flow: Flow) {
         let Some((socket, is_wildcard)) = self.sockets.exit(flow.to.local) else { return };
-        let (Some(key), Some(exit)) = (Key::new(passage), Key::exit(&flow.to)) else { return };
+        let (Some(key), Some(exit)) = (Key::new(passage), Key::of(&flow.to)) else { return };
         let from = is_wildcard.then(|| flow.to.local.ip()).filter(|ip| !ip.is_unspecified());
         let shared = flow.target.is_some();
         self.flows.insert(key, flow, Exit { socket, from, to: flow.to.remote, key: exit, shared });
@@ -270,19 +278,43 @@ fn may_end(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x00, 0x04])
 }
 
-/// The passage of a datagram and where in it the application data lies, if it may have a flow.
-fn read(role: Role, path: &Path, bytes: &[u8]) -> Option<(Passage, Range<usize>)> {
-    match (role, bytes.first()?) {
-        (Role::Relay, _) => Some((Passage::Peer { local: path.local, peer: path.remote }, 0..bytes.len())),
-        (Role::Listener, 0x40..=0x4f) => {
-            let (number, data) = parse_channel_data(bytes)?;
-            Some((Passage::Channel { client: *path, number }, data))
+/// What a datagram says that may have a flow, besides the way that it came.
+enum Front {
+    Plain,
+    Channel(ChannelNumber),
+    Send(SocketAddr),
+}
+
+impl Front {
+    /// Reads it, and where in the datagram the application data lies.
+    fn read(role: Role, bytes: &[u8]) -> Option<(Self, Range<usize>)> {
+        match (role, bytes.first()?) {
+            (Role::Relay, _) => Some((Self::Plain, 0..bytes.len())),
+            (Role::Listener, 0x40..=0x4f) => {
+                parse_channel_data(bytes).map(|(number, data)| (Self::Channel(number), data))
+            }
+            (Role::Listener, 0) if bytes.get(1) == Some(&0x16) => {
+                parse_send(bytes).map(|(peer, data)| (Self::Send(peer), data))
+            }
+            (Role::Listener, _) => None,
         }
-        (Role::Listener, 0) if bytes.get(1) == Some(&0x16) => {
-            let (peer, data) = parse_send(bytes)?;
-            Some((Passage::Send { client: *path, peer }, data))
+    }
+
+    /// By what its flow is found; `way` is the key of the way that it came.
+    fn key(&self, way: Key) -> Option<Key> {
+        match self {
+            Self::Plain => Some(way),
+            Self::Channel(number) => Some(way.with_channel(*number)),
+            Self::Send(peer) => way.with_peer(peer),
         }
-        (Role::Listener, _) => None,
+    }
+
+    fn passage(self, client: Path) -> Passage {
+        match self {
+            Self::Plain => Passage::Peer { local: client.local, peer: client.remote },
+            Self::Channel(number) => Passage::Channel { client, number },
+            Self::Send(peer) => Passage::Send { client, peer },
+        }
     }
 }
 

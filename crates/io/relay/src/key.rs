@@ -2,11 +2,11 @@ use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 
 use sansio::Path;
-use turn::Passage;
+use turn::{ChannelNumber, Passage};
 
 /// What a datagram is known by: its two addresses, and the channel or the peer that it names. Packed, for it is hashed
 /// and compared for each bundle.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Eq, Debug)]
 pub(crate) struct Key {
     path: [u64; 5],
     /// Of a Send indication; zeros otherwise.
@@ -20,27 +20,39 @@ impl Key {
     /// `None`: one of the addresses is more than an address and a port can tell (it is good on one interface only).
     pub(crate) fn new(passage: &Passage) -> Option<Self> {
         match passage {
-            Passage::Channel { client, number } => {
-                Self::pack(client, CHANNEL | u64::from(number.number()) << 8)
-            }
-            Passage::Send { client, peer } => {
-                let [high, low] = words(peer)?;
-                let key = Self::pack(client, SEND)?;
-                Some(Self { peer: [high, low, peer.port().into()], ..key })
-            }
-            Passage::Peer { local, peer } => Self::pack(&Path::udp(*local, *peer), 0),
+            Passage::Channel { client, number } => Some(Self::of(client)?.with_channel(*number)),
+            Passage::Send { client, peer } => Self::of(client)?.with_peer(peer),
+            Passage::Peer { local, peer } => Self::of(&Path::udp(*local, *peer)),
         }
     }
 
-    /// Of all that leaves by `path`.
-    pub(crate) fn exit(path: &Path) -> Option<Self> {
-        Self::pack(path, 0)
+    /// Of all that comes, or leaves, by `path`, whatever else it says.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let ([a, b], [c, d]) = (words(&path.local)?, words(&path.remote)?);
+        let ports = u64::from(path.local.port()) << 48 | u64::from(path.remote.port()) << 32;
+        Some(Self { path: [a, b, c, d, ports], peer: [0; 3] })
     }
 
-    fn pack(path: &Path, tag: u64) -> Option<Self> {
-        let ([a, b], [c, d]) = (words(&path.local)?, words(&path.remote)?);
-        let ports = u64::from(path.local.port()) << 48 | u64::from(path.remote.port()) << 32 | tag;
-        Some(Self { path: [a, b, c, d, ports], peer: [0; 3] })
+    /// Of what comes that way by a channel.
+    pub(crate) fn with_channel(mut self, number: ChannelNumber) -> Self {
+        self.path[4] |= CHANNEL | u64::from(number.number()) << 8;
+        self
+    }
+
+    /// Of what comes that way in a Send indication.
+    pub(crate) fn with_peer(mut self, peer: &SocketAddr) -> Option<Self> {
+        let [high, low] = words(peer)?;
+        self.path[4] |= SEND;
+        self.peer = [high, low, peer.port().into()];
+        Some(self)
+    }
+}
+
+impl PartialEq for Key {
+    /// Word by word, and all of them: to compare the arrays takes a call each.
+    fn eq(&self, other: &Self) -> bool {
+        let words = |key: &Self| key.path.into_iter().chain(key.peer);
+        words(self).zip(words(other)).fold(0, |difference, (one, other)| difference | (one ^ other)) == 0
     }
 }
 
@@ -67,7 +79,6 @@ fn words(address: &SocketAddr) -> Option<[u64; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turn::ChannelNumber;
 
     fn at(text: &str) -> SocketAddr {
         text.parse().unwrap()

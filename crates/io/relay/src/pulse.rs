@@ -23,13 +23,26 @@ pub(crate) struct Pulse {
     busy: Duration,
     /// When something came last.
     last: Instant,
+    /// What the clock showed after the last wait.
+    now: Time,
+    /// Whether somebody has called since that was asked last.
+    called: bool,
 }
 
 impl Pulse {
     pub(crate) fn new(clock: Clock, busy: Duration) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        Ok(Self { clock, poll, events: Events::with_capacity(EVENTS), waker, busy, last: Instant::now() })
+        Ok(Self {
+            clock,
+            poll,
+            events: Events::with_capacity(EVENTS),
+            waker,
+            busy,
+            last: Instant::now(),
+            now: Time::ZERO,
+            called: true,
+        })
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -45,13 +58,19 @@ impl Pulse {
         self.clock
     }
 
-    /// Waits until a socket has something, `until` has come, or somebody wakes it.
-    pub(crate) fn wait(&mut self, until: Option<Time>, sockets: &mut Sockets) {
+    /// Whether somebody has woken it since this was asked last: he has left something.
+    pub(crate) fn was_called(&mut self) -> bool {
+        std::mem::take(&mut self.called)
+    }
+
+    /// Waits until a socket has something, `until` has come, or somebody wakes it. Returns what time it is. (The clock is
+    /// read once for each turn: how long to wait is reckoned from the last one's beginning.)
+    pub(crate) fn wait(&mut self, until: Option<Time>, sockets: &mut Sockets) -> Time {
         let looks = !self.busy.is_zero() && self.last.elapsed() < self.busy;
         let timeout = if sockets.pending() > 0 || sockets.is_troubled() || looks {
             Some(Duration::ZERO)
         } else {
-            until.map(|at| at.since(self.clock.now()))
+            until.map(|at| at.since(self.now))
         };
         if let Err(error) = self.poll.poll(&mut self.events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
@@ -61,7 +80,9 @@ impl Pulse {
             std::thread::sleep(Duration::from_millis(10));
         }
         for event in &self.events {
-            if event.token() != WAKER {
+            if event.token() == WAKER {
+                self.called = true;
+            } else {
                 sockets.has_something(event.token().0);
                 if event.is_error() {
                     sockets.has_trouble(event.token().0);
@@ -71,5 +92,7 @@ impl Pulse {
         if !self.busy.is_zero() && !self.events.is_empty() {
             self.last = Instant::now();
         }
+        self.now = self.clock.now();
+        self.now
     }
 }

@@ -83,7 +83,7 @@ impl Shard {
     /// Serves until `stop` says so; then ends all allocations and lets the streams go.
     pub(crate) fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
-            let until = if self.left { Some(self.clock.now()) } else { self.due };
+            let until = if self.left { Some(Time::ZERO) } else { self.due };
             self.turn(until);
         }
         // What the aides still have to say about the sessions that end now: their threads are ending, too.
@@ -98,9 +98,10 @@ impl Shard {
 
     /// Waits for something to do, until then at the longest, and does it.
     fn turn(&mut self, until: Option<Time>) {
-        self.pulse.wait(until, &mut self.carrier.sockets);
-        let now = self.clock.now();
+        let now = self.pulse.wait(until, &mut self.carrier.sockets);
         if self.due.is_some_and(|at| at <= now) {
+            // Sessions may end: first what was carried for them.
+            self.carrier.report(&mut self.chief);
             self.chief.wake(now);
             self.carrier.forget_stale(&mut self.chief);
         }
@@ -110,7 +111,10 @@ impl Shard {
                 self.carrier.pass_on(now, role, &mut self.chief);
             }
         }
-        self.left = self.read(now);
+        if self.pulse.was_called() || self.left {
+            self.carrier.report(&mut self.chief);
+            self.left = self.read(now);
+        }
         if self.chief.has_news() {
             self.chief.settle(now, 0, &mut self.carrier.sockets);
             self.carrier.forget_stale(&mut self.chief);
@@ -121,7 +125,7 @@ impl Shard {
     /// Takes a turn that waits for nothing.
     #[cfg(test)]
     pub(crate) fn step(&mut self) {
-        self.turn(Some(self.clock.now()));
+        self.turn(Some(Time::ZERO));
     }
 
     /// How much stands in each of its tables.
@@ -152,8 +156,6 @@ impl Shard {
             self.chief.answered(now, id, verdict);
         }
         while let Ok(wish) = self.inbox.wishes.try_recv() {
-            // What was carried counts, too.
-            self.carrier.report(&mut self.chief);
             self.chief.obey(wish);
         }
         events == AT_ONCE || letters == AT_ONCE

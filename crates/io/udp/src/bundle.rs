@@ -1,7 +1,6 @@
 use std::fmt;
-use std::net::SocketAddr;
 
-use sansio::{Path, Transport};
+use sansio::Path;
 
 #[cfg(target_os = "linux")]
 use crate::linux::Headers;
@@ -50,15 +49,6 @@ pub struct Arrived {
     pub range: std::ops::Range<usize>,
 }
 
-/// Where and what one bundle is.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
-    pub(crate) length: usize,
-    pub(crate) segment: usize,
-}
-
 /// The reusable buffers that [`Socket::try_recv`](crate::Socket::try_recv) fills.
 ///
 /// Memory is touched only as far as datagrams fill it. One set serves any number of sockets in turn.
@@ -66,7 +56,7 @@ pub struct Bundles {
     pub(crate) buffers: Vec<u8>,
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(crate) headers: Headers,
-    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) arrivals: Vec<Arrived>,
     pub(crate) capacity: usize,
 }
 
@@ -89,6 +79,7 @@ impl Bundles {
     }
 
     /// How many bundles the last call received.
+    #[inline]
     pub fn len(&self) -> usize {
         self.arrivals.len()
     }
@@ -99,44 +90,42 @@ impl Bundles {
     }
 
     /// How many bundles one call receives at most.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Forgets the bundles of the last call.
+    #[inline]
     pub fn clear(&mut self) {
         self.arrivals.clear();
     }
 
     /// Where the bundle `at` of the last call came from, and where in [`Bundles::bytes`] it lies. For those who pass
     /// the bytes on as they are.
-    pub fn arrival(&self, at: usize) -> Option<Arrived> {
-        let arrival = self.arrivals.get(at)?;
-        let start = slot(at).start;
-        Some(Arrived {
-            // Normal already: an IPv6 socket speaks IPv6 only.
-            path: Path { transport: Transport::Udp, local: arrival.local, remote: arrival.remote },
-            segment: arrival.segment,
-            range: start..start + arrival.length,
-        })
+    #[inline]
+    pub fn arrival(&self, at: usize) -> Option<&Arrived> {
+        self.arrivals.get(at)
     }
 
     /// All buffers in one piece.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.buffers
     }
 
     /// The same, to be changed.
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.buffers
     }
 
     /// The bundles of the last call.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = Bundle<'_>> {
-        self.buffers.chunks_mut(STRIDE).zip(&self.arrivals).map(|(buffer, arrival)| Bundle {
-            path: Path::udp(arrival.local, arrival.remote),
-            segment: arrival.segment,
-            bytes: &mut buffer[Self::SLACK..][..arrival.length],
+        self.buffers.chunks_mut(STRIDE).zip(&self.arrivals).map(|(buffer, arrived)| Bundle {
+            path: arrived.path,
+            segment: arrived.segment,
+            bytes: &mut buffer[Self::SLACK..][..arrived.range.len()],
         })
     }
 }

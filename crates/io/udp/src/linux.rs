@@ -9,11 +9,11 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::{c_int, c_void};
-use sansio::{MAX_BATCH_BYTES, MAX_BATCH_SEGMENTS};
+use sansio::{MAX_BATCH_BYTES, MAX_BATCH_SEGMENTS, Path, Transport};
 use socket2::{SockAddr, SockRef};
 
 use self::error_queue::{receive_error, tells_of_icmp};
-use crate::bundle::{Arrival, BUNDLE_BYTES, slot};
+use crate::bundle::{Arrived, BUNDLE_BYTES, slot};
 use crate::handle::Handle;
 use crate::segments::Segments;
 use crate::socket::is_transient;
@@ -369,9 +369,11 @@ pub(crate) struct Headers {
     controls: Vec<Control>,
     /// How many the system has written to since they were last made ready.
     used: usize,
+    /// Where the buffers begin that the pieces lead to.
+    base: *mut u8,
 }
 
-// SAFETY: the pointers in it lead to memory that it owns, or are written anew before each use.
+// SAFETY: the pointers in it lead to memory that it owns, or are held against where they should lead to before each use.
 unsafe impl Send for Headers {}
 // SAFETY: nothing is reached through a shared reference.
 unsafe impl Sync for Headers {}
@@ -396,16 +398,20 @@ impl Headers {
                 }
             })
             .collect();
-        Self { messages, pieces, names, controls, used: capacity }
+        Self { messages, pieces, names, controls, used: capacity, base: std::ptr::null_mut() }
     }
 
     /// Makes them ready for a call that fills `buffers`.
     fn prepare(&mut self, buffers: &mut [u8]) -> &mut [libc::mmsghdr] {
         let base = buffers.as_mut_ptr();
-        for (at, piece) in self.pieces.iter_mut().enumerate() {
-            let range = slot(at);
-            debug_assert!(range.end <= buffers.len());
-            piece.iov_base = base.wrapping_add(range.start).cast();
+        // Buffers stay where they are.
+        if base != self.base {
+            for (at, piece) in self.pieces.iter_mut().enumerate() {
+                let range = slot(at);
+                assert!(range.end <= buffers.len(), "each piece has its buffer");
+                piece.iov_base = base.wrapping_add(range.start).cast();
+            }
+            self.base = base;
         }
         // The system says how much it wrote where it was told how much room there is.
         for (message, control) in self.messages[..self.used].iter_mut().zip(&mut self.controls) {
@@ -438,14 +444,17 @@ fn receive_messages(fd: RawFd, local: SocketAddr, bundles: &mut Bundles) -> io::
         // SAFETY: the kernel wrote a socket address of `msg_namelen` bytes here.
         let remote = unsafe { address(name, message.msg_hdr.msg_namelen) };
         let length = (message.msg_len as usize).min(BUNDLE_BYTES);
-        let mut arrival = Arrival { remote: remote.unwrap_or(UNKNOWN), local, length, segment: length };
+        let start = slot(bundles.arrivals.len()).start;
+        // Normal already: an IPv6 socket speaks IPv6 only.
+        let path = Path { transport: Transport::Udp, local, remote: remote.unwrap_or(UNKNOWN) };
+        let mut arrived = Arrived { path, segment: length, range: start..start + length };
         // SAFETY: the header is as the kernel left it, its control buffer is alive and written up to
         // `msg_controllen`.
-        unsafe { read_control(&message.msg_hdr, &mut arrival) };
+        unsafe { read_control(&message.msg_hdr, &mut arrived) };
         if remote.is_none() {
-            arrival.length = 0; // not an internet address: cannot happen on such a socket; carries nothing
+            arrived.range.end = start; // not an internet address: cannot happen on such a socket; carries nothing
         }
-        bundles.arrivals.push(arrival);
+        bundles.arrivals.push(arrived);
     }
     Ok(())
 }
@@ -456,7 +465,7 @@ const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0
 ///
 /// # Safety
 /// `header` is as `recvmmsg` left it, and its control buffer is alive.
-unsafe fn read_control(header: &libc::msghdr, arrival: &mut Arrival) {
+unsafe fn read_control(header: &libc::msghdr, arrived: &mut Arrived) {
     // SAFETY: by the caller's promise the macros walk messages that the kernel wrote, within the buffer.
     let mut at = unsafe { libc::CMSG_FIRSTHDR(header) };
     // SAFETY: as above: `at` is null or points to a whole control message header.
@@ -468,16 +477,16 @@ unsafe fn read_control(header: &libc::msghdr, arrival: &mut Arrival) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let segment = data.cast::<c_int>().read_unaligned();
                     if let Ok(segment @ 1..) = usize::try_from(segment) {
-                        arrival.segment = segment.min(arrival.length.max(1));
+                        arrived.segment = segment.min(arrived.range.len().max(1));
                     }
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let info = data.cast::<libc::in_pktinfo>().read_unaligned();
-                    arrival.local.set_ip(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into());
+                    arrived.path.local.set_ip(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into());
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
-                    arrival.local.set_ip(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                    arrived.path.local.set_ip(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
                 }
                 _ => {}
             }

@@ -5,9 +5,10 @@
 use std::io;
 use std::net::SocketAddr;
 
+use sansio::Path;
 use socket2::SockRef;
 
-use crate::bundle::{Arrival, slot};
+use crate::bundle::{Arrived, slot};
 use crate::handle::Handle;
 use crate::segments::Segments;
 use crate::socket::is_transient;
@@ -85,14 +86,16 @@ impl State {
         let socket = socket.socket();
         let mut skipped = 0;
         while bundles.arrivals.len() < bundles.capacity {
-            let buffer = &mut bundles.buffers[slot(bundles.arrivals.len())];
+            let place = slot(bundles.arrivals.len());
+            let buffer = &mut bundles.buffers[place.clone()];
             // `u8` and `MaybeUninit<u8>` have one layout; socket2 writes only initialised bytes.
             // SAFETY: the slice is valid for writes of its length, and nothing uninitialised is written through it.
             let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [std::mem::MaybeUninit<u8>]) };
             match socket.recv_from(buffer) {
                 Ok((length, remote)) => {
                     let Some(remote) = remote.as_socket() else { continue };
-                    bundles.arrivals.push(Arrival { remote, local, length, segment: length });
+                    let (path, range) = (Path::udp(local, remote), place.start..place.start + length);
+                    bundles.arrivals.push(Arrived { path, segment: length, range });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_transient(&error) && skipped < MAX_SKIPPED => skipped += 1,

@@ -30,6 +30,7 @@ impl fmt::Debug for KeyedHash {
 impl BuildHasher for KeyedHash {
     type Hasher = KeyedHasher;
 
+    #[inline]
     fn build_hasher(&self) -> KeyedHasher {
         KeyedHasher { state: self.start, factor: self.factor }
     }
@@ -49,6 +50,7 @@ impl fmt::Debug for KeyedHasher {
 }
 
 impl Hasher for KeyedHasher {
+    #[inline]
     fn finish(&self) -> u64 {
         fold(self.state, self.factor)
     }
@@ -75,16 +77,19 @@ impl Hasher for KeyedHasher {
         self.write_u64(value.into());
     }
 
+    #[inline]
     fn write_u64(&mut self, value: u64) {
         self.state = fold(self.state ^ value, self.factor);
     }
 
+    #[inline]
     fn write_usize(&mut self, value: usize) {
         self.write_u64(value as u64);
     }
 }
 
 /// Every bit of both reaches every bit.
+#[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64

@@ -48,11 +48,13 @@ pub struct Path {
 
 impl Path {
     /// A path with both addresses normalised.
+    #[inline]
     pub fn new(transport: Transport, local: SocketAddr, remote: SocketAddr) -> Self {
         Self { transport, local: unmapped(local), remote: unmapped(remote) }
     }
 
     /// A UDP path with both addresses normalised.
+    #[inline]
     pub fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
         Self::new(Transport::Udp, local, remote)
     }

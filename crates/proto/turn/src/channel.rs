@@ -49,6 +49,7 @@ pub const CHANNEL_DATA_HEADER: usize = 4;
 ///
 /// `None` if it is not one: the first byte is not 0x40..=0x4F, or the data is shorter than it claims. What
 /// follows the data is padding, which streams need and datagrams may have (RFC 8656 §12.5, §12.6).
+#[inline]
 pub fn parse_channel_data(message: &[u8]) -> Option<(ChannelNumber, std::ops::Range<usize>)> {
     let header = message.first_chunk::<CHANNEL_DATA_HEADER>()?;
     let channel = ChannelNumber::new(u16::from_be_bytes([header[0], header[1]]))?;

@@ -69,6 +69,7 @@ pub enum Framing {
 
 impl Framing {
     /// Bytes that stand in front of the application data.
+    #[inline]
     pub fn header(self) -> usize {
         match self {
             Self::Plain => 0,
@@ -78,6 +79,7 @@ impl Framing {
     }
 
     /// Bytes that follow `length` bytes of application data in a datagram.
+    #[inline]
     pub fn padding(self, length: usize) -> usize {
         match self {
             Self::Plain | Self::Channel(_) => 0,
