@@ -207,5 +207,8 @@ fn opening_many_at_once_costs_each_what_it_costs_one() {
     }
     let many = cost(0, 1000).map(|all| all / 1000.0);
     println!("allocations, bytes, packets: {alone:?} for one alone, {many:?} for each of 1000");
-    assert!(alone.iter().zip(many).all(|(alone, many)| many <= alone * 1.03), "{alone:?} {many:?}");
+    // Bytes: all of their packets are on the wire at once, and the tables that they share grow by doubling.
+    let most = [1.01, 1.05, 1.01];
+    let costs_more = (0..3).any(|at| many[at] > alone[at] * most[at]);
+    assert!(!costs_more, "{alone:?} {many:?}");
 }
