@@ -1,10 +1,10 @@
 //! Reads the files of a manifest on a thread of its own, one chunk ahead of the network.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::protocol::{CHUNK, FileEntry};
@@ -62,15 +62,10 @@ fn read_one(job: &Job, pieces: &mpsc::Sender<Piece>) -> Result<bool, Failure> {
     let mut digest = crypto::Sha256::new();
     // What the receiver has already still counts for the checksum of the whole.
     let mut before = job.offset;
-    let mut buffer = BytesMut::new();
     while before > 0 {
-        buffer.resize(READ.min(usize::try_from(before).unwrap_or(READ)), 0);
-        let read = file.read(&mut buffer).map_err(failed)?;
-        if read == 0 {
-            return Err(changed());
-        }
-        digest.update(&buffer[..read]);
-        before -= read as u64;
+        let block = read_block(&mut file, before).map_err(failed)?.ok_or_else(changed)?;
+        digest.update(&block);
+        before -= block.len() as u64;
     }
     file.seek(SeekFrom::Start(job.offset)).map_err(failed)?;
     if pieces.blocking_send(Piece::Begin { file: job.file, offset: job.offset }).is_err() {
@@ -78,18 +73,9 @@ fn read_one(job: &Job, pieces: &mpsc::Sender<Piece>) -> Result<bool, Failure> {
     }
     let mut left = job.entry.size - job.offset;
     while left > 0 {
-        let want = READ.min(usize::try_from(left).unwrap_or(READ));
-        buffer.resize(want, 0);
-        let mut read = 0;
-        while read < want {
-            match file.read(&mut buffer[read..]).map_err(failed)? {
-                0 => return Err(changed()),
-                count => read += count,
-            }
-        }
-        digest.update(&buffer);
-        left -= want as u64;
-        let mut block = buffer.split().freeze();
+        let mut block = read_block(&mut file, left).map_err(failed)?.ok_or_else(changed)?;
+        digest.update(&block);
+        left -= block.len() as u64;
         while !block.is_empty() {
             let chunk = block.split_to(CHUNK.min(block.len()));
             if pieces.blocking_send(Piece::Data(chunk)).is_err() {
@@ -101,4 +87,12 @@ fn read_one(job: &Job, pieces: &mpsc::Sender<Piece>) -> Result<bool, Failure> {
         return Err(changed());
     }
     Ok(pieces.blocking_send(Piece::End { file: job.file, digest: digest.finish() }).is_ok())
+}
+
+/// The next bytes of a file, of so many that there should be; `None` if there are fewer than are wanted at once.
+fn read_block(file: &mut File, left: u64) -> io::Result<Option<Bytes>> {
+    let want = READ.min(usize::try_from(left).unwrap_or(READ));
+    let mut block = Vec::with_capacity(want);
+    file.take(want as u64).read_to_end(&mut block)?;
+    Ok((block.len() == want).then(|| block.into()))
 }

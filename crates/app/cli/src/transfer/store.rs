@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+#[cfg(target_os = "linux")]
+use rustix::{
+    fs::{CWD, RenameFlags},
+    io::Errno,
+};
 use tokio::sync::mpsc;
 
 use super::protocol::{FileEntry, MAX_FILES, Resume, hex};
@@ -201,11 +206,18 @@ impl Growing {
         }
         let partial = &slot.partial;
         let failed = |error| Failure::file("write", partial, &error);
-        if let Some(parent) = partial.parent() {
-            std::fs::create_dir_all(parent).map_err(|error| Failure::file("create", parent, &error))?;
-        }
         hash_prefix(partial, offset, &mut digest)?;
-        let file = OpenOptions::new().create(true).append(true).open(partial).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        let file = match (options.open(partial), partial.parent()) {
+            // Of a thousand files in a folder one finds no folder.
+            (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => {
+                std::fs::create_dir_all(parent).map_err(|error| Failure::file("create", parent, &error))?;
+                options.open(partial)
+            }
+            (result, _) => result,
+        };
+        let file = file.map_err(failed)?;
         file.set_len(offset).map_err(failed)?;
         Ok(Self { index, slot: slot.clone(), file: Some(file), digest, length: offset })
     }
@@ -245,9 +257,15 @@ impl Growing {
 
 /// Renames, but never over a file that somebody else has put there meanwhile.
 fn move_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot, or a system.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        result => return result.map_err(std::io::Error::from),
+    }
     match std::fs::hard_link(from, to) {
         Ok(()) => std::fs::remove_file(from),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(error),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
         // A file system without hard links.
         Err(_) => std::fs::rename(from, to),
     }
