@@ -1,5 +1,5 @@
 //! How many bytes a second two ends of an association move on one thread, without DTLS and a network: ours beside
-//! `sctp-proto`. `cargo run --release -p sterna-sctp --example throughput`
+//! `sctp-proto`. `cargo run --release -p sterna-sctp --example bulk`
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures time")]
 
 #[path = "../tests/foreign/mod.rs"]
