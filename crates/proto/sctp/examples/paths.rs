@@ -2,7 +2,7 @@
 //! TCP. Shares are bytes of messages (of TCP: of payload) of all that the link carries; with packets for an MTU of 1280
 //! headers leave 92 % to ours, and 97 % to TCP.
 //!
-//! `cargo run --release -p sterna-sctp --example grid [mbits=100,1000] [rtt=2,20,…] [loss=0,0.1,…] [seeds=1] [mtu=1160]`
+//! `cargo run --release -p sterna-sctp --example paths [mbits=100,1000] [rtt=2,20,…] [loss=0,0.1,…] [seeds=1] [mtu=1160]`
 
 #[path = "../tests/link/mod.rs"]
 mod link;
