@@ -12,8 +12,8 @@ const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
-/// Steps of a ladder that the page shows. Most have a hundred.
-const STEPS: usize = 400;
+/// Steps of a ladder that the page shows. With relays on both sides there are some five hundred.
+const STEPS: usize = 640;
 
 /// A grid as one page that needs nothing else: a matrix in which each cell opens the ladder of its run.
 ///
