@@ -57,6 +57,7 @@ mod rewriter;
 pub mod rtcp;
 pub mod send;
 mod sequence;
+pub mod session;
 pub mod srtp;
 mod writer;
 

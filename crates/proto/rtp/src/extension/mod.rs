@@ -6,6 +6,7 @@
 mod capture;
 mod level;
 mod name;
+mod named;
 mod orientation;
 mod sequence;
 mod timing;
@@ -13,6 +14,7 @@ mod timing;
 pub use capture::AbsoluteCaptureTime;
 pub use level::AudioLevel;
 pub use name::{Mid, RepairedRid, Rid};
+pub use named::Name;
 pub use orientation::VideoOrientation;
 pub use sequence::TransportSequenceNumber;
 pub use timing::AbsoluteSendTime;
