@@ -38,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sctp", machines::sctp),
     ("sctp-chunks", machines::sctp_chunks),
     ("sdp", parsers::sdp),
+    ("sdp-media", parsers::sdp_media),
     ("server-url", parsers::server_url),
     ("srtp", media::srtp),
     ("stun", parsers::stun),

@@ -27,6 +27,30 @@ pub(crate) fn sdp(data: &[u8]) {
     }
 }
 
+/// What the sections of a description say of their media: free of circles, and written again it is the same.
+pub(crate) fn sdp_media(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(session) = sdp::Session::parse(text) else { return };
+    for section in session.sections() {
+        let Ok(mut rtp) = section.rtp() else { continue };
+        let repeats = |format: &sdp::Format| format.repeats();
+        for number in rtp.formats.iter().filter_map(repeats) {
+            assert!(rtp.format(number).is_some_and(|original| repeats(original).is_none()));
+        }
+        // Sources of which nothing is said are not written.
+        rtp.sources.retain(|source| source.cname.is_some() || source.msid.is_some());
+        let types = rtp.payload_types();
+        let mut media = sdp::Media::new("video", 9, "UDP/TLS/RTP/SAVPF", types.iter().map(String::as_str));
+        rtp.write(&mut media);
+        let mut again = sdp::Session::new(sdp::Origin::new(1, 1));
+        again.media.push(media);
+        if !types.is_empty() {
+            let again = sdp::Session::parse(&again.to_string()).expect("what we print we can read");
+            assert_eq!(again.section(0).expect("there is one").rtp().expect("it has been read before"), rtp);
+        }
+    }
+}
+
 /// A scenario file: whatever is wrong with it is told with a line of the file.
 pub(crate) fn script(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

@@ -55,6 +55,36 @@ impl Direction {
     /// All four.
     pub const ALL: [Self; 4] = [Self::Sendrecv, Self::Sendonly, Self::Recvonly, Self::Inactive];
 
+    /// Whether the one who describes sends.
+    pub fn sends(self) -> bool {
+        matches!(self, Self::Sendrecv | Self::Sendonly)
+    }
+
+    /// Whether the one who describes receives.
+    pub fn receives(self) -> bool {
+        matches!(self, Self::Sendrecv | Self::Recvonly)
+    }
+
+    /// The one that sends and receives so.
+    pub fn new(sends: bool, receives: bool) -> Self {
+        match (sends, receives) {
+            (true, true) => Self::Sendrecv,
+            (true, false) => Self::Sendonly,
+            (false, true) => Self::Recvonly,
+            (false, false) => Self::Inactive,
+        }
+    }
+
+    /// As the other side sees it.
+    pub fn reversed(self) -> Self {
+        Self::new(self.receives(), self.sends())
+    }
+
+    /// What both allow.
+    pub fn and(self, other: Self) -> Self {
+        Self::new(self.sends() && other.sends(), self.receives() && other.receives())
+    }
+
     /// As it is spelled.
     pub fn as_str(self) -> &'static str {
         match self {

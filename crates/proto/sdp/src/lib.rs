@@ -29,17 +29,32 @@
 //! # Ok::<(), sterna_sdp::ParseError>(())
 //! ```
 //!
+//! What a section of sound or pictures says about its packets (formats, feedback, header extensions, sources, streams by
+//! name) comes out of [`Section::rtp`] as one checked [`Rtp`], and goes into a section by [`Rtp::write`].
+//!
 //! This crate knows no other: candidates and fingerprints are handed out as the strings they are.
 
 mod attribute;
+mod extmap;
+mod format;
 mod line;
+mod media_error;
 mod parse;
 mod print;
+mod rtp;
 mod section;
 mod session;
+mod simulcast;
+mod source;
 
 pub use attribute::{Direction, Group, Setup};
+pub use extmap::Extmap;
+pub use format::{Format, parameter};
 pub use line::{Line, Lines};
+pub use media_error::MediaError;
 pub use parse::{MAX_BYTES, MAX_LINE_BYTES, MAX_SECTIONS, ParseError, ParseErrorKind};
+pub use rtp::{Msid, Rtp};
 pub use section::Section;
 pub use session::{Media, Origin, Session};
+pub use simulcast::{Rid, Simulcast, SimulcastStream, is_rid};
+pub use source::{Source, SourceGroup};
