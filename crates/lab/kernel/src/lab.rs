@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
-use netsim::{Egress, HttpProxy, NatBehaviour, Preset, PresetBox, Translator};
+use netsim::{Egress, HttpProxy, Link, NatBehaviour, Preset, PresetBox, Translator};
 use sansio::Seed;
 
 use crate::error::LabError;
@@ -11,6 +11,7 @@ use crate::namespace::{Namespace, Owner, command_in, enter, run};
 use crate::proxy::Proxy;
 use crate::rules::{Place, Rules};
 use crate::userspace::Userspace;
+use crate::wire::Wire;
 
 /// The internet's side of every public link.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(5, 5, 0, 1);
@@ -27,6 +28,7 @@ const PROXY_VARIABLES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "N
 pub struct Lab {
     // In the order in which they have to go: a program that holds a device of a namespace keeps that alive.
     programs: Vec<Userspace>,
+    wires: Vec<Wire>,
     proxies: Vec<Proxy>,
     routers: Vec<Router>,
     hosts: Vec<Namespace>,
@@ -205,6 +207,7 @@ impl Lab {
         internet.sysctls(&[("net/ipv4/ip_forward", "1")])?;
         Ok(Self {
             programs: Vec::new(),
+            wires: Vec::new(),
             proxies: Vec::new(),
             routers: Vec::new(),
             hosts: Vec::new(),
@@ -249,6 +252,26 @@ impl Lab {
         let namespace = Namespace::new(&self.owner, name)?;
         self.join(Outside::Internet, &namespace, "eth0", &addresses, true)?;
         Ok(self.host(name, namespace, addresses))
+    }
+
+    /// Adds two hosts with nothing between them but a link that delays, loses and queues as it does in the simulator:
+    /// 5.7.0.1 and 5.7.0.2, the next two 5.7.1.1 and 5.7.1.2, and so on. `seed` is that of its dice. What is lost is
+    /// chance of real time all the same.
+    ///
+    /// # Errors
+    /// [`LabError::NoTun`], or whatever `ip` objects to.
+    pub fn add_wire(&mut self, names: [&str; 2], link: Link, seed: Seed) -> Result<[Host; 2], LabError> {
+        let number = u8::try_from(self.wires.len()).expect("a lab has 256 wires");
+        let ends = [1, 2].map(|end| Ipv4Addr::new(5, 7, number, end));
+        let [here, there] = names.map(|name| Namespace::new(&self.owner, name));
+        let namespaces = [here?, there?];
+        self.wires.push(Wire::new([&namespaces[0], &namespaces[1]], ends, link, seed)?);
+        let mut hosts = namespaces.into_iter().zip(names).zip(ends);
+        let mut host = || {
+            let ((namespace, name), address) = hosts.next().expect("there are two");
+            self.host(name, namespace, vec![address])
+        };
+        Ok([host(), host()])
     }
 
     /// Leads what anybody sends to an address to this server, which has to have it besides its own: an anycast address.

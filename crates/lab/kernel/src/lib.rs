@@ -34,7 +34,9 @@
 //! * Two hosts of one site that the kernel builds must not use the same local port if the site is a full cone, is
 //!   address-restricted, or hairpins: the outer port is the inner one, and the last user has it.
 //! * Conntrack counts incoming packets as use of a mapping, whatever the preset says.
-//! * There is IPv4 only, and no delay or loss: the kernel of the project's machines has no netem.
+//! * There is IPv4 only.
+//! * The kernel of the project's machines has no netem. Delay, loss and a rate are to be had between two hosts alone
+//!   ([`Lab::add_wire`]): a program carries their packets from TUN to TUN, at up to some 100,000 a second.
 
 mod error;
 mod findings;
@@ -47,11 +49,12 @@ mod proxy;
 mod rules;
 mod stop;
 mod userspace;
+mod wire;
 
 pub use error::LabError;
 pub use findings::{Findings, Probed, Prober};
 pub use grid::{Grid, Meeting, Pair};
 pub use lab::{Builder, Host, Lab, Made, Site};
-pub use netsim::Preset;
+pub use netsim::{Link, Preset};
 pub use program::Program;
 pub use stop::Stop;

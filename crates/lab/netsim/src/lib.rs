@@ -112,7 +112,7 @@ mod tray;
 pub use content::{Content, Icmp, Traffic};
 pub use hostile::{Answers, Hostile, Limits};
 pub use laws::Laws;
-pub use link::{Direction, Link};
+pub use link::{Direction, Link, Passage, Wire};
 pub use nat::{
     Binding, Dependence, Egress, Forward, Hairpin, Nat, NatBehaviour, Pooling, PortAssignment, Refusal,
     Translator,

@@ -76,12 +76,15 @@ pub enum Direction {
     Down,
 }
 
-/// A link in use: its two directions, each with its own queue and dice.
-pub(crate) struct Wire {
+/// A link in use: its two directions, each with its own queue and dice. For those who carry the packets themselves, and
+/// want to know when each arrives.
+#[derive(Debug)]
+pub struct Wire {
     pub(crate) up: bool,
     lanes: [Lane; 2],
 }
 
+#[derive(Debug)]
 struct Lane {
     link: Link,
     rng: Rng,
@@ -89,16 +92,20 @@ struct Lane {
     last_arrival: Time,
 }
 
-/// How a packet fared on a wire.
-pub(crate) struct Passage {
-    pub(crate) arrival: Time,
-    pub(crate) tampered: bool,
+/// How a packet fares that crosses a [`Wire`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Passage {
+    /// When it arrives.
+    pub arrival: Time,
+    /// Whether some of its bits are to be changed.
+    pub tampered: bool,
     /// When its duplicate arrives, if it has one.
-    pub(crate) duplicate: Option<Time>,
+    pub duplicate: Option<Time>,
 }
 
 impl Wire {
-    pub(crate) fn new(link: Link, mut rng: Rng) -> Self {
+    /// A wire that is the same in both directions.
+    pub fn new(link: Link, mut rng: Rng) -> Self {
         let lane = |link, seed: Seed| Lane {
             link,
             rng: Rng::new(seed),
@@ -117,7 +124,10 @@ impl Wire {
     }
 
     /// Carries `bytes`, headers included. What is `patient` (a part of a stream) is neither too big nor too much.
-    pub(crate) fn cross(
+    ///
+    /// # Errors
+    /// Why it does not arrive.
+    pub fn cross(
         &mut self,
         now: Time,
         direction: Direction,

@@ -103,6 +103,12 @@ impl Server {
         Some(Self::on(host, lab, sterna, None, more))
     }
 
+    /// Starts it on a host that there is already.
+    #[track_caller]
+    pub(crate) fn at(host: Host, lab: &Lab) -> Option<Self> {
+        Some(Self::on(host, lab, program()?, None, &[]))
+    }
+
     /// Starts one that has a certificate for its address, so that it is an `https:` server with TURN over TLS.
     #[track_caller]
     pub(crate) fn secured(lab: &mut Lab, name: &str, more: &[&str]) -> Option<Self> {
