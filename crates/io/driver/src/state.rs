@@ -308,6 +308,28 @@ impl State {
         self.gone || self.severed
     }
 
+    /// Drains the machine's events, and closes the connection when it is time to.
+    pub(crate) fn take_in(&mut self, now: Time, wakers: &mut Vec<Waker>) -> Absorbed {
+        let mut events = self.hear(now, wakers);
+        // The other side is gone: nothing is left to do but to say goodbye to our servers.
+        if self.severed && !self.is_closed() {
+            self.closing.get_or_insert(now);
+        }
+        let closed = self.finish(now);
+        events |= self.hear(now, wakers);
+        Absorbed { events, closed }
+    }
+
+    /// Whether there were events.
+    fn hear(&mut self, now: Time, wakers: &mut Vec<Waker>) -> bool {
+        let mut any = false;
+        while let Some(event) = self.connection.poll_event() {
+            self.handle(now, event, wakers);
+            any = true;
+        }
+        any
+    }
+
     /// Closes the connection for good if closing has waited for all that it waits for. Whether it did.
     fn finish(&mut self, now: Time) -> bool {
         let Some(deadline) = self.closing.filter(|_| !self.is_closed()) else { return false };
@@ -450,6 +472,14 @@ impl State {
     }
 }
 
+/// What came of draining the machine's events.
+pub(crate) struct Absorbed {
+    /// Whether there were any.
+    pub(crate) events: bool,
+    /// Whether the connection was closed for good just now.
+    pub(crate) closed: bool,
+}
+
 impl Host for State {
     type Machine = Connection;
 
@@ -458,18 +488,7 @@ impl Host for State {
     }
 
     fn absorb(&mut self, now: Time, wakers: &mut Vec<Waker>) -> bool {
-        while let Some(event) = self.connection.poll_event() {
-            self.handle(now, event, wakers);
-        }
-        // The other side is gone: nothing is left to do but to say goodbye to our servers.
-        if self.severed && !self.is_closed() {
-            self.closing.get_or_insert(now);
-        }
-        let finished = self.finish(now);
-        while let Some(event) = self.connection.poll_event() {
-            self.handle(now, event, wakers);
-        }
-        finished
+        self.take_in(now, wakers).closed
     }
 
     fn deadline(&self) -> Option<Time> {

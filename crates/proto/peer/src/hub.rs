@@ -139,6 +139,8 @@ pub struct Census {
     pub ufrags: usize,
     /// Questions whose answers would find their asker.
     pub questions: usize,
+    /// Turns that connections have coming, to write or to tell: none, while nothing happens.
+    pub turns: usize,
 }
 
 impl<C: Resident> Hub<C> {
@@ -215,7 +217,8 @@ impl<C: Resident> Hub<C> {
         self.slots.id(slot)
     }
 
-    /// A resident's events were read by its owner. There may be room for more now, which the other side may have to know.
+    /// Its owner has read events of this resident: there may be room for more now, which the other side may have to know.
+    /// Not to be called for one that had none, or it would be asked what it has to write for ever.
     pub fn told(&mut self, now: Time, id: ConnectionId) {
         if self.slots.find(id).is_some() {
             self.settle(now, id.slot);
@@ -240,6 +243,7 @@ impl<C: Resident> Hub<C> {
             paths: self.claims.len(),
             ufrags: self.slots.ufrags(),
             questions: self.questions.len(),
+            turns: self.slots.queued(Chore::Send) + self.slots.queued(Chore::Tell),
         }
     }
 
