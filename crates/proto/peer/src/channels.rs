@@ -8,7 +8,8 @@ pub(crate) const MAX_CHANNELS: usize = 4096;
 /// All channels of a connection, before and after there is an association to carry them.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
-    known: BTreeMap<ChannelId, Channel>,
+    /// Boxed, as most connections have few: a node of the map has room for eleven.
+    known: BTreeMap<ChannelId, Box<Channel>>,
     by_stream: BTreeMap<sctp::ChannelId, ChannelId>,
     next: u32,
     pub(crate) opened: u32,
@@ -81,7 +82,7 @@ impl Channels {
             bytes_received: 0,
             low_threshold: 0,
         };
-        self.known.insert(id, channel);
+        self.known.insert(id, Box::new(channel));
         id
     }
 
@@ -94,15 +95,15 @@ impl Channels {
     }
 
     pub(crate) fn channel(&self, id: ChannelId) -> Option<&Channel> {
-        self.known.get(&id)
+        self.known.get(&id).map(Box::as_ref)
     }
 
     pub(crate) fn channel_mut(&mut self, id: ChannelId) -> Option<&mut Channel> {
-        self.known.get_mut(&id)
+        self.known.get_mut(&id).map(Box::as_mut)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
-        self.known.iter().map(|(id, channel)| (*id, channel))
+        self.known.iter().map(|(id, channel)| (*id, &**channel))
     }
 
     /// The channel that a stream carries.

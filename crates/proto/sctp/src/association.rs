@@ -38,7 +38,8 @@ pub struct Association {
     link: Option<Link>,
     probe: Probe,
     stage: Stage,
-    channels: BTreeMap<u16, Slot>,
+    /// Boxed, as most have few: a node of the map has room for eleven.
+    channels: BTreeMap<u16, Box<Slot>>,
     /// Messages on streams that belong to no channel yet.
     early: BTreeMap<u16, VecDeque<Message>>,
     /// Channels that may have come further on their way to their end.
@@ -172,7 +173,7 @@ impl Association {
             Some(ChannelId(id)) => id,
             None => self.free_id().ok_or(OpenError::Exhausted)?,
         };
-        self.channels.insert(id, Slot::new(config));
+        self.channels.insert(id, Box::new(Slot::new(config)));
         self.start(id);
         Ok(ChannelId(id))
     }

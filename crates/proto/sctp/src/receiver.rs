@@ -33,7 +33,8 @@ const OVERHEAD: usize = 64;
 pub(crate) struct Receiver {
     acknowledgement: Acknowledgement,
     reassembly: Reassembly,
-    streams: BTreeMap<u16, Stream>,
+    /// Boxed, as most have few: a node of the map has room for eleven.
+    streams: BTreeMap<u16, Box<Stream>>,
     /// Streams that have something to read, in the order in which they got it.
     readable: VecDeque<u16>,
     window: Window,

@@ -254,7 +254,7 @@ impl Association {
             Some(dcep::Message::Ack) => return,
             _ => return self.refuse(id),
         };
-        self.channels.insert(id, Slot::accepted(config));
+        self.channels.insert(id, Box::new(Slot::accepted(config)));
         self.write(id, Protocol::Dcep, dcep::Message::Ack.write().into());
         self.start(id);
     }

@@ -101,7 +101,7 @@ impl From<u32> for Protocol {
 
 /// The channels of `slots` as their owner sees them.
 pub(super) fn listed<'a>(
-    slots: impl Iterator<Item = (&'a u16, &'a Slot)>,
+    slots: impl Iterator<Item = (&'a u16, &'a Box<Slot>)>,
 ) -> impl Iterator<Item = (ChannelId, &'a ChannelConfig)> {
     slots.map(|(&id, slot)| (ChannelId(id), &slot.config))
 }
