@@ -5,7 +5,7 @@ use sansio::Time;
 
 /// Packets that are missing, and when each is asked for.
 #[derive(Debug, Default)]
-pub(super) struct Lost {
+pub(crate) struct Lost {
     packets: BTreeMap<u64, Ask>,
 }
 
@@ -24,7 +24,7 @@ const MAX_LOST: u64 = 1000;
 
 impl Lost {
     /// Packets from one number up to another, without it, are missing. `false` if they are too many.
-    pub(super) fn add(&mut self, now: Time, from: u64, to: u64) -> bool {
+    pub(crate) fn add(&mut self, now: Time, from: u64, to: u64) -> bool {
         if to.saturating_sub(from) + self.packets.len() as u64 > MAX_LOST {
             return false;
         }
@@ -33,17 +33,17 @@ impl Lost {
     }
 
     /// One came after all, whether it was asked for: if it was missing.
-    pub(super) fn remove(&mut self, number: u64) -> Option<bool> {
+    pub(crate) fn remove(&mut self, number: u64) -> Option<bool> {
         self.packets.remove(&number).map(|ask| ask.tries > 0)
     }
 
     /// Those before a number are not waited for any more.
-    pub(super) fn forget_before(&mut self, number: u64) {
+    pub(crate) fn forget_before(&mut self, number: u64) {
         self.packets = self.packets.split_off(&number);
     }
 
     /// Those that are to be asked for now. Each is asked for again when an answer would have come.
-    pub(super) fn due(&mut self, now: Time, round_trip: Duration) -> Vec<u16> {
+    pub(crate) fn due(&mut self, now: Time, round_trip: Duration) -> Vec<u16> {
         let again = round_trip.max(Duration::from_millis(10)) + REORDERING;
         let due = self.packets.iter_mut().filter(|(_, ask)| ask.at <= now && ask.tries < MAX_TRIES);
         due.map(|(number, ask)| {
@@ -55,7 +55,7 @@ impl Lost {
     }
 
     /// When the next one is to be asked for.
-    pub(super) fn next(&self) -> Option<Time> {
+    pub(crate) fn next(&self) -> Option<Time> {
         self.packets.values().filter(|ask| ask.tries < MAX_TRIES).map(|ask| ask.at).min()
     }
 }

@@ -17,6 +17,7 @@ mod store;
 
 pub use arrivals::Arrivals;
 pub use buffer::{BufferConfig, BufferCounters, BufferEvent, Frame, JitterBuffer};
+pub(crate) use lost::Lost;
 pub use red::Redundancy;
 pub use rtx::retransmitted;
 pub use statistics::Statistics;

@@ -45,26 +45,67 @@ impl History {
         Self { config, numbers: Unroller::default(), sent: VecDeque::new() }
     }
 
-    /// Keeps a packet that is sent, as it is before it is protected. Packets come in the order of their numbers; one
-    /// that does not is left out, and so is what is no packet.
+    /// Keeps a packet that is sent, as it is before it is protected. What is no packet is left out, and so is what is
+    /// kept already, or older than all that is.
     pub fn keep(&mut self, now: Time, packet: &[u8]) {
         if Layout::parse(packet).is_err() {
             return;
         }
-        let highest = self.numbers.highest();
-        let number = self.numbers.unroll(u16_at(packet, 2));
-        if highest.is_some_and(|highest| number <= highest) {
-            return;
-        }
+        self.write(now, u16_at(packet, 2), packet.len(), &mut |place| {
+            place.copy_from_slice(packet);
+            packet.len()
+        });
+    }
+
+    /// The same for a packet of at most `max` bytes that `fill` writes where it is kept; it returns how many it has, and
+    /// 0 if it is not to be kept. Says whether it is.
+    pub fn write(
+        &mut self,
+        now: Time,
+        sequence_number: u16,
+        max: usize,
+        fill: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> bool {
+        let number = self.numbers.peek(sequence_number);
+        // Mostly it is the newest. Who forwards sends late what came late.
+        let place = match self.sent.back() {
+            Some(last) if last.number >= number => {
+                self.sent.binary_search_by_key(&number, |sent| sent.number).err().filter(|place| *place > 0)
+            }
+            _ => Some(self.sent.len()),
+        };
+        let Some(mut place) = place else { return false };
         // The oldest one's memory is used again.
         let too_old = |sent: &mut Sent| now.since(sent.at) > self.config.age;
         let mut bytes = Vec::new();
         while self.sent.len() >= self.config.packets.max(1) || self.sent.front_mut().is_some_and(too_old) {
             bytes = self.sent.pop_front().map(|sent| sent.bytes).unwrap_or_default();
+            place = place.saturating_sub(1);
         }
         bytes.clear();
-        bytes.extend_from_slice(packet);
-        self.sent.push_back(Sent { number, bytes, at: now, again: None });
+        bytes.resize(max, 0);
+        let used = fill(&mut bytes).min(max);
+        bytes.truncate(used);
+        if Layout::parse(&bytes).is_err() {
+            return false;
+        }
+        self.numbers.unroll(sequence_number);
+        self.sent.insert(place, Sent { number, bytes, at: now, again: None });
+        true
+    }
+
+    /// The packet of a number, if it is still there.
+    pub fn get(&self, sequence_number: u16) -> Option<&[u8]> {
+        let number = self.numbers.peek(sequence_number);
+        let at = self.sent.binary_search_by_key(&number, |sent| sent.number).ok()?;
+        Some(&self.sent[at].bytes)
+    }
+
+    /// The largest of the latest packets that has at most so many bytes: a probe made of it is of some use.
+    pub fn largest(&self, bytes: usize) -> Option<&[u8]> {
+        const LATEST: usize = 32;
+        let fits = self.sent.iter().rev().take(LATEST).filter(|sent| sent.bytes.len() <= bytes);
+        fits.map(|sent| sent.bytes.as_slice()).max_by_key(|packet| packet.len())
     }
 
     /// The packet of a number, if it is still there and was not sent again within the last round trip: the answer is

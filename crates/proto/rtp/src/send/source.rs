@@ -60,6 +60,20 @@ impl Source {
         self.config.payload_type = payload_type;
     }
 
+    /// Sends in another format from now on. If its clock is another, timestamps jump (RFC 7160 §4).
+    pub fn set_format(&mut self, payload_type: u8, clock_rate: u32) {
+        (self.config.payload_type, self.config.clock_rate) = (payload_type, clock_rate);
+    }
+
+    /// Counts a packet that somebody else has numbered and that leaves as one of this source.
+    pub fn forward(&mut self, now: Time, timestamp: u32, bytes: usize) {
+        if self.captured.is_none_or(|(_, last)| last != timestamp) {
+            self.captured = Some((now, timestamp));
+        }
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+
     /// The header of the next packet, for something that was captured `media` after the source's beginning and has so
     /// many bytes of payload; `now` is when that was, as far as it is known here.
     pub fn header(&mut self, now: Time, media: Duration, marker: bool, bytes: usize) -> Header {
@@ -71,11 +85,7 @@ impl Source {
     pub fn header_at(&mut self, now: Time, ticks: u32, marker: bool, bytes: usize) -> Header {
         let timestamp = self.offset.wrapping_add(ticks);
         // The first packet of a picture is nearest to when it was captured.
-        if self.captured.is_none_or(|(_, last)| last != timestamp) {
-            self.captured = Some((now, timestamp));
-        }
-        self.packets += 1;
-        self.bytes += bytes as u64;
+        self.forward(now, timestamp, bytes);
         let sequence_number = self.next;
         self.next = self.next.wrapping_add(1);
         let SourceConfig { ssrc, payload_type, .. } = self.config;

@@ -118,7 +118,7 @@ pub struct Feedback {
 }
 
 /// One of the encodings of what we send.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Encoding {
     /// Its name (`a=rid`, RFC 8851), if there is more than one.
     pub rid: Option<Box<str>>,
@@ -128,15 +128,14 @@ pub struct Encoding {
     pub rtx_ssrc: Option<u32>,
     /// Whether it is sent.
     pub active: bool,
-    /// The least that is of use, in bits per second: with less it is paused.
+    /// The least that is of use, in bits per second. One of several encodings is paused with less; without this, with
+    /// less than half of the most.
     pub min_bitrate: Option<u64>,
     /// The most that is of use, in bits per second.
     pub max_bitrate: Option<u64>,
-    /// Its share of what is left when all have the least they need, against the others' shares. At least 0.
-    pub weight: f64,
+    /// Its share of what is left when all have the least they need, against the others' shares.
+    pub weight: u32,
 }
-
-impl Eq for Encoding {}
 
 impl Encoding {
     /// The only encoding of a source, without limits.
@@ -148,7 +147,7 @@ impl Encoding {
             active: true,
             min_bitrate: None,
             max_bitrate: None,
-            weight: 1.0,
+            weight: 1,
         }
     }
 }

@@ -1,0 +1,122 @@
+use std::time::Duration;
+
+use sansio::Time;
+
+use crate::bandwidth::{Estimator, EstimatorConfig, Probe};
+use crate::rtcp::TransportFeedback;
+
+/// How fast may be sent, by whatever the other side says about what it receives.
+#[derive(Debug)]
+pub(super) struct Rate {
+    config: EstimatorConfig,
+    estimator: Estimator,
+    /// Whether the other side says of each packet when it arrived. If not, what it lost has to do.
+    feedback: bool,
+    /// The rate by what was lost.
+    by_loss: f64,
+    changed: Time,
+    /// The most that the other side thinks possible, if it says so (REMB).
+    receiver: Option<f64>,
+    /// The number of the next packet of the transport.
+    next: u16,
+}
+
+/// More than so much lost is too fast, and less than so much leaves room for more (draft-ietf-rmcat-gcc-02 §6).
+const MUCH: f64 = 0.1;
+const LITTLE: f64 = 0.02;
+/// How often losses change the rate at most.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+impl Rate {
+    pub(super) fn new(config: EstimatorConfig) -> Self {
+        Self {
+            config,
+            estimator: Estimator::new(config),
+            feedback: false,
+            by_loss: config.start,
+            changed: Time::ZERO,
+            receiver: None,
+            next: 0,
+        }
+    }
+
+    /// Whether the other side says when packets arrived.
+    pub(super) fn set_feedback(&mut self, feedback: bool) {
+        self.feedback = feedback;
+    }
+
+    /// What the way can carry, in bits per second.
+    pub(super) fn estimate(&self) -> f64 {
+        if self.feedback { self.estimator.estimate() } else { self.by_reports() }
+    }
+
+    /// What is to be sent, in bits per second.
+    pub(super) fn target(&self) -> f64 {
+        if self.feedback { self.estimator.target() } else { self.by_reports() }
+    }
+
+    fn by_reports(&self) -> f64 {
+        let most = self.receiver.unwrap_or(f64::INFINITY);
+        self.by_loss.min(most).max(self.config.least)
+    }
+
+    pub(super) fn queueing_delay(&self) -> Duration {
+        self.estimator.queueing_delay()
+    }
+
+    /// Bytes that a packet has at most, so that it does not take the way for long.
+    pub(super) fn packet_bytes(&self) -> usize {
+        if self.feedback { self.estimator.packet_bytes() } else { usize::MAX }
+    }
+
+    /// The number of the packet that leaves next.
+    pub(super) fn number(&self) -> u16 {
+        self.next
+    }
+
+    /// It left.
+    pub(super) fn handle_sent(&mut self, now: Time, bytes: usize, probe: Option<u32>) {
+        self.estimator.handle_sent(now, self.next, bytes, probe);
+        self.next = self.next.wrapping_add(1);
+    }
+
+    pub(super) fn handle_feedback(&mut self, now: Time, feedback: &TransportFeedback) {
+        self.estimator.handle_feedback(now, feedback);
+    }
+
+    /// The other side says how much it thinks possible.
+    pub(super) fn handle_receiver_estimate(&mut self, bits_per_second: u64) {
+        self.receiver = Some(bits_per_second as f64);
+    }
+
+    /// The other side reports which part of a source's packets it lost, from 0 to 1.
+    pub(super) fn handle_loss(&mut self, now: Time, fraction: f64) {
+        if now.since(self.changed) < INTERVAL {
+            return;
+        }
+        self.changed = now;
+        if fraction > MUCH {
+            self.by_loss *= 1.0 - 0.5 * fraction;
+        } else if fraction < LITTLE {
+            self.by_loss *= 1.08;
+        }
+        self.by_loss = self.by_loss.clamp(self.config.least, self.config.most);
+    }
+
+    pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
+        self.estimator.set_round_trip(round_trip);
+    }
+
+    /// Considers whether to look for more; only who can make probes asks.
+    pub(super) fn poll_probe(&mut self, now: Time) -> Option<Probe> {
+        if !self.feedback {
+            return None;
+        }
+        self.estimator.handle_timeout(now);
+        self.estimator.poll_probe(now)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        self.estimator.poll_timeout().filter(|_| self.feedback)
+    }
+}
