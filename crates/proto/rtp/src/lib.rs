@@ -17,6 +17,9 @@
 //!
 //! What came through, what should come again and how fast may be sent, both sides tell each other by RTCP ([`rtcp`]).
 //!
+//! All of it together is a [`session`]: one side of everything that goes and comes over one transport, under the terms that
+//! two descriptions have agreed on.
+//!
 //! Nothing here has a socket, a clock or an address. Packets are read and written where they lie, in the caller's
 //! buffers; what strangers may send is bounded and counted, and never ends anything.
 //!

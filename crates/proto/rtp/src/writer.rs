@@ -105,19 +105,36 @@ impl<'b> PacketWriter<'b> {
         Ok(self.used + fill(place).min(max))
     }
 
+    /// The same with padding behind the payload, of at most 255 bytes.
+    ///
+    /// # Errors
+    /// As [`PacketWriter::payload`].
+    pub fn padded_in_place(
+        mut self,
+        max: usize,
+        padding: u8,
+        fill: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize, WriteError> {
+        if padding > 0 {
+            self.change_first(|first| first | 0x20);
+        }
+        let behind = usize::from(padding);
+        self.payload_in_place(max + behind, &mut |place| {
+            let used = fill(&mut place[..max]).min(max);
+            let rest = &mut place[used..used + behind];
+            rest.fill(0);
+            rest.iter_mut().last().into_iter().for_each(|last| *last = padding);
+            used + behind
+        })
+    }
+
     /// Ends the packet with nothing but padding: what probes for bandwidth, and what ends a retransmission of
     /// nothing. At least 1 byte, at most 255.
     ///
     /// # Errors
     /// As [`PacketWriter::payload`].
-    pub fn padding(mut self, bytes: u8) -> Result<usize, WriteError> {
-        let bytes = bytes.max(1);
-        self.change_first(|first| first | 0x20);
-        self.payload_in_place(usize::from(bytes), &mut |place| {
-            place.fill(0);
-            place[place.len() - 1] = bytes;
-            place.len()
-        })
+    pub fn padding(self, bytes: u8) -> Result<usize, WriteError> {
+        self.padded_in_place(0, bytes.max(1), &mut |_| 0)
     }
 
     fn close_extension(&mut self) {

@@ -100,6 +100,11 @@ impl Estimator {
         self.round_trip = round_trip;
     }
 
+    /// The most that the application has use for, in bits per second: beyond it nothing is looked for.
+    pub fn set_most(&mut self, most: f64) {
+        self.config.most = most.max(self.config.least);
+    }
+
     /// A packet leaves under a transport-wide number, with so many bytes in all, as part of a probe or not.
     pub fn handle_sent(&mut self, now: Time, number: u16, bytes: usize, probe: Option<u32>) {
         self.sent.push(now, number, bytes, probe);

@@ -47,8 +47,9 @@ impl Lost {
         let again = round_trip.max(Duration::from_millis(10)) + REORDERING;
         let due = self.packets.iter_mut().filter(|(_, ask)| ask.at <= now && ask.tries < MAX_TRIES);
         due.map(|(number, ask)| {
-            // Whoever does not answer is asked less and less often.
-            *ask = Ask { at: now + again * (1 << ask.tries.min(4)), tries: ask.tries + 1 };
+            // Whoever does not answer is asked less and less often; but a question and its answer may both get lost, and
+            // there is not much time.
+            *ask = Ask { at: now + again * (1 << (ask.tries / 2).min(4)), tries: ask.tries + 1 };
             *number as u16
         })
         .collect()

@@ -49,6 +49,13 @@ pub(super) fn share_out(outgoing: &mut [Outgoing], rate: f64) {
     }
 }
 
+/// The most that all encodings together have use for, in bits per second of what leaves.
+pub(super) fn most(outgoing: &[Outgoing]) -> f64 {
+    let active = outgoing.iter().filter(|one| one.encoding.active);
+    // Some room for retransmissions, and for a key frame.
+    1.25 / PAYLOAD * active.map(|one| limits(one).1).sum::<f64>()
+}
+
 /// The encodings that are sent, each with which one of its section it is: the first ones of all sections, sound before
 /// pictures, then the second ones.
 fn order(outgoing: &[Outgoing]) -> Vec<(usize, usize)> {

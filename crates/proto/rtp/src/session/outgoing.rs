@@ -4,7 +4,7 @@ use std::time::Duration;
 use sansio::{Rng, Time};
 
 use crate::codecs::{Codec, Packetizer};
-use crate::extension::Name;
+use crate::extension::{Form, Name};
 use crate::packet::{Header, Packet};
 use crate::rtcp::ReportBlock;
 use crate::send::{History, HistoryConfig, Source, SourceConfig};
@@ -56,6 +56,14 @@ pub(super) struct Tally {
     pub(super) nacks: u64,
     pub(super) plis: u64,
     pub(super) firs: u64,
+}
+
+impl Tally {
+    /// A packet of a probe left, with so many bytes, which carried nothing new.
+    pub(super) fn pad(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.header_bytes += bytes as u64;
+    }
 }
 
 impl Outgoing {
@@ -267,8 +275,24 @@ impl Dress<'_> {
         self.section.extension_bytes() + 2
     }
 
-    /// Writes a kept packet as it leaves; returns its length.
-    pub(super) fn write(&self, packet: &Packet<'_>, buffer: &mut [u8]) -> usize {
+    /// Bytes that it adds.
+    pub(super) fn added(&self) -> usize {
+        let element = |name, bytes| self.section.id(name).map_or(0, |_| bytes + self.head());
+        let mut bytes = element(Name::AbsoluteSendTime, 3);
+        bytes += self.number.map_or(0, |_| element(Name::TransportSequenceNumber, 2));
+        bytes += if self.mid { element(Name::Mid, self.section.mid.len()) } else { 0 };
+        let rid = if self.repair.is_some() { Name::RepairedRid } else { Name::Rid };
+        bytes += self.rid.map_or(0, |value| element(rid, value.len()));
+        if bytes == 0 { 0 } else { 4 + bytes.next_multiple_of(4) }
+    }
+
+    /// Bytes in front of an extension's value.
+    fn head(&self) -> usize {
+        if self.section.form == Form::OneByte { 1 } else { 2 }
+    }
+
+    /// Writes a kept packet as it leaves, with so many bytes of padding; returns its length.
+    pub(super) fn write(&self, packet: &Packet<'_>, padding: u8, buffer: &mut [u8]) -> usize {
         let original = packet.header();
         let header = self.repair.map_or(original, |own| Header {
             // RFC 4588 §4: marker and timestamp are the original's.
@@ -285,7 +309,8 @@ impl Dress<'_> {
         let number = original.sequence_number.to_be_bytes();
         let osn = if self.repair.is_some() { &number[..] } else { &[] };
         let length = osn.len() + payload.len();
-        writer.payload_in_place(length, &mut |place| join(&[osn, payload], place)).unwrap_or(0)
+        let fill = &mut |place: &mut [u8]| join(&[osn, payload], place);
+        writer.padded_in_place(length, padding, fill).unwrap_or(0)
     }
 
     /// Writes a packet of padding; returns its length.

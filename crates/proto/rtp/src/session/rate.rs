@@ -19,11 +19,17 @@ pub(super) struct Rate {
     receiver: Option<f64>,
     /// The number of the next packet of the transport.
     next: u16,
+    /// What was sent lately but for probes, in bits, and when that was counted last.
+    used: f64,
+    counted: Time,
 }
 
 /// More than so much lost is too fast, and less than so much leaves room for more (draft-ietf-rmcat-gcc-02 §6).
 const MUCH: f64 = 0.1;
 const LITTLE: f64 = 0.02;
+/// So many times what is used is enough, and so much in any case, in bits per second.
+const MULTIPLE: f64 = 3.0;
+const PLENTY: f64 = 1_000_000.0;
 /// How often losses change the rate at most.
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -37,6 +43,8 @@ impl Rate {
             changed: Time::ZERO,
             receiver: None,
             next: 0,
+            used: 0.0,
+            counted: Time::ZERO,
         }
     }
 
@@ -76,6 +84,10 @@ impl Rate {
 
     /// It left.
     pub(super) fn handle_sent(&mut self, now: Time, bytes: usize, probe: Option<u32>) {
+        if probe.is_none() {
+            self.used = self.used(now) + bytes as f64 * 8.0;
+            self.counted = now;
+        }
         self.estimator.handle_sent(now, self.next, bytes, probe);
         self.next = self.next.wrapping_add(1);
     }
@@ -107,9 +119,20 @@ impl Rate {
         self.estimator.set_round_trip(round_trip);
     }
 
+    /// What was sent lately, in bits: of a second and before, less and less.
+    fn used(&self, now: Time) -> f64 {
+        self.used * (-now.since(self.counted).as_secs_f64()).exp()
+    }
+
+    /// The most that the encodings have use for, in bits per second.
+    pub(super) fn set_most(&mut self, most: f64) {
+        self.estimator.set_most(most.min(self.config.most));
+    }
+
     /// Considers whether to look for more; only who can make probes asks.
     pub(super) fn poll_probe(&mut self, now: Time) -> Option<Probe> {
-        if !self.feedback {
+        // Who has far more than he uses needs no more: probes cost what they find.
+        if !self.feedback || self.estimator.estimate() > PLENTY.max(MULTIPLE * self.used(now)) {
             return None;
         }
         self.estimator.handle_timeout(now);

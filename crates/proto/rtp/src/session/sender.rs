@@ -9,7 +9,7 @@ use crate::extension::Name;
 use crate::ntp::NtpClock;
 use crate::packet::Packet;
 use crate::rtcp::ReportBlock;
-use crate::session::allocation::share_out;
+use crate::session::allocation::{most, share_out};
 use crate::session::event::Event;
 use crate::session::frame::{OutgoingFrame, OutgoingPacket, SendError};
 use crate::session::outgoing::{Dress, Outgoing};
@@ -46,8 +46,8 @@ const MAX_OUTGOING: usize = 128;
 const KEY_FRAMES: Duration = Duration::from_millis(200);
 /// How long the way there and back is taken to be, until a report says so.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
-/// Bytes of a probe's padding, its header and the tag, as far as the packet is not padding.
-const AROUND_PADDING: usize = 60;
+/// About what is around a payload when it leaves.
+const AROUND: usize = 60;
 
 impl Sender {
     pub(super) fn new(bandwidth: EstimatorConfig, max_packet: usize) -> Self {
@@ -90,6 +90,7 @@ impl Sender {
             section.id(Name::TransportSequenceNumber).is_some()
                 && section.hears(|format| format.feedback.transport_cc)
         }));
+        self.rate.set_most(most(&self.outgoing));
         old.iter().filter(|one| one.source.packets() > 0).map(|one| one.encoding.ssrc).collect()
     }
 
@@ -153,12 +154,7 @@ impl Sender {
         let one = &mut outgoing[at];
         let (ssrc, priority) = (one.encoding.ssrc, priority(one.kind));
         one.write_packet(now, section, format, packet, &mut |number, bytes| {
-            pacer.push(
-                now,
-                priority,
-                bytes + AROUND_PADDING,
-                Waiting { ssrc, number, since: now, again: false },
-            )
+            pacer.push(now, priority, bytes + AROUND, Waiting { ssrc, number, since: now, again: false })
         })
     }
 
@@ -196,7 +192,7 @@ impl Sender {
             let packet = Packet::parse(one.history.get(waiting.number)?).ok()?;
             let dress = dress(section, one.acknowledged, one.rid.as_deref(), now, &self.rate);
             let max = packet.bytes().len() + dress.bytes();
-            let sent = write(out, max, &mut |buffer| dress.write(&packet, buffer));
+            let sent = write(out, max, &mut |buffer| dress.write(&packet, 0, buffer));
             one.tally.packets += 1;
             one.tally.bytes += packet.payload().len() as u64;
             one.tally.header_bytes += sent.saturating_sub(packet.payload().len()) as u64;
@@ -216,7 +212,7 @@ impl Sender {
             _ => return None,
         };
         let max = packet.bytes().len() + dress.bytes();
-        let sent = write(out, max, &mut |buffer| dress.write(&packet, buffer));
+        let sent = write(out, max, &mut |buffer| dress.write(&packet, 0, buffer));
         one.tally.packets += 1;
         one.tally.bytes += payload as u64;
         one.tally.header_bytes += sent.saturating_sub(payload) as u64;
@@ -240,32 +236,34 @@ impl Sender {
         let Some(one) = self.outgoing.iter_mut().find(|one| one.can_pad()) else { return };
         let Some(section) = sections.iter().find(|section| section.mid == one.mid) else { return };
         let Some(rtx) = &mut one.rtx else { return };
-        let mut left = bytes;
-        while left > 0 && out.room() >= 2 * self.max_packet {
-            let mut dress = dress(section, false, one.rid.as_deref(), now, &self.rate);
-            let around = dress.bytes() + MAX_OVERHEAD;
-            let kept = one.history.largest(left.saturating_sub(around)).filter(|kept| 2 * kept.len() > left);
-            let sent = match kept.and_then(|kept| Packet::parse(kept).ok()) {
-                Some(packet) => {
-                    dress.repair = Some(rtx.header(now, Duration::ZERO, false, packet.payload().len()));
-                    let max = packet.bytes().len() + dress.bytes();
-                    write(out, max, &mut |buffer| dress.write(&packet, buffer))
-                }
-                None => {
-                    let padding = left.saturating_sub(AROUND_PADDING).clamp(1, 255) as u8;
-                    let header = rtx.header(now, Duration::ZERO, false, 0);
-                    dress.repair = Some(header);
-                    let max = 12 + dress.bytes() + usize::from(padding);
-                    write(out, max, &mut |buffer| dress.pad(&header, padding, buffer))
-                }
-            };
-            one.tally.packets += 1;
-            one.tally.header_bytes += sent as u64;
-            let sent = sent + MAX_OVERHEAD;
+        // One packet of the size, if one that was sent was nearly as large; else as many of padding as it takes, all alike,
+        // so that what is measured by them is right.
+        let mut dress = dress(section, false, one.rid.as_deref(), now, &self.rate);
+        let around = 12 + dress.added() + MAX_OVERHEAD;
+        let kept =
+            one.history.largest(bytes.saturating_sub(around)).and_then(|kept| Packet::parse(kept).ok());
+        if let Some((packet, padding)) = kept.and_then(|kept| fits(kept, bytes, around)) {
+            dress.repair = Some(rtx.header(now, Duration::ZERO, false, packet.payload().len()));
+            let max = packet.bytes().len() + dress.bytes() + usize::from(padding);
+            let sent = write(out, max, &mut |buffer| dress.write(&packet, padding, buffer));
+            one.tally.pad(sent);
             if dress.number.is_some() {
-                self.rate.handle_sent(now, sent, probe);
+                self.rate.handle_sent(now, sent + MAX_OVERHEAD, probe);
             }
-            left = left.saturating_sub(sent.max(AROUND_PADDING));
+            return;
+        }
+        let packets = bytes.div_ceil(255 + around).max(1);
+        let padding = (bytes / packets).saturating_sub(around).clamp(1, 255) as u8;
+        for _ in 0..packets {
+            dress.number = dress.number.map(|_| self.rate.number());
+            let header = rtx.header(now, Duration::ZERO, false, 0);
+            dress.repair = Some(header);
+            let max = 12 + dress.bytes() + usize::from(padding);
+            let sent = write(out, max, &mut |buffer| dress.pad(&header, padding, buffer));
+            one.tally.pad(sent);
+            if dress.number.is_some() {
+                self.rate.handle_sent(now, sent + MAX_OVERHEAD, probe);
+            }
         }
     }
 
@@ -278,7 +276,7 @@ impl Sender {
         }
         for number in lost {
             if let Some(packet) = one.history.get(*number) {
-                let bytes = packet.len() + AROUND_PADDING;
+                let bytes = packet.len() + AROUND;
                 let waiting = Waiting { ssrc, number: *number, since: now, again: true };
                 self.pacer.push(now, Priority::Retransmission, bytes, waiting);
             }
@@ -371,6 +369,13 @@ fn dress<'a>(
     let told = acknowledged && rid.is_none();
     let number = section.id(Name::TransportSequenceNumber).map(|_| rate.number());
     Dress { section, mid: !told, rid: rid.filter(|_| !told), now, number, repair: None }
+}
+
+/// A kept packet as part of a probe, with how much padding it takes to be as large as it should.
+fn fits(kept: Packet<'_>, bytes: usize, around: usize) -> Option<(Packet<'_>, u8)> {
+    let elements = kept.header_bytes().saturating_sub(16);
+    let left = bytes.checked_sub(kept.payload().len() + 2 + around + elements)?;
+    u8::try_from(left).ok().map(|padding| (kept, padding))
 }
 
 /// Writes a packet; returns its length, before it was protected.

@@ -63,12 +63,8 @@ fn a_flood_of_sources_is_counted_and_those_that_were_there_go_on() {
         while pair.bob.poll_event().is_some() {}
     }
     let statistics = pair.bob.statistics();
-    assert!(statistics.inbound.len() <= 256);
-    assert!(
-        statistics.drops.too_many + statistics.refusals.too_many_sources >= 4000,
-        "{:?}",
-        statistics.drops
-    );
+    // SRTP knows 1,024 sources at most, the session 256.
+    assert_eq!((statistics.inbound.len(), statistics.drops.too_many), (256, 768));
     // The first one still comes through.
     let packet = liar.packet(96, 10_000, Some("1"), &picture(7, true, 20));
     liar.say(&mut pair.bob, pair.now, &packet);
@@ -90,7 +86,8 @@ fn what_belongs_nowhere_is_counted() {
     }
     let statistics = pair.bob.statistics();
     assert_eq!((statistics.drops.unknown, statistics.inbound.len()), (4, 0));
-    assert_eq!(pair.bob.poll_event(), None::<Event>.or(pair.bob.poll_event()));
+    let appeared = |event| matches!(event, Event::SourceAppeared(_));
+    assert!(!std::iter::from_fn(|| pair.bob.poll_event()).any(appeared));
 }
 
 #[test]
@@ -207,7 +204,7 @@ fn rtcp_about_others_and_without_end_is_harmless() {
 fn noise_is_harmless() {
     let (mut pair, mut liar) = bob();
     let mut rng = Rng::new(Seed::from(5));
-    for round in 0..3000 {
+    for round in 0..900 {
         let mut noise = vec![0; rng.below(200) as usize];
         rng.fill(&mut noise);
         pair.bob.handle_rtp(pair.now, &mut noise.clone());
