@@ -67,6 +67,10 @@ pub struct Configuration {
     /// Whether SCTP's INIT chunks are in the descriptions, which saves two round trips (draft-hancke-tsvwg-snap-00), if the other
     /// side wants it, too: `a=sctp-init`.
     pub snap: bool,
+    /// Whether sound and pictures that the other side offers become transceivers, as W3C has it. Without that, and until
+    /// [`Connection::add_transceiver`](crate::Connection::add_transceiver) or
+    /// [`add_track`](crate::Connection::add_track) is called, they are answered, but silent: what nobody reads needs not come.
+    pub media: bool,
     /// Whether others send and receive by the same UDP sockets, as the connections of a [`Hub`](crate::Hub) do. TURN by UDP is
     /// not used then, since there is one allocation for all that comes from one socket (RFC 8656 §3.2; by TCP and TLS it is), and
     /// there is no punching, which takes many sockets.
@@ -107,6 +111,7 @@ impl Configuration {
             punch: None,
             sped: true,
             snap: true,
+            media: false,
             shared_sockets: false,
             roam: None,
         }

@@ -1,4 +1,5 @@
 mod channels;
+mod media;
 mod news;
 mod roam;
 
@@ -12,6 +13,7 @@ use sansio::{Datagram, Machine, Outbox, Path, Rng, Seed, SocketOp, SocketReply, 
 
 use crate::channels::Channels;
 use crate::description::{Description, LocalTransport};
+use crate::media::Media;
 use crate::negotiate::{Negotiation, Remote};
 use crate::transport::Transport;
 use crate::{
@@ -33,6 +35,8 @@ pub struct Connection {
     fingerprint: String,
     pub(crate) negotiation: Negotiation,
     pub(crate) channels: Channels,
+    /// Transceivers, once there are any.
+    pub(crate) media: Option<Box<Media>>,
     pub(crate) transport: Transport,
     /// What the ids in statistics are made with.
     pub(crate) stats_salt: [u8; 16],
@@ -74,13 +78,14 @@ impl Connection {
         Self {
             fingerprint: configuration.certificate.fingerprint().to_string(),
             transport: Transport::default(),
-            configuration,
             // "MUST be representable by a 64-bit signed integer" (RFC 9429 §5.2.1).
-            negotiation: Negotiation::new(rng.next_u64() >> 2),
+            negotiation: Negotiation::new(rng.next_u64() >> 2, configuration.media),
+            configuration,
             stats_salt: rng.bytes(),
             sctp_seed: rng.fork(),
             rng,
             channels: Channels::default(),
+            media: None,
             events: VecDeque::new(),
             told: States {
                 gathering: IceGatheringState::New,
@@ -109,8 +114,14 @@ impl Connection {
         self.negotiation.expect(SdpType::Offer, "local")?;
         let restart = options.ice_restart || self.restart_wanted;
         let data = self.channels.wanted || self.negotiation.has_data();
-        let transport = if data { self.local_transport(now, restart) } else { LocalTransport::default() };
-        self.negotiation.create_offer(data, &transport)
+        let media = self.media.as_mut().map(|media| media.offer()).unwrap_or_default();
+        let carries = data || media.iter().any(|planned| planned.rtp.is_some());
+        let transport = if carries { self.local_transport(now, restart) } else { LocalTransport::default() };
+        let (offer, places) = self.negotiation.create_offer(data, &media, &transport)?;
+        if let Some(media) = &mut self.media {
+            media.set_planned(places);
+        }
+        Ok(offer)
     }
 
     /// Makes the answer to the offer under way (`createAnswer`). Changes nothing by itself.
@@ -119,13 +130,14 @@ impl Connection {
     /// If there is no offer to answer, or after closing.
     pub fn create_answer(&mut self, now: Time) -> Result<SessionDescription, Error> {
         self.negotiation.expect(SdpType::Answer, "local")?;
-        let transport = if self.negotiation.pending_data() {
-            let restart = self.negotiation.is_remote_restart();
-            self.local_transport(now, restart)
-        } else {
-            LocalTransport::default()
-        };
-        self.negotiation.create_answer(&transport)
+        let (mut taken, mut carries) = (None, false);
+        if let Some((offer, remote)) = self.negotiation.pending_offer() {
+            taken = self.media.as_mut().map(|media| media.answer(offer, &remote));
+            carries = remote.sctp.is_some() || taken.as_ref().is_some_and(|taken| !taken.is_empty());
+        }
+        let restart = self.negotiation.is_remote_restart();
+        let transport = carries.then(|| self.local_transport(now, restart));
+        self.negotiation.create_answer(taken.as_deref(), transport.as_ref())
     }
 
     /// Makes a description the local one (`setLocalDescription`), or, without one, makes and applies the offer or
@@ -151,6 +163,9 @@ impl Connection {
             return Ok(description);
         }
         self.negotiation.set_local(&description)?;
+        if let (Some(media), Some(local)) = (&mut self.media, self.negotiation.local()) {
+            media.set_local(&local.session);
+        }
         if description.kind == SdpType::Offer {
             self.transport.set_controlling(now, true);
         }
@@ -181,8 +196,12 @@ impl Connection {
         if self.negotiation.yields_to(description.kind) {
             self.negotiation.rollback("local")?;
             self.transport.rollback(now);
+            self.rollback_media();
         }
         self.negotiation.set_remote(checked);
+        if description.kind == SdpType::Offer {
+            self.take_media();
+        }
         for candidate in self.negotiation.place_early() {
             self.transport.add_remote_candidate(now, &candidate);
         }
@@ -263,6 +282,7 @@ impl Connection {
         self.negotiation.close();
         self.transport.close(now);
         self.close_channels();
+        self.close_media();
         self.events.push_back(Event::SignalingStateChanged(SignalingState::Closed));
         self.settle(now);
     }
@@ -381,7 +401,7 @@ impl Connection {
 
     /// What the other side may know beforehand of our SCTP: what it has known from the beginning, or nothing.
     fn sctp_init(&self) -> Option<String> {
-        let is_told = self.transport.secure().is_none_or(|secure| secure.is_snapped);
+        let is_told = self.transport.secure().is_none_or(|it| it.is_snapped || it.sctp.is_none());
         let init = || crate::secure::sctp_terms(&self.configuration, self.sctp_seed).init();
         (self.configuration.snap && is_told).then(|| STANDARD.encode(init()))
     }
@@ -394,6 +414,7 @@ impl Connection {
     fn applied(&mut self, now: Time, kind: SdpType) {
         if kind != SdpType::Offer {
             self.agreed(now);
+            self.settle_media(kind == SdpType::Answer);
         }
         if kind == SdpType::Answer {
             // W3C: "If signalingState is now stable, update the negotiation-needed flag".
@@ -420,6 +441,10 @@ impl Connection {
             self.restart_wanted = self.roam.take_again();
             self.broken = false;
         }
+        let had_data = self.remote.as_ref().is_some_and(|earlier| earlier.sctp.is_some());
+        if agreement.remote.sctp.is_none() && (had_data || self.negotiation.is_data_refused()) {
+            self.close_channels();
+        }
         self.remote = Some(agreement.remote.clone());
         if self.transport.agree(now, agreement, &self.configuration, self.sctp_seed, &mut self.rng) {
             for id in self.channels.unbound() {
@@ -434,6 +459,7 @@ impl Connection {
     /// After a rollback.
     fn rolled_back(&mut self, now: Time) {
         self.transport.rollback(now);
+        self.rollback_media();
         self.negotiation_needed = false;
         self.events.push_back(Event::SignalingStateChanged(SignalingState::Stable));
         self.settle(now);

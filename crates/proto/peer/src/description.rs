@@ -1,6 +1,6 @@
 use std::fmt;
 
-use sdp::{Line, Media, Section, Session, Setup};
+use sdp::{Line, Media, Rtp, Section, Session, Setup};
 use serde::{Deserialize, Serialize};
 
 /// What a description is for (`RTCSdpType`).
@@ -75,7 +75,7 @@ impl Description {
         SessionDescription { kind: self.kind, sdp: self.session.to_string() }
     }
 
-    /// With the candidates that were gathered since: `candidates` is asked for those of the data section's ufrag.
+    /// With the candidates that were gathered since: `candidates` is asked for those of the carrier's ufrag.
     pub(crate) fn with_candidates(&self, candidates: impl Fn(&str) -> LocalCandidates) -> SessionDescription {
         let mut session = self.session.clone();
         if let Some(media) = carrier(&session).and_then(|index| session.media.get_mut(index))
@@ -90,12 +90,17 @@ impl Description {
     }
 }
 
-/// The section that tells where the transport of the data section is: the first of its BUNDLE group (RFC 9143 §7.1.3),
-/// or itself.
+/// The section whose transport is the connection's: that of data channels, or, if there is none, the first that is not
+/// rejected.
+pub(crate) fn anchor(session: &Session) -> Option<usize> {
+    let find = |data: bool| session.sections().position(|it| !it.is_rejected() && (it.is_data() || !data));
+    find(true).or_else(|| find(false))
+}
+
+/// The section that tells where that transport is: the first of the anchor's BUNDLE group (RFC 9143 §7.1.3), or the anchor.
 pub(crate) fn carrier(session: &Session) -> Option<usize> {
-    let mut data = session.sections().enumerate().filter(|(_, it)| it.is_data() && !it.is_rejected());
-    let (index, data) = data.next()?;
-    let tag = data.bundle().and_then(|group| group.mids().next());
+    let index = anchor(session)?;
+    let tag = session.section(index)?.bundle().and_then(|group| group.mids().next());
     Some(tag.and_then(|mid| session.index_of(mid)).unwrap_or(index))
 }
 
@@ -233,6 +238,25 @@ fn silent_section(media: &Media, port: u16, transport: Option<(&LocalTransport, 
         silent.lines.push_attribute("rtpmap", map);
     }
     silent
+}
+
+/// A section of sound or pictures.
+pub(crate) fn media_section(
+    (kind, protocol): (&str, &str),
+    mid: Option<&str>,
+    rtp: &Rtp,
+    local: &LocalTransport,
+    setup: Setup,
+) -> Media {
+    let types = rtp.payload_types();
+    let mut media = Media::new(kind, 9, protocol, types.iter().map(String::as_str));
+    media.lines.push(Line::new('c', "IN IP4 0.0.0.0"));
+    push_transport(&mut media, local, setup);
+    if let Some(mid) = mid {
+        media.lines.push_attribute("mid", mid);
+    }
+    rtp.write(&mut media);
+    media
 }
 
 /// Who we are on the path.

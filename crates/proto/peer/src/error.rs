@@ -68,6 +68,20 @@ pub enum DescriptionError {
     /// An answer kept the ICE credentials although the offer changed them.
     #[error("it keeps the ICE credentials although a restart was offered")]
     RestartIgnored,
+    /// A section of sound or pictures contradicts itself.
+    #[error("in its section {section}, {error}")]
+    Media {
+        /// Which, counted from 0.
+        section: usize,
+        /// What is wrong with it.
+        error: sdp::MediaError,
+    },
+    /// Sections that share a transport give one payload type two formats (RFC 9143 §9.1).
+    #[error("its sections give payload type {0} more than one format")]
+    PayloadTypeCollision(u8),
+    /// Sections that share a transport give one number to two header extensions (RFC 9143 §9.2).
+    #[error("its sections give the number {0} to more than one header extension")]
+    ExtensionCollision(u16),
     /// Another certificate needs new ICE credentials (RFC 9429 §5.11).
     #[error("it changes the DTLS fingerprint without an ICE restart")]
     FingerprintChanged,

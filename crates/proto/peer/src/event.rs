@@ -1,8 +1,8 @@
 use bytes::Bytes;
 
 use crate::{
-    ChannelId, ConnectionState, Failure, IceCandidateInit, IceConnectionState, IceGatheringState,
-    MessageKind, PathSummary, SignalingState,
+    ChannelId, ConnectionState, Failure, IceCandidateInit, IceConnectionState, IceGatheringState, MediaKind,
+    MessageKind, PathSummary, Rejection, SignalingState, TransceiverId,
 };
 
 /// What a [`Connection`](crate::Connection) tells its owner; behind each stands the W3C event it corresponds to.
@@ -48,6 +48,30 @@ pub enum Event {
     Writable(ChannelId),
     /// The channel is closed (`close`). It is not known any more.
     ChannelClosed(ChannelId),
+    /// The other side sends media by this transceiver, as a description of its says (`track`). Nothing has come yet: it is
+    /// muted.
+    TrackAdded {
+        /// By which.
+        transceiver: TransceiverId,
+        /// The streams that it belongs to.
+        streams: Vec<String>,
+    },
+    /// The other side has said that it sends no more by this transceiver; it may again (`mute`).
+    TrackMuted(TransceiverId),
+    /// The track that came by it is over, as is the transceiver (`ended`).
+    TrackEnded(TransceiverId),
+    /// A section of sound or pictures was refused, by us or by the other side. W3C has no such event: its transceivers just
+    /// stop.
+    MediaRejected {
+        /// The section's name, if it has one.
+        mid: Option<String>,
+        /// Sound or pictures.
+        kind: MediaKind,
+        /// The transceiver that has ended by it, if there was one.
+        transceiver: Option<TransceiverId>,
+        /// Why.
+        because: Rejection,
+    },
     /// The other side closed the connection in an orderly way. Nothing works any more; W3C has no such event.
     PeerClosed,
     /// The connection did not come about, or broke. Once; only an ICE restart may help, if it was ICE that failed.

@@ -13,6 +13,9 @@
 //!   `set_remote_description` takes its own offer back, and the impolite one ignores the other's offer.
 //! * [`Connection::create_data_channel`], [`Connection::send`] and [`Event::MessageReceived`] are what it is for.
 //!
+//! * Media flows by transceivers: [`Connection::add_transceiver`] and [`Connection::add_track`] make them, and so does an offer
+//!   of the other side's, if [`Configuration::media`] says so ([`Event::TrackAdded`]).
+//!
 //! Names are W3C's in Rust's spelling, and the JSON of [`SessionDescription`] and [`IceCandidateInit`] is the
 //! browser's. Like all machines of [`sansio`], it is told the time and driven from outside.
 //!
@@ -87,6 +90,7 @@
 mod candidate;
 mod channel;
 mod channels;
+mod codec;
 mod configuration;
 mod connection;
 mod demux;
@@ -96,16 +100,20 @@ mod event;
 mod evidence;
 mod failure;
 mod hub;
+mod media;
 mod negotiate;
 mod path;
+mod payload_types;
 mod secure;
 mod sockets;
 mod state;
 mod stats;
+mod transceiver;
 mod transport;
 
 pub use candidate::IceCandidateInit;
 pub use channel::{Channel, ChannelError, ChannelId, ChannelState, DataChannelInit, MessageKind, SendError};
+pub use codec::RtpCodec;
 pub use configuration::{Configuration, OfferOptions};
 pub use connection::Connection;
 pub use description::{SdpType, SessionDescription};
@@ -114,8 +122,14 @@ pub use event::{CandidateError, Event};
 pub use failure::{Failure, FailureCause};
 pub use hub::{Census, ConnectionId, Hub, HubConfig, HubDrops, Resident};
 pub use path::{PathKind, PathSummary};
+pub use rtp::codecs::Codec;
+pub use rtp::session::{Format, Kind as MediaKind};
 pub use sctp::Congestion;
+pub use sdp::Direction;
 pub use state::{ConnectionState, DtlsState, IceConnectionState, IceGatheringState, SignalingState};
 pub use stats::{
     CandidatePairStats, CandidateStats, DataChannelStats, PeerConnectionStats, Stats, StatsOf, TransportStats,
+};
+pub use transceiver::{
+    CodecError, EncodingParameters, Rejection, Transceiver, TransceiverError, TransceiverId, TransceiverInit,
 };

@@ -27,13 +27,14 @@ const HANDSHAKE: Duration = Duration::from_secs(35);
 const DOUBT: Duration = Duration::from_secs(3);
 const DOUBTS: u32 = 5;
 
-/// DTLS and SCTP, once both sides have told who they are.
+/// DTLS, and SCTP if there are data channels, once both sides have told who they are.
 pub(crate) struct Secure {
     /// What the next DTLS endpoint is made from. It is made when there is a path: only then does its clock run, and
     /// with the round trip that ICE has measured.
     plan: Option<dtls::Config>,
     dtls: Option<dtls::Endpoint>,
-    pub(crate) sctp: sctp::Association,
+    /// Data channels, if they are carried.
+    pub(crate) sctp: Option<sctp::Association>,
     /// Whether both sides have known each other's INIT from the beginning.
     pub(crate) is_snapped: bool,
     pub(crate) state: DtlsState,
@@ -66,22 +67,11 @@ impl Secure {
         sctp_seed: Seed,
         rng: &mut Rng,
     ) -> Self {
-        let config = sctp::Config {
-            role: if agreement.client { sctp::Role::Client } else { sctp::Role::Server },
-            remote_port: agreement.remote.sctp_port,
-            mtu: configuration.mtu.saturating_sub(ENVELOPE + RECORD),
-            remote_max_message_size: u32::try_from(agreement.remote.max_message_size).unwrap_or(u32::MAX),
-            send_buffer: configuration.send_buffer,
-            congestion: configuration.congestion,
-            ..sctp_terms(configuration, sctp_seed)
-        };
-        let snapped = agreement.remote.sctp_init.as_ref().filter(|_| configuration.snap);
-        let snapped = snapped.and_then(|init| sctp::Association::agreed(now, config.clone(), init).ok());
-        Self {
+        let mut secure = Self {
             plan: Some(plan(agreement, configuration, rng)),
             dtls: None,
-            is_snapped: snapped.is_some(),
-            sctp: snapped.unwrap_or_else(|| sctp::Association::new(now, config)),
+            is_snapped: false,
+            sctp: None,
             state: DtlsState::New,
             client: agreement.client,
             connected: None,
@@ -93,18 +83,60 @@ impl Secure {
             largest: configuration.mtu.saturating_sub(ENVELOPE),
             has_path: false,
             completed: None,
+        };
+        secure.carry(now, agreement, configuration, sctp_seed);
+        secure
+    }
+
+    /// Makes the SCTP association if there is none and data channels are agreed on, and ends it if they are not. Returns
+    /// whether it is new.
+    fn carry(
+        &mut self,
+        now: Time,
+        agreement: &Agreement,
+        configuration: &Configuration,
+        sctp_seed: Seed,
+    ) -> bool {
+        let Some(remote) = &agreement.remote.sctp else {
+            self.sctp = None;
+            return false;
+        };
+        if self.sctp.is_some() {
+            return false;
         }
+        let config = sctp::Config {
+            role: if self.client { sctp::Role::Client } else { sctp::Role::Server },
+            remote_port: remote.port,
+            mtu: configuration.mtu.saturating_sub(ENVELOPE + RECORD),
+            remote_max_message_size: u32::try_from(remote.max_message_size).unwrap_or(u32::MAX),
+            send_buffer: configuration.send_buffer,
+            congestion: configuration.congestion,
+            ..sctp_terms(configuration, sctp_seed)
+        };
+        let snapped = remote.init.as_ref().filter(|_| configuration.snap);
+        let snapped = snapped.and_then(|init| sctp::Association::agreed(now, config.clone(), init).ok());
+        self.is_snapped = snapped.is_some();
+        self.sctp = Some(snapped.unwrap_or_else(|| sctp::Association::new(now, config)));
+        true
     }
 
     /// After a later exchange: another certificate at the other end is another DTLS association, under the same
-    /// SCTP association (RFC 8841 §10.5).
-    pub(crate) fn renew(&mut self, agreement: &Agreement, configuration: &Configuration, rng: &mut Rng) {
+    /// SCTP association (RFC 8841 §10.5). Returns whether there is a new one of these.
+    pub(crate) fn renew(
+        &mut self,
+        now: Time,
+        agreement: &Agreement,
+        configuration: &Configuration,
+        sctp_seed: Seed,
+        rng: &mut Rng,
+    ) -> bool {
         if agreement.new_association {
             self.plan = Some(plan(agreement, configuration, rng));
             self.dtls = None;
             self.client = agreement.client;
             self.state = DtlsState::New;
         }
+        self.carry(now, agreement, configuration, sctp_seed)
     }
 
     /// Whether the DTLS endpoint is still to be made, by [`Secure::begin`].
@@ -144,7 +176,11 @@ impl Secure {
         self.begin(now, None);
         let Some(dtls) = &mut self.dtls else { return };
         let sctp = &mut self.sctp;
-        dtls.open(now, packet, &mut |payload| sctp.handle_packet(now, payload));
+        dtls.open(now, packet, &mut |payload| {
+            if let Some(sctp) = sctp {
+                sctp.handle_packet(now, payload);
+            }
+        });
         self.drain();
     }
 
@@ -152,8 +188,8 @@ impl Secure {
         if let Some(dtls) = &mut self.dtls {
             dtls.handle_timeout(now);
         }
-        if self.state == DtlsState::Connected {
-            self.sctp.handle_timeout(now);
+        if let Some(sctp) = self.sctp.as_mut().filter(|_| self.state == DtlsState::Connected) {
+            sctp.handle_timeout(now);
         }
         self.drain();
         if self.state == DtlsState::Connecting && self.deadline <= now {
@@ -165,7 +201,9 @@ impl Secure {
     /// Packets take another path, between such addresses, that carries IP packets of this size at most.
     pub(crate) fn set_path(&mut self, now: Time, v6: bool, largest: usize) {
         let envelope = if v6 { ENVELOPE_6 } else { ENVELOPE_4 };
-        self.sctp.set_path(now, largest.saturating_sub(envelope + RECORD));
+        if let Some(sctp) = &mut self.sctp {
+            sctp.set_path(now, largest.saturating_sub(envelope + RECORD));
+        }
     }
 
     /// Writes what the handshake has to say, by whatever carries it.
@@ -201,11 +239,11 @@ impl Secure {
     pub(crate) fn poll_transmit(&mut self, now: Time, lane: &mut dyn Outbox<()>, last: bool) {
         let Some(dtls) = &mut self.dtls else { return };
         dtls.poll_transmit(now, lane);
-        if self.state == DtlsState::Connected {
+        if let Some(sctp) = self.sctp.as_mut().filter(|_| self.state == DtlsState::Connected) {
             let mut lane = dtls.lane(lane);
             match &mut self.captured {
-                Some(packets) => self.sctp.poll_transmit(now, &mut Capture { lane: &mut lane, packets }),
-                None => self.sctp.poll_transmit(now, &mut lane),
+                Some(packets) => sctp.poll_transmit(now, &mut Capture { lane: &mut lane, packets }),
+                None => sctp.poll_transmit(now, &mut lane),
             }
         }
         if last {
@@ -217,7 +255,8 @@ impl Secure {
 
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let dtls = self.dtls.as_ref().and_then(dtls::Endpoint::poll_timeout);
-        let sctp = self.sctp.poll_timeout().filter(|_| self.state == DtlsState::Connected);
+        let sctp = self.sctp.as_ref().filter(|_| self.state == DtlsState::Connected);
+        let sctp = sctp.and_then(sctp::Association::poll_timeout);
         let deadline = Some(self.deadline).filter(|_| self.state == DtlsState::Connecting);
         [dtls, sctp, self.next_doubt(), deadline].into_iter().flatten().min()
     }

@@ -13,7 +13,7 @@ use crate::{Configuration, DtlsState};
 /// Agents that may say goodbye at the same time; further ones are dropped.
 const MAX_LEAVING: usize = 4;
 
-/// The stack under the data channels: ICE finds the path, DTLS secures it, SCTP makes channels of it.
+/// The stack under data channels and media: ICE finds the path, DTLS secures it, SCTP makes channels of it.
 #[derive(Default)]
 pub(crate) struct Transport {
     ice: Option<Ice>,
@@ -92,7 +92,7 @@ impl Transport {
     }
 
     pub(crate) fn association(&mut self) -> Option<&mut sctp::Association> {
-        self.secure.as_mut().map(|secure| &mut secure.sctp)
+        self.secure.as_mut()?.sctp.as_mut()
     }
 
     /// Our ICE generation.
@@ -205,14 +205,11 @@ impl Transport {
             return false;
         }
         // DTLS first: ICE may have packets for it.
-        let fresh = match &mut self.secure {
-            Some(secure) => {
-                secure.renew(&agreement, configuration, rng);
-                false
-            }
+        let (fresh, fresh_sctp) = match &mut self.secure {
+            Some(secure) => (false, secure.renew(now, &agreement, configuration, sctp_seed, rng)),
             None => {
                 self.secure = Some(Secure::new(now, &agreement, configuration, sctp_seed, rng));
-                true
+                (true, true)
             }
         };
         (ice.agreed, ice.restarting) = (true, false);
@@ -238,8 +235,12 @@ impl Transport {
         if end_of_candidates {
             ice.agent.end_of_remote_candidates(now);
         }
+        if fresh_sctp {
+            // An association that comes later has not been told what the path is like.
+            self.sized = None;
+        }
         self.unpack(now);
-        fresh
+        fresh_sctp
     }
 
     /// A candidate of the other side came after its description.
@@ -292,8 +293,8 @@ impl Transport {
 
     /// Ends everything; the last packets leave with the next [`Transport::poll_transmit`].
     pub(crate) fn close(&mut self, now: Time) {
-        if let Some(secure) = &mut self.secure {
-            secure.sctp.abort(now);
+        if let Some(association) = self.association() {
+            association.abort(now);
         }
         self.closing = self.ice.is_some();
     }
@@ -423,7 +424,7 @@ impl Transport {
     pub(crate) fn poll_sctp(&mut self) -> Option<sctp::Event> {
         // An association whose terms were told beforehand is up, but nobody can be sure of the other side yet.
         let early = |secure: &&mut Secure| !matches!(secure.state, DtlsState::New | DtlsState::Connecting);
-        self.secure.as_mut().filter(early)?.sctp.poll_event()
+        self.secure.as_mut().filter(early)?.sctp.as_mut()?.poll_event()
     }
 
     pub(crate) fn poll_socket(&mut self) -> Option<SocketOp> {

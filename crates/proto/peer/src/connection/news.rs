@@ -13,6 +13,7 @@ impl Connection {
     pub(super) fn settle(&mut self, now: Time) {
         self.listen(now);
         self.tell_states();
+        self.tell_media();
         self.tell_negotiation_needed();
     }
 
@@ -38,6 +39,7 @@ impl Connection {
             // Before the channels' ends, so that these are not taken for orderly ones.
             self.events.push_back(Event::PeerClosed);
             self.close_channels();
+            self.close_media();
             self.transport.close(now);
         }
         if news || self.transport.dtls_state() != self.told.dtls {
@@ -86,7 +88,7 @@ impl Connection {
         candidate: String,
         ufrag: Option<String>,
     ) -> Option<IceCandidateInit> {
-        let (index, mid) = self.negotiation.local_data()?;
+        let (index, mid) = self.negotiation.local_anchor()?;
         Some(IceCandidateInit {
             candidate,
             sdp_mid: mid.map(String::from),
@@ -165,7 +167,9 @@ impl Connection {
             return;
         }
         let unnegotiated = self.channels.wanted && !self.negotiation.has_data();
-        let needed = self.restart_wanted || (unnegotiated && self.channels.iter().next().is_some());
+        let needed = self.restart_wanted
+            || (unnegotiated && self.channels.iter().next().is_some())
+            || self.is_media_news();
         if needed && !self.negotiation_needed {
             self.events.push_back(Event::NegotiationNeeded);
         }

@@ -1,6 +1,13 @@
 use sdp::{Media, Origin, Section, Session, Setup};
 
-use crate::description::{LocalTransport, carrier, data_section, parked_section, rejected_section};
+use crate::TransceiverId;
+use crate::description::{
+    LocalTransport, carrier, data_section, media_section, parked_section, rejected_section,
+};
+use crate::media::Planned;
+
+/// The protocol of media that we offer (RFC 9429 §5.1.2).
+const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
 
 /// What an offer is made from.
 pub(super) struct Outline<'a> {
@@ -11,49 +18,120 @@ pub(super) struct Outline<'a> {
     pub(super) remote: Option<&'a Session>,
     /// Whether there are, or were, data channels to carry.
     pub(super) data: bool,
+    /// The sections of our transceivers.
+    pub(super) media: &'a [Planned],
     pub(super) transport: &'a LocalTransport,
 }
 
+/// An offer that is being written.
+struct Draft {
+    session: Session,
+    /// The names of the sections that share the transport.
+    bundled: Vec<String>,
+    /// Which section is whose.
+    places: Vec<(usize, TransceiverId)>,
+}
+
 impl Outline<'_> {
-    /// The offer (RFC 9429 §5.2).
-    pub(super) fn offer(self) -> Session {
-        let mut session = Session::new(self.origin.clone());
+    /// The offer (RFC 9429 §5.2), and which section is whose.
+    pub(super) fn offer(self) -> (Session, Vec<(usize, TransceiverId)>) {
+        let session = Session::new(self.origin.clone());
+        let mut draft = Draft { session, bundled: Vec::new(), places: Vec::new() };
         let known = self.local.map_or(0, |local| local.media.len());
-        let mut bundled: Vec<String> = Vec::new();
+        let carries = self.carries();
         let mut carried = false;
-        let mut free_place = None;
+        let (mut free_for_data, mut free_for_media) = (None, Vec::new());
         for index in 0..known {
             let Some(section) = self.local.and_then(|local| local.section(index)) else { continue };
             let alive = !self.is_rejected(index, section);
+            let planned = self.media.iter().find(|it| it.place == Some(index));
             let media = match section.mid() {
                 Some(mid) if alive && section.is_data() && !carried => {
                     carried = true;
-                    bundled.push(mid.into());
+                    draft.bundled.push(mid.into());
                     self.data_section(mid)
                 }
-                Some(mid) if alive && !section.is_data() && self.data => {
-                    bundled.push(mid.into());
+                mid if let Some(planned) = planned => {
+                    self.known_section(&mut draft, index, mid, planned, section)
+                }
+                Some(mid) if alive && !section.is_data() && carries => {
+                    draft.bundled.push(mid.into());
                     parked_section(section.media(), self.transport, Setup::Actpass)
                 }
                 _ => {
                     if section.media().kind() == "application" {
-                        free_place = free_place.or(Some(index));
+                        free_for_data = free_for_data.or(Some(index));
+                    } else {
+                        free_for_media.push(index);
                     }
-                    rejected_section(section.media(), self.data.then_some((self.transport, Setup::Actpass)))
+                    rejected_section(section.media(), carries.then_some((self.transport, Setup::Actpass)))
                 }
             };
-            session.media.push(media);
+            draft.session.media.push(media);
+        }
+        let mut free_for_media = free_for_media.into_iter();
+        for planned in self.media.iter().filter(|it| it.place.is_none()) {
+            self.add_section(&mut draft, free_for_media.next(), planned);
         }
         if self.data && !carried {
-            let mid = self.new_mid(known);
+            let mid = self.new_mid(&draft);
             let media = self.data_section(&mid);
-            bundled.push(mid);
-            match free_place {
+            draft.bundled.push(mid);
+            match free_for_data {
                 // "that "m=" section MUST be recycled" (RFC 9429 §5.2.2)
-                Some(place) => session.media[place] = media,
-                None => session.media.push(media),
+                Some(place) => draft.session.media[place] = media,
+                None => draft.session.media.push(media),
             }
         }
+        self.finish(draft)
+    }
+
+    /// Whether there is anything that a transport is needed for.
+    fn carries(&self) -> bool {
+        self.data || self.media.iter().any(|it| it.rtp.is_some())
+    }
+
+    /// The section that a transceiver has had before.
+    fn known_section(
+        &self,
+        draft: &mut Draft,
+        index: usize,
+        mid: Option<&str>,
+        planned: &Planned,
+        section: Section<'_>,
+    ) -> Media {
+        draft.places.push((index, planned.id));
+        match &planned.rtp {
+            Some(rtp) => {
+                draft.bundled.extend(mid.map(String::from));
+                let like = (planned.kind.name(), section.media().protocol());
+                media_section(like, mid, rtp, self.transport, Setup::Actpass)
+            }
+            None => {
+                let transport = self.carries().then_some((self.transport, Setup::Actpass));
+                rejected_section(section.media(), transport)
+            }
+        }
+    }
+
+    /// The first section of a transceiver, in a place that is free, if there is one (RFC 9429 §5.2.2).
+    fn add_section(&self, draft: &mut Draft, free: Option<usize>, planned: &Planned) {
+        let Some(rtp) = &planned.rtp else { return };
+        let mid = self.new_mid(draft);
+        let like = (planned.kind.name(), PROTOCOL);
+        let media = media_section(like, Some(&mid), rtp, self.transport, Setup::Actpass);
+        draft.bundled.push(mid);
+        let place = free.unwrap_or(draft.session.media.len());
+        draft.places.push((place, planned.id));
+        match free {
+            Some(place) => draft.session.media[place] = media,
+            None => draft.session.media.push(media),
+        }
+    }
+
+    /// What concerns the session as a whole.
+    fn finish(self, draft: Draft) -> (Session, Vec<(usize, TransceiverId)>) {
+        let Draft { mut session, mut bundled, places } = draft;
         if !bundled.is_empty() {
             bundled.sort_by_key(|mid| self.place_in_group(mid));
             session.lines.push_attribute("group", &format!("BUNDLE {}", bundled.join(" ")));
@@ -63,7 +141,7 @@ impl Outline<'_> {
         if let Some(media) = carrier(&session).and_then(|index| session.media.get_mut(index)) {
             self.transport.candidates.write(media);
         }
-        session
+        (session, places)
     }
 
     fn data_section(&self, mid: &str) -> Media {
@@ -84,10 +162,13 @@ impl Outline<'_> {
     }
 
     /// The smallest number that names no section yet: short, and telling nothing (RFC 9429 §5.2.1).
-    fn new_mid(&self, known: usize) -> String {
-        let taken =
-            |mid: &str| [self.local, self.remote].into_iter().flatten().any(|it| it.index_of(mid).is_some());
-        let mut number = known;
+    fn new_mid(&self, draft: &Draft) -> String {
+        let taken = |mid: &str| {
+            let all = [self.local, self.remote, Some(&draft.session)];
+            all.into_iter().flatten().any(|it| it.index_of(mid).is_some())
+        };
+        let known = self.local.map_or(0, |local| local.media.len());
+        let mut number = known.max(draft.session.media.len());
         while taken(&number.to_string()) {
             number += 1;
         }

@@ -5,13 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use crypto::{Fingerprint, FingerprintAlgorithm};
 use sdp::{Section, Session, Setup};
 
+use super::media::is_rtp;
 use crate::DescriptionError;
 use crate::description::{PUNCH, SCTP_INIT, SPED};
 
 /// A peer that wants longer pauses does not want to be connected to.
 const MAX_PACING_MS: u64 = 1000;
 
-/// The other end of the transport that carries data channels, as a description tells it.
+/// The other end of the transport, as a description tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remote {
     /// Which section.
@@ -29,22 +30,28 @@ pub(crate) struct Remote {
     pub(crate) fingerprints: Vec<Fingerprint>,
     tls_id: Option<String>,
     pub(crate) setup: Setup,
-    pub(crate) sctp_port: u16,
-    /// In bytes; 0 is any.
-    pub(crate) max_message_size: u64,
-    /// Its SCTP INIT chunk.
-    pub(crate) sctp_init: Option<Vec<u8>>,
+    /// What it says of data channels, if they are carried.
+    pub(crate) sctp: Option<RemoteSctp>,
     pub(crate) candidates: Vec<String>,
     pub(crate) end_of_candidates: bool,
 }
 
+/// The other end of SCTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RemoteSctp {
+    pub(crate) port: u16,
+    /// In bytes; 0 is any.
+    pub(crate) max_message_size: u64,
+    /// Its SCTP INIT chunk.
+    pub(crate) init: Option<Vec<u8>>,
+}
+
 impl Remote {
-    /// What `session` says about its first data section that is not rejected; `None` if it has none.
-    pub(crate) fn of(session: &Session) -> Result<Option<Self>, DescriptionError> {
-        let usable = |section: &Section<'_>| section.is_data() && !section.is_rejected();
-        let Some((index, data)) = session.sections().enumerate().find(|(_, section)| usable(section)) else {
-            return Ok(None);
-        };
+    /// What `session` says about its first data section that is not rejected, or else, if `media` is of interest, about its
+    /// first one of sound or pictures; `None` if it has none.
+    pub(crate) fn of(session: &Session, media: bool) -> Result<Option<Self>, DescriptionError> {
+        let Some(index) = anchor(session, media) else { return Ok(None) };
+        let Some(data) = session.section(index) else { return Ok(None) };
         // A section inside a BUNDLE group may leave to the group's tagged section what concerns the transport
         // (RFC 9143 §7.1.3).
         let tagged = bundle_tag(session, data).unwrap_or(data);
@@ -70,9 +77,7 @@ impl Remote {
             fingerprints,
             tls_id: pick("tls-id").map(String::from),
             setup: data.setup().or_else(|| tagged.setup()).ok_or(DescriptionError::Setup)?,
-            sctp_port: data.sctp_port().filter(|port| *port != 0).ok_or(DescriptionError::NoSctpPort)?,
-            max_message_size: data.max_message_size(),
-            sctp_init: data.attribute(SCTP_INIT).map(sctp_init).transpose()?,
+            sctp: data.is_data().then(|| RemoteSctp::of(data)).transpose()?,
             candidates: candidates(session, ufrag),
             end_of_candidates: data.has_end_of_candidates() || tagged.has_end_of_candidates(),
         }))
@@ -92,12 +97,32 @@ impl Remote {
     /// Whether what it says of its SCTP fits the association that is there ("attempting to add an sctp-init attribute to an
     /// existing SCTP association results in an error").
     pub(crate) fn check_init(&self, earlier: &Self) -> Result<(), DescriptionError> {
-        let changed = self.sctp_init.is_some() && self.sctp_init != earlier.sctp_init;
+        let (Some(own), Some(before)) = (&self.sctp, &earlier.sctp) else { return Ok(()) };
+        let changed = own.init.is_some() && own.init != before.init;
         if changed && !self.is_another_endpoint(earlier) {
             return Err(DescriptionError::SctpInitChanged);
         }
         Ok(())
     }
+}
+
+impl RemoteSctp {
+    fn of(data: Section<'_>) -> Result<Self, DescriptionError> {
+        Ok(Self {
+            port: data.sctp_port().filter(|port| *port != 0).ok_or(DescriptionError::NoSctpPort)?,
+            max_message_size: data.max_message_size(),
+            init: data.attribute(SCTP_INIT).map(sctp_init).transpose()?,
+        })
+    }
+}
+
+/// The section whose transport is the connection's: that of data channels, or else the first of media, if that is of
+/// interest. One that is for use within its BUNDLE group alone cannot be it.
+pub(super) fn anchor(session: &Session, media: bool) -> Option<usize> {
+    let usable = |section: Section<'_>| !section.is_rejected();
+    let data = session.sections().position(|it| usable(it) && it.is_data());
+    let carries = |it: Section<'_>| usable(it) && is_rtp(it) && !it.is_bundle_only();
+    data.or_else(|| session.sections().position(carries).filter(|_| media))
 }
 
 /// An INIT chunk out of its attribute.

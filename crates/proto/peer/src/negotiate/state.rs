@@ -1,13 +1,16 @@
 use std::collections::VecDeque;
 
-use sdp::{Origin, Section, Session, Setup};
+use sdp::{Origin, Rtp, Section, Session, Setup};
 
-use super::answer::answer;
+use super::answer::{Acceptance, answer};
+use super::media;
 use super::offer::Outline;
-use super::remote::Remote;
+use super::remote::{Remote, anchor};
 use crate::description::{Description, LocalTransport};
+use crate::media::Planned;
 use crate::{
     Configuration, DescriptionError, Error, IceCandidateInit, SdpType, SessionDescription, SignalingState,
+    TransceiverId,
 };
 
 /// The exchange of offers and answers: which descriptions are in force, which in negotiation, and what may come next
@@ -29,6 +32,10 @@ pub(crate) struct Negotiation {
     pub(crate) can_trickle: Option<bool>,
     /// Candidates that came before their description.
     pub(super) early: VecDeque<IceCandidateInit>,
+    /// Whether media is of interest: sections of it are read, and may carry the transport.
+    pub(crate) media: bool,
+    /// Whether the offer of the last exchange was ours.
+    we_offered: bool,
 }
 
 /// The descriptions of both sides.
@@ -65,8 +72,8 @@ pub(crate) struct Checked {
 }
 
 impl Negotiation {
-    /// `session_id`: random, of at most 62 bits (RFC 9429 §5.2.1).
-    pub(crate) fn new(session_id: u64) -> Self {
+    /// `session_id`: random, of at most 62 bits (RFC 9429 §5.2.1). `media`: whether it is of interest from the beginning.
+    pub(crate) fn new(session_id: u64, media: bool) -> Self {
         Self {
             signaling: SignalingState::Stable,
             current: Sides::default(),
@@ -77,6 +84,8 @@ impl Negotiation {
             client: None,
             can_trickle: None,
             early: VecDeque::new(),
+            media,
+            we_offered: false,
         }
     }
 
@@ -137,42 +146,58 @@ impl Negotiation {
         refused && offered.is_some_and(|offer| data_index(&offer.session).is_some())
     }
 
-    /// Whether the offer that awaits our answer has a data section to accept.
-    pub(crate) fn pending_data(&self) -> bool {
-        self.pending.remote.as_ref().is_some_and(|it| data_index(&it.session).is_some())
+    /// The offer that awaits our answer, and the other end of the transport that it wants, if there is one to accept.
+    pub(crate) fn pending_offer(&self) -> Option<(&Session, Remote)> {
+        let session = &self.pending.remote.as_ref()?.session;
+        Some((session, self.remote_of(session)?))
+    }
+
+    /// What both sides have said last: the local description, the remote one, and whether ours was the offer.
+    pub(crate) fn both(&self) -> Option<(&Session, &Session, bool)> {
+        let (local, remote) = (self.local()?, self.remote()?);
+        Some((&local.session, &remote.session, local.kind == SdpType::Offer))
+    }
+
+    /// Whether the offer of the last completed exchange was ours.
+    pub(crate) fn we_offered(&self) -> bool {
+        self.we_offered
+    }
+
+    fn remote_of(&self, session: &Session) -> Option<Remote> {
+        Remote::of(session, self.media).ok().flatten()
     }
 
     /// The ICE generation of our description in negotiation, or in force.
     pub(crate) fn local_ufrag(&self) -> Option<String> {
-        data_section(&self.local()?.session)?.ice_ufrag().map(String::from)
+        self.anchor(&self.local()?.session)?.ice_ufrag().map(String::from)
     }
 
-    /// The place and the name of our data section.
-    pub(crate) fn local_data(&self) -> Option<(usize, Option<&str>)> {
+    /// The place and the name of the section that candidates are told for.
+    pub(crate) fn local_anchor(&self) -> Option<(usize, Option<&str>)> {
         let session = &self.local()?.session;
-        let index = data_index(session)?;
+        let index = anchor(session, self.media)?;
         Some((index, session.section(index)?.mid()))
     }
 
     /// Whether the offer that awaits our answer restarts ICE.
     pub(crate) fn is_remote_restart(&self) -> bool {
-        let remote =
-            |side: &Option<Description>| side.as_ref().and_then(|it| Remote::of(&it.session).ok().flatten());
+        let remote = |side: &Option<Description>| side.as_ref().and_then(|it| self.remote_of(&it.session));
         match (remote(&self.pending.remote), remote(&self.current.remote)) {
             (Some(pending), Some(current)) => pending.restarts(&current),
             _ => false,
         }
     }
 
-    /// Writes an offer (RFC 9429 §5.2). `data`: whether it has to carry data channels.
+    /// Writes an offer (RFC 9429 §5.2), and says which section is whose. `data`: whether it has to carry data channels.
     ///
     /// # Errors
     /// While their offer awaits an answer there is none to make.
     pub(crate) fn create_offer(
         &mut self,
         data: bool,
+        media: &[Planned],
         transport: &LocalTransport,
-    ) -> Result<SessionDescription, Error> {
+    ) -> Result<(SessionDescription, Vec<(usize, TransceiverId)>), Error> {
         self.expect(SdpType::Offer, "local")?;
         let origin = self.next_origin();
         let outline = Outline {
@@ -180,24 +205,32 @@ impl Negotiation {
             local: self.local().map(|it| &it.session),
             remote: self.current.remote.as_ref().map(|it| &it.session),
             data,
+            media,
             transport,
         };
-        let session = outline.offer();
-        Ok(self.remember(SdpType::Offer, session))
+        let (session, places) = outline.offer();
+        Ok((self.remember(SdpType::Offer, session), places))
     }
 
-    /// Writes an answer to the offer under way (RFC 9429 §5.3). `transport` is not asked if there is no data section.
+    /// Writes an answer to the offer under way (RFC 9429 §5.3). `media`: what is said in the sections that are taken, if
+    /// media is of interest. `transport`: `None` if nothing is taken.
     ///
     /// # Errors
     /// Without an offer there is nothing to answer.
-    pub(crate) fn create_answer(&mut self, transport: &LocalTransport) -> Result<SessionDescription, Error> {
+    pub(crate) fn create_answer(
+        &mut self,
+        media: Option<&[(usize, Rtp)]>,
+        transport: Option<&LocalTransport>,
+    ) -> Result<SessionDescription, Error> {
         self.expect(SdpType::Answer, "local")?;
         let origin = self.next_origin();
         let offer = self.pending.remote.as_ref().expect("an offer is being answered");
-        let remote = Remote::of(&offer.session)?;
-        let accepted = match &remote {
-            Some(remote) => Some((remote, transport, self.answering_setup(remote)?)),
-            None => None,
+        let remote = Remote::of(&offer.session, self.media)?;
+        let accepted = match (&remote, transport) {
+            (Some(remote), Some(transport)) => {
+                Some(Acceptance { remote, transport, setup: self.answering_setup(remote)?, media })
+            }
+            _ => None,
         };
         let session = answer(origin, &offer.session, accepted);
         Ok(self.remember(SdpType::Answer, session))
@@ -229,7 +262,10 @@ impl Negotiation {
             self.expect(description.kind, "remote")?;
         }
         let session = Session::parse(&description.sdp)?;
-        let remote = Remote::of(&session)?;
+        let remote = Remote::of(&session, self.media)?;
+        if self.media {
+            media::check(&session)?;
+        }
         match description.kind {
             SdpType::Offer => self.check_offer(&session, remote.as_ref())?,
             _ => self.check_answer(&session, remote.as_ref())?,
@@ -249,11 +285,15 @@ impl Negotiation {
         self.advance(kind, SignalingState::HaveRemoteOffer, SignalingState::HaveRemotePranswer);
     }
 
-    /// What the answer that was just applied, final or not, has settled; `None` if no data section is agreed on.
+    /// What the answer that was just applied, final or not, has settled; `None` if nothing is agreed on.
     pub(crate) fn agreement(&mut self, earlier: Option<&Remote>) -> Option<Agreement> {
         let (local, remote) = (self.local()?, self.remote()?);
-        let agreed = Remote::of(&remote.session).ok().flatten()?;
-        let own = local.session.section(agreed.index).filter(|own| own.is_data() && !own.is_rejected())?;
+        let agreed = self.remote_of(&remote.session)?;
+        let is_data = agreed.sctp.is_some();
+        let own = local
+            .session
+            .section(agreed.index)
+            .filter(|own| own.is_data() == is_data && !own.is_rejected())?;
         let local_ufrag = own.ice_ufrag()?.to_owned();
         let new_association = earlier.is_some_and(|earlier| agreed.is_another_endpoint(earlier));
         // Whoever answered has chosen (RFC 8842 §5).
@@ -274,7 +314,7 @@ impl Negotiation {
         let Some(remote) = remote else { return Ok(()) };
         self.answering_setup(remote)?;
         let Some(earlier) = self.earlier() else { return Ok(()) };
-        if remote.sctp_port != earlier.sctp_port {
+        if has_other_port(remote, &earlier) {
             return Err(DescriptionError::SctpPortChanged);
         }
         if remote.is_another_endpoint(&earlier) && !remote.restarts(&earlier) {
@@ -301,14 +341,14 @@ impl Negotiation {
             return Err(DescriptionError::Setup);
         }
         if let Some(provisional) = self.pending.remote.as_ref() {
-            let provisional = Remote::of(&provisional.session).ok().flatten();
+            let provisional = self.remote_of(&provisional.session);
             if provisional.is_some_and(|it| it.restarts(remote) || it.is_another_endpoint(remote)) {
                 return Err(DescriptionError::UnofferedRestart);
             }
         }
         let Some(earlier) = self.earlier() else { return Ok(()) };
         let offered = |side: &Option<Description>| {
-            let ufrag = side.as_ref().and_then(|it| data_section(&it.session)).and_then(Section::ice_ufrag);
+            let ufrag = side.as_ref().and_then(|it| self.anchor(&it.session)).and_then(Section::ice_ufrag);
             ufrag.map(String::from)
         };
         let restart_offered = offered(&self.pending.local) != offered(&self.current.local);
@@ -322,7 +362,7 @@ impl Negotiation {
         if another && !restart_offered {
             return Err(DescriptionError::FingerprintChanged);
         }
-        if remote.sctp_port != earlier.sctp_port {
+        if has_other_port(remote, &earlier) {
             return Err(DescriptionError::SctpPortChanged);
         }
         match self.client {
@@ -351,7 +391,14 @@ impl Negotiation {
 
     /// The other end of the transport that is in use.
     fn earlier(&self) -> Option<Remote> {
-        self.has_data().then(|| Remote::of(&self.current.remote.as_ref()?.session).ok().flatten()).flatten()
+        let (local, remote) = (self.current.local.as_ref()?, self.current.remote.as_ref()?);
+        self.anchor(&local.session)?;
+        self.remote_of(&remote.session)
+    }
+
+    /// The section whose transport is the connection's.
+    fn anchor<'a>(&self, session: &'a Session) -> Option<Section<'a>> {
+        session.section(anchor(session, self.media)?)
     }
 
     /// Moves on after a description was put into `pending`.
@@ -360,6 +407,7 @@ impl Negotiation {
             SdpType::Offer => offered,
             SdpType::Pranswer => provisional,
             SdpType::Answer | SdpType::Rollback => {
+                self.we_offered = self.both().is_some_and(|(_, _, ours)| ours);
                 self.current = std::mem::take(&mut self.pending);
                 self.created = None;
                 SignalingState::Stable
@@ -403,7 +451,8 @@ fn data_index(session: &Session) -> Option<usize> {
     session.sections().position(|section| section.is_data() && !section.is_rejected())
 }
 
-/// The data section that is not rejected.
-fn data_section(session: &Session) -> Option<Section<'_>> {
-    session.section(data_index(session)?)
+/// Whether an association that is in use would have to talk to another port.
+fn has_other_port(remote: &Remote, earlier: &Remote) -> bool {
+    let ports = (remote.sctp.as_ref(), earlier.sctp.as_ref());
+    matches!(ports, (Some(own), Some(before)) if own.port != before.port)
 }

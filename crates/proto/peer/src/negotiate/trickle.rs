@@ -70,7 +70,7 @@ fn place(session: &mut Session, candidate: &IceCandidateInit) -> Option<RemoteCa
         (Some(mid), _) => session.index_of(mid)?,
         (None, Some(index)) => usize::from(index),
         // The end of candidates of all sections.
-        (None, None) => session.sections().position(|section| section.is_data() && !section.is_rejected())?,
+        (None, None) => crate::description::anchor(session)?,
     };
     let ufrag = ufrag_of(session, session.section(index)?)?.to_owned();
     if candidate.ufrag().is_some_and(|told| told != ufrag) {
