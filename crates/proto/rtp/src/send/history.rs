@@ -29,6 +29,8 @@ pub struct History {
     numbers: Unroller,
     /// In the order of their numbers.
     sent: VecDeque<Sent>,
+    /// Memory of packets that are no more, for those that come.
+    spare: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -39,10 +41,13 @@ struct Sent {
     again: Option<Time>,
 }
 
+/// Pieces of memory that are kept for those that come.
+const SPARE: usize = 64;
+
 impl History {
     /// An empty history.
     pub fn new(config: HistoryConfig) -> Self {
-        Self { config, numbers: Unroller::default(), sent: VecDeque::new() }
+        Self { config, numbers: Unroller::default(), sent: VecDeque::new(), spare: Vec::new() }
     }
 
     /// Keeps a packet that is sent, as it is before it is protected. What is no packet is left out, and so is what is
@@ -75,13 +80,13 @@ impl History {
             _ => Some(self.sent.len()),
         };
         let Some(mut place) = place else { return false };
-        // The oldest one's memory is used again.
         let too_old = |sent: &mut Sent| now.since(sent.at) > self.config.age;
-        let mut bytes = Vec::new();
         while self.sent.len() >= self.config.packets.max(1) || self.sent.front_mut().is_some_and(too_old) {
-            bytes = self.sent.pop_front().map(|sent| sent.bytes).unwrap_or_default();
+            let old = self.sent.pop_front();
+            self.spare.extend(old.filter(|_| self.spare.len() < SPARE).map(|sent| sent.bytes));
             place = place.saturating_sub(1);
         }
+        let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.resize(max, 0);
         let used = fill(&mut bytes).min(max);

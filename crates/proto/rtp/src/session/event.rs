@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use crate::codecs::Codec;
 use crate::extension::{AudioLevel, VideoOrientation};
 use crate::packet::Header;
 use crate::receive::Frame;
@@ -16,6 +17,10 @@ pub enum Event {
     FrameReceived {
         /// What it is of.
         stream: Stream,
+        /// Its format.
+        codec: Codec,
+        /// The payload type of that format, as the terms have it.
+        payload_type: u8,
         /// The frame.
         frame: Frame,
         /// When it was captured by the sender's clock, as NTP counts, once he has said which timestamp means which

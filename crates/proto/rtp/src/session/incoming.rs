@@ -181,6 +181,8 @@ impl Incoming {
                     }
                     return Some(Event::FrameReceived {
                         stream: self.stream.clone(),
+                        codec: self.codec,
+                        payload_type: self.payload_type,
                         captured: self.statistics.captured(frame.timestamp),
                         frame,
                         audio_level: self.audio_level,

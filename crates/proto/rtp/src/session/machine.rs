@@ -94,17 +94,26 @@ impl Session {
         if self.keys.is_some() {
             self.begin(now);
         }
+        self.set_cryptex();
     }
 
     /// There are keys: ours, and the other side's ([`MasterKey::pair`]). What came too early is taken now.
     pub fn set_keys(&mut self, now: Time, ours: &MasterKey, theirs: &MasterKey) {
         self.keys = Some((Protect::new(ours), Unprotect::new(theirs)));
+        self.set_cryptex();
         self.begin(now);
         for (kind, mut packet) in self.early.take() {
             match kind {
                 early::Kind::Rtp => self.handle_rtp(now, &mut packet),
                 early::Kind::Rtcp => self.handle_rtcp(now, &mut packet),
             }
+        }
+    }
+
+    fn set_cryptex(&mut self) {
+        let cryptex = !self.sections.is_empty() && self.sections.iter().all(|section| section.terms.cryptex);
+        if let Some((protect, _)) = &mut self.keys {
+            protect.set_cryptex(cryptex);
         }
     }
 

@@ -283,21 +283,13 @@ impl Receiver {
         if let Some(event) = source.handle_packet(now, header, payload) {
             push(&mut self.events, &mut self.drops, event);
         }
-        self.drain_source(now, header.ssrc);
-    }
-
-    /// Frames that are whole become events, as long as somebody takes them.
-    fn drain_source(&mut self, now: Time, ssrc: u32) {
-        let Some(source) = self.sources.get_mut(&ssrc) else { return };
-        while self.events.len() < MAX_EVENTS {
-            let Some(event) = source.poll_frame(now) else { return };
-            self.events.push_back(event);
-        }
+        drain_source(now, source, &mut self.events);
     }
 
     fn drain(&mut self, now: Time) {
-        let sources: Vec<u32> = self.sources.keys().copied().collect();
-        sources.into_iter().for_each(|ssrc| self.drain_source(now, ssrc));
+        for source in self.sources.values_mut() {
+            drain_source(now, source, &mut self.events);
+        }
     }
 
     pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
@@ -352,6 +344,14 @@ impl Receiver {
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         self.sources.values().filter(|source| !source.ended).filter_map(Incoming::poll_timeout).min()
+    }
+}
+
+/// Frames that are whole become events, as long as somebody takes them.
+fn drain_source(now: Time, source: &mut Incoming, events: &mut VecDeque<Event>) {
+    while events.len() < MAX_EVENTS {
+        let Some(event) = source.poll_frame(now) else { return };
+        events.push_back(event);
     }
 }
 

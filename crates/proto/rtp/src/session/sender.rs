@@ -302,7 +302,7 @@ impl Sender {
     fn ask_for_key_frame(&mut self, now: Time, at: usize) {
         let one = &mut self.outgoing[at];
         let recently = one.key_frame_asked.is_some_and(|asked| now.since(asked) < KEY_FRAMES);
-        if one.kind == Kind::Audio || !one.encoding.active || recently {
+        if one.kind == Kind::Audio || !one.encoding.active || one.paused || recently {
             return;
         }
         one.key_frame_asked = Some(now);

@@ -24,6 +24,9 @@ pub struct Terms {
     pub extensions: Vec<(u8, extension::Name)>,
     /// Whether header extensions may have the two-byte form (`a=extmap-allow-mixed`, RFC 8285 §6).
     pub mixed: bool,
+    /// Whether contributing sources and header extensions are encrypted (`a=cryptex`, RFC 9335). It is, if it is so in all
+    /// sections; what comes encrypted is always read.
+    pub cryptex: bool,
     /// Whether RTCP may leave out reports where it is in a hurry (`a=rtcp-rsize`, RFC 5506).
     pub reduced_size: bool,
     /// The sources that the other side's description names (`a=ssrc`, RFC 5576). Mostly empty where MID and RID say it,
