@@ -11,6 +11,7 @@ mod relay;
 mod relay_rules;
 mod relay_session;
 mod scenario;
+mod session;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
@@ -33,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("relay-session", relay_session::relay_session),
     ("rtcp", media::rtcp),
     ("rtp", media::rtp),
+    ("rtp-session", session::session),
     ("scenario", scenario::association),
     ("script", parsers::script),
     ("sctp", machines::sctp),

@@ -131,7 +131,7 @@ impl Sender {
         let max = if format.codec.is_audio() {
             self.max_packet
         } else {
-            self.max_packet.min(self.rate.packet_bytes() + around)
+            self.max_packet.min(self.rate.packet_bytes().saturating_add(around))
         };
         let Self { outgoing, pacer, .. } = self;
         let one = &mut outgoing[at];

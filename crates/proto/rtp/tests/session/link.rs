@@ -15,6 +15,7 @@ pub(crate) struct Link {
     free: Time,
     on_the_way: VecDeque<(Time, Vec<u8>)>,
     pub(crate) sent: u64,
+    copies: Vec<Vec<u8>>,
     pub(crate) bytes: u64,
 }
 
@@ -29,6 +30,7 @@ impl Link {
             free: Time::ZERO,
             on_the_way: VecDeque::new(),
             sent: 0,
+            copies: Vec::new(),
             bytes: 0,
         }
     }
@@ -40,6 +42,7 @@ impl Link {
 
     pub(crate) fn send(&mut self, now: Time, packet: Vec<u8>) {
         self.sent += 1;
+        self.copies.push(packet.clone());
         self.bytes += packet.len() as u64;
         if self.rng.unit() < self.loss || self.wait(now) > self.longest {
             return;
@@ -47,6 +50,11 @@ impl Link {
         let takes = self.capacity.map_or(0.0, |capacity| packet.len() as f64 * 8.0 / capacity);
         self.free = self.free.max(now) + Duration::from_secs_f64(takes);
         self.on_the_way.push_back((self.free + self.delay, packet));
+    }
+
+    /// Copies of what was sent since this was asked last.
+    pub(crate) fn taken(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.copies)
     }
 
     /// What has arrived.

@@ -5,5 +5,6 @@ mod capacity;
 mod hostile;
 mod link;
 mod pair;
+mod peers;
 mod simulcast;
 mod terms;
