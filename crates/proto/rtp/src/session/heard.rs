@@ -5,6 +5,7 @@ use sansio::Time;
 use crate::ntp::NtpClock;
 use crate::rtcp::{Compound, Packet, ReportBlock, SourceDescription};
 use crate::session::receiver::Receiver;
+use crate::session::reports::Reports;
 use crate::session::sender::Sender;
 
 /// Takes a compound that has been verified.
@@ -14,6 +15,7 @@ pub(super) fn handle_compound(
     bytes: &[u8],
     sender: &mut Sender,
     receiver: &mut Receiver,
+    reports: &mut Reports,
 ) {
     let Ok(compound) = Compound::parse(bytes) else {
         receiver.drops.malformed += 1;
@@ -42,7 +44,13 @@ pub(super) fn handle_compound(
                     sender.handle_key_frame_request(now, ssrc, Some(number));
                 }
             }
+            Packet::ExtendedReport(report) => {
+                if let Some(round_trip) = reports.handle_extended(now, clock, sender, &report) {
+                    receiver.set_round_trip(round_trip);
+                }
+            }
             Packet::TransportFeedback(feedback) => sender.rate.handle_feedback(now, &feedback),
+            Packet::CongestionFeedback(feedback) => sender.rate.handle_congestion_feedback(now, &feedback),
             Packet::ReceiverEstimate(estimate) => {
                 sender.rate.handle_receiver_estimate(estimate.bits_per_second);
             }

@@ -90,6 +90,8 @@ impl Session {
         let gone = self.sender.set_terms(&self.sections, &mut self.rng);
         self.reports.goodbye(&gone);
         self.reports.reduced_size = self.sections.iter().all(|section| section.terms.reduced_size);
+        let mut formats = self.sections.iter().flat_map(|section| &section.terms.formats);
+        self.reports.tells_time = formats.any(|format| format.feedback.rrtr);
         self.receiver.set_terms(now, &self.sections);
         if self.keys.is_some() {
             self.begin(now);
@@ -136,7 +138,7 @@ impl Session {
         let sender = &self.sender;
         let ours = |ssrc| sender.has(ssrc);
         self.receiver.handle_packet(now, plain, &self.sections, ours);
-        if !self.receiver.arrivals.is_empty() && self.timers.get(Timer::Feedback).is_none() {
+        if self.receiver.has_feedback() && self.timers.get(Timer::Feedback).is_none() {
             self.timers.set(Timer::Feedback, now + FEEDBACK);
         }
     }
@@ -148,7 +150,8 @@ impl Session {
             return;
         };
         let Ok(plain) = unprotect.unprotect_rtcp(packet) else { return };
-        handle_compound(now, &self.config.clock, plain, &mut self.sender, &mut self.receiver);
+        let Self { config, sender, receiver, reports, .. } = self;
+        handle_compound(now, &config.clock, plain, sender, receiver, reports);
     }
 
     /// Sends a frame: of the section of this name, and of the encoding of this name, if there are several (without it: the
@@ -255,7 +258,9 @@ impl Session {
                     let interval = self.reports.interval(&mut self.rng, self.sender.rate.target(), false);
                     self.timers.set(Timer::Report, now + interval);
                 }
-                Timer::Feedback => self.reports.feedback(&self.sender, &mut self.receiver),
+                Timer::Feedback => {
+                    self.reports.feedback(now, &self.config.clock, &self.sender, &mut self.receiver);
+                }
                 Timer::Silence => {
                     self.receiver.handle_silence(now);
                     self.timers.set(Timer::Silence, now + SILENCE);

@@ -48,6 +48,8 @@ mod heard;
 mod incoming;
 mod machine;
 mod marks;
+mod numbers;
+mod observed;
 mod outgoing;
 mod rate;
 mod receiver;

@@ -3,15 +3,17 @@ use std::time::Duration;
 use sansio::Time;
 
 use crate::bandwidth::{Estimator, EstimatorConfig, Probe};
-use crate::rtcp::TransportFeedback;
+use crate::rtcp::{CongestionFeedback, TransportFeedback};
+use crate::session::numbers::Numbers;
 
 /// How fast may be sent, by whatever the other side says about what it receives.
 #[derive(Debug)]
 pub(super) struct Rate {
     config: EstimatorConfig,
     estimator: Estimator,
-    /// Whether the other side says of each packet when it arrived. If not, what it lost has to do.
-    feedback: bool,
+    says: Says,
+    /// Which packet had which number, where feedback is by source.
+    numbers: Numbers,
     /// The rate by what was lost.
     by_loss: f64,
     changed: Time,
@@ -22,6 +24,17 @@ pub(super) struct Rate {
     /// What was sent lately but for probes, in bits, and when that was counted last.
     used: f64,
     counted: Time,
+}
+
+/// What the other side says about what it receives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Says {
+    /// Of each packet of the transport, when it arrived.
+    Transport,
+    /// Of each packet of each source, when it arrived (RFC 8888).
+    Sources,
+    /// How much was lost.
+    Losses,
 }
 
 /// More than so much lost is too fast, and less than so much leaves room for more (draft-ietf-rmcat-gcc-02 §6).
@@ -38,7 +51,8 @@ impl Rate {
         Self {
             config,
             estimator: Estimator::new(config),
-            feedback: false,
+            says: Says::Losses,
+            numbers: Numbers::default(),
             by_loss: config.start,
             changed: Time::ZERO,
             receiver: None,
@@ -48,19 +62,24 @@ impl Rate {
         }
     }
 
-    /// Whether the other side says when packets arrived.
-    pub(super) fn set_feedback(&mut self, feedback: bool) {
-        self.feedback = feedback;
+    /// What the other side has agreed to say.
+    pub(super) fn set_feedback(&mut self, says: Says) {
+        self.says = says;
+    }
+
+    /// Whether it is said of packets when they arrived. If not, what is lost has to do.
+    fn is_exact(&self) -> bool {
+        self.says != Says::Losses
     }
 
     /// What the way can carry, in bits per second.
     pub(super) fn estimate(&self) -> f64 {
-        if self.feedback { self.estimator.estimate() } else { self.by_reports() }
+        if self.is_exact() { self.estimator.estimate() } else { self.by_reports() }
     }
 
     /// What is to be sent, in bits per second.
     pub(super) fn target(&self) -> f64 {
-        if self.feedback { self.estimator.target() } else { self.by_reports() }
+        if self.is_exact() { self.estimator.target() } else { self.by_reports() }
     }
 
     fn by_reports(&self) -> f64 {
@@ -74,7 +93,7 @@ impl Rate {
 
     /// Bytes that a packet has at most, so that it does not take the way for long.
     pub(super) fn packet_bytes(&self) -> usize {
-        if self.feedback { self.estimator.packet_bytes() } else { usize::MAX }
+        if self.is_exact() { self.estimator.packet_bytes() } else { usize::MAX }
     }
 
     /// The number of the packet that leaves next.
@@ -82,8 +101,20 @@ impl Rate {
         self.next
     }
 
-    /// It left.
-    pub(super) fn handle_sent(&mut self, now: Time, bytes: usize, probe: Option<u32>) {
+    /// A packet of a source left, and bears a number of the transport or not.
+    pub(super) fn handle_sent(
+        &mut self,
+        now: Time,
+        (ssrc, sequence_number): (u32, u16),
+        bytes: usize,
+        probe: Option<u32>,
+        numbered: bool,
+    ) {
+        match self.says {
+            Says::Sources => self.numbers.push(self.next, ssrc, sequence_number),
+            _ if !numbered => return,
+            _ => {}
+        }
         if probe.is_none() {
             self.used = self.used(now) + bytes as f64 * 8.0;
             self.counted = now;
@@ -94,6 +125,12 @@ impl Rate {
 
     pub(super) fn handle_feedback(&mut self, now: Time, feedback: &TransportFeedback) {
         self.estimator.handle_feedback(now, feedback);
+    }
+
+    pub(super) fn handle_congestion_feedback(&mut self, now: Time, feedback: &CongestionFeedback) {
+        if let Some(feedback) = self.numbers.translate(feedback) {
+            self.estimator.handle_feedback(now, &feedback);
+        }
     }
 
     /// The other side says how much it thinks possible.
@@ -132,7 +169,7 @@ impl Rate {
     /// Considers whether to look for more; only who can make probes asks.
     pub(super) fn poll_probe(&mut self, now: Time) -> Option<Probe> {
         // Who has far more than he uses needs no more: probes cost what they find.
-        if !self.feedback || self.estimator.estimate() > PLENTY.max(MULTIPLE * self.used(now)) {
+        if !self.is_exact() || self.estimator.estimate() > PLENTY.max(MULTIPLE * self.used(now)) {
             return None;
         }
         self.estimator.handle_timeout(now);
@@ -140,6 +177,6 @@ impl Rate {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        self.estimator.poll_timeout().filter(|_| self.feedback)
+        self.estimator.poll_timeout().filter(|_| self.is_exact())
     }
 }

@@ -3,11 +3,13 @@ use std::time::Duration;
 
 use sansio::Time;
 
+use crate::extension::Name;
 use crate::packet::{Header, Packet};
 use crate::receive::{Arrivals, Redundancy, retransmitted};
 use crate::session::event::{Event, Stream};
 use crate::session::incoming::{Incoming, stream};
 use crate::session::marks::Marks;
+use crate::session::observed::Observed;
 use crate::session::section::{Identifiers, Role, Section};
 use crate::session::statistics::Drops;
 use crate::session::terms::Format;
@@ -20,18 +22,21 @@ pub(super) struct Receiver {
     repairs: BTreeMap<u32, u32>,
     ids: Identifiers,
     pub(super) arrivals: Arrivals,
-    /// Whether the other side wants to know when packets arrived.
-    feedback: bool,
+    pub(super) observed: Observed,
+    /// Whether the other side wants to know when packets of the transport arrived, or those of each source.
+    feedback: (bool, bool),
     pub(super) events: VecDeque<Event>,
     pub(super) drops: Drops,
     patience: Duration,
-    round_trip: Duration,
+    pub(super) round_trip: Option<Duration>,
 }
 
 /// Sources that are known at most. Those that have ended make room; further ones are dropped.
 const MAX_SOURCES: usize = 256;
 /// Events that wait for an owner who does not listen.
 const MAX_EVENTS: usize = 1024;
+/// How long the way there and back is taken to be, until a report says so.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// After so long without a word a source has ended.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
@@ -42,11 +47,12 @@ impl Receiver {
             repairs: BTreeMap::new(),
             ids: Identifiers::default(),
             arrivals: Arrivals::default(),
-            feedback: false,
+            observed: Observed::default(),
+            feedback: (false, false),
             events: VecDeque::new(),
             drops: Drops::default(),
             patience,
-            round_trip: Duration::from_millis(100),
+            round_trip: None,
         }
     }
 
@@ -55,7 +61,9 @@ impl Receiver {
         self.ids = Identifiers::default();
         sections.iter().for_each(|section| self.ids.add(&section.terms));
         let mut expected = sections.iter().flat_map(|section| &section.terms.expected);
-        self.feedback = expected.any(|format| format.feedback.transport_cc);
+        let numbered = self.ids.get(Name::TransportSequenceNumber).is_some()
+            && expected.clone().any(|format| format.feedback.transport_cc);
+        self.feedback = (numbered, !numbered && expected.any(|format| format.feedback.ccfb));
         let gone: Vec<u32> = self
             .sources
             .iter()
@@ -100,8 +108,11 @@ impl Receiver {
             return;
         }
         let marks = Marks::read(&packet, &self.ids);
-        if let Some(number) = marks.number.filter(|_| self.feedback) {
+        if let Some(number) = marks.number.filter(|_| self.feedback.0) {
             self.arrivals.handle_packet(now, number);
+        }
+        if self.feedback.1 {
+            self.observed.handle_packet(now, header.ssrc, header.sequence_number);
         }
         let Some(section) = self.section(&header, &marks, sections) else {
             self.drops.unknown += 1;
@@ -205,8 +216,14 @@ impl Receiver {
             }
         }
         push(&mut self.events, &mut self.drops, Event::SourceAppeared(stream.clone()));
-        let mut source =
-            Incoming::new(now, stream, format, section.terms.delivery, self.patience, self.round_trip);
+        let mut source = Incoming::new(
+            now,
+            stream,
+            format,
+            section.terms.delivery,
+            self.patience,
+            self.round_trip.unwrap_or(ROUND_TRIP),
+        );
         source.cname = told.and_then(|told| told.cname.clone());
         self.sources.insert(header.ssrc, source);
         if let Some(rtx) = told.and_then(|told| told.rtx_ssrc) {
@@ -293,7 +310,7 @@ impl Receiver {
     }
 
     pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
-        self.round_trip = round_trip;
+        self.round_trip = Some(round_trip);
         self.sources.values_mut().for_each(|source| source.set_round_trip(round_trip));
     }
 
@@ -340,6 +357,11 @@ impl Receiver {
                 && !source.ended
                 && rid.is_none_or(|rid| source.stream.rid.as_deref() == Some(rid))
         })
+    }
+
+    /// Whether there is something to say about when packets arrived.
+    pub(super) fn has_feedback(&self) -> bool {
+        !self.arrivals.is_empty() || !self.observed.is_empty()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use sansio::{Outbox, Rng, Time};
 
-use crate::ntp::NtpClock;
+use crate::ntp::{self, NtpClock};
 use crate::rtcp::{
-    CompoundWriter, FullIntraRequest, Goodbye, Nack, Packet, PictureLoss, ReceiverReport, ReportBlock,
-    SourceDescription,
+    CompoundWriter, ExtendedBlock, ExtendedReport, FullIntraRequest, Goodbye, Nack, Packet, PictureLoss,
+    ReceiverReport, ReportBlock, ReportDelay, SourceDescription,
 };
 use crate::session::incoming::Incoming;
 use crate::session::receiver::Receiver;
@@ -22,6 +22,10 @@ pub(super) struct Reports {
     queue: VecDeque<Packet>,
     /// Whether feedback may travel without a report in front (RFC 5506).
     pub(super) reduced_size: bool,
+    /// What time the other side's receiver said it was, and when; to be answered.
+    reference: Option<(Time, ReportDelay)>,
+    /// Whether we may say what time it is.
+    pub(super) tells_time: bool,
     /// Bytes of a compound on the average (RFC 3550 §6.3.3).
     average: f64,
 }
@@ -42,7 +46,15 @@ const PART: f64 = 0.05;
 
 impl Reports {
     pub(super) fn new(cname: Box<str>, rng: &mut Rng) -> Self {
-        Self { cname, own: rng.next_u32(), queue: VecDeque::new(), reduced_size: false, average: 128.0 }
+        Self {
+            cname,
+            own: rng.next_u32(),
+            queue: VecDeque::new(),
+            reduced_size: false,
+            reference: None,
+            tells_time: false,
+            average: 128.0,
+        }
     }
 
     /// How long until the next regular report (RFC 3550 §6.3.1): half as long for the first one, and never predictable.
@@ -59,7 +71,7 @@ impl Reports {
         let mut blocks: Vec<ReportBlock> =
             receiver.sources.values_mut().filter_map(|source| block(now, source)).collect();
         let mut take = || blocks.drain(..blocks.len().min(MAX_BLOCKS)).collect::<Vec<_>>();
-        let mut said = false;
+        let (mut said, mut time) = (false, None);
         for one in &sender.outgoing {
             if let Some(mut report) = one.source.report(now, clock) {
                 report.reports = take();
@@ -67,6 +79,10 @@ impl Reports {
                 self.push(SourceDescription::canonical_name(one.encoding.ssrc, &self.cname).into());
                 said = true;
             }
+        }
+        if !said && self.tells_time {
+            let blocks = vec![ExtendedBlock::ReferenceTime(clock.at(now))];
+            time = Some(ExtendedReport { ssrc: self.ssrc(sender), blocks });
         }
         loop {
             let reports = take();
@@ -78,6 +94,48 @@ impl Reports {
             self.push(SourceDescription::canonical_name(ssrc, &self.cname).into());
             said = true;
         }
+        if let Some(time) = time {
+            self.push(time.into());
+        }
+        if let Some((then, delay)) = self.reference.take() {
+            let delay = ReportDelay { delay: ntp::units(now.since(then)), ..delay };
+            let blocks = vec![ExtendedBlock::Delays(vec![delay])];
+            self.push(ExtendedReport { ssrc: self.ssrc(sender), blocks }.into());
+        }
+    }
+
+    /// The other side's receiver says what time it is, or how long ago we said so: then this is how long the way there
+    /// and back takes (RFC 3611 §4.5).
+    pub(super) fn handle_extended(
+        &mut self,
+        now: Time,
+        clock: &NtpClock,
+        sender: &Sender,
+        report: &ExtendedReport,
+    ) -> Option<Duration> {
+        let mut round_trip = None;
+        for block in &report.blocks {
+            match block {
+                ExtendedBlock::ReferenceTime(time) => {
+                    let delay = ReportDelay { ssrc: report.ssrc, last_report: ntp::middle(*time), delay: 0 };
+                    self.reference = Some((now, delay));
+                }
+                ExtendedBlock::Delays(delays) => {
+                    let own = self.ssrc(sender);
+                    let ours = delays.iter().find(|delay| delay.ssrc == own && delay.last_report != 0);
+                    round_trip = ours
+                        .map(|ours| {
+                            ntp::middle(clock.at(now)).wrapping_sub(ours.last_report).wrapping_sub(ours.delay)
+                        })
+                        // What lies in the future is nobody's round trip.
+                        .filter(|units| *units < 1 << 31)
+                        .map(ntp::duration)
+                        .or(round_trip);
+                }
+                ExtendedBlock::Unknown(..) => {}
+            }
+        }
+        round_trip
     }
 
     /// What cannot wait for the next report: which packets are missing, and that pictures are.
@@ -108,10 +166,14 @@ impl Reports {
     }
 
     /// When packets arrived, for who wants to know how fast he may send.
-    pub(super) fn feedback(&mut self, sender: &Sender, receiver: &mut Receiver) {
+    pub(super) fn feedback(&mut self, now: Time, clock: &NtpClock, sender: &Sender, receiver: &mut Receiver) {
         let media = receiver.sources.keys().next().copied().unwrap_or(0);
         let ssrc = self.ssrc(sender);
         while let Some(feedback) = receiver.arrivals.report(ssrc, media) {
+            self.push(feedback.into());
+        }
+        let timestamp = ntp::middle(clock.at(now));
+        while let Some(feedback) = receiver.observed.report(now, ssrc, timestamp) {
             self.push(feedback.into());
         }
     }

@@ -13,7 +13,7 @@ use crate::session::allocation::{most, share_out};
 use crate::session::event::Event;
 use crate::session::frame::{OutgoingFrame, OutgoingPacket, SendError};
 use crate::session::outgoing::{Dress, Outgoing};
-use crate::session::rate::Rate;
+use crate::session::rate::{Rate, Says};
 use crate::session::section::Section;
 use crate::session::terms::Kind;
 use crate::srtp::MAX_OVERHEAD;
@@ -86,10 +86,17 @@ impl Sender {
                 }
             }
         }
-        self.rate.set_feedback(sections.iter().any(|section| {
+        let numbered = |section: &Section| {
             section.id(Name::TransportSequenceNumber).is_some()
                 && section.hears(|format| format.feedback.transport_cc)
-        }));
+        };
+        self.rate.set_feedback(if sections.iter().any(numbered) {
+            Says::Transport
+        } else if sections.iter().any(|section| section.hears(|format| format.feedback.ccfb)) {
+            Says::Sources
+        } else {
+            Says::Losses
+        });
         self.rate.set_most(most(&self.outgoing));
         old.iter().filter(|one| one.source.packets() > 0).map(|one| one.encoding.ssrc).collect()
     }
@@ -197,9 +204,8 @@ impl Sender {
             one.tally.bytes += packet.payload().len() as u64;
             one.tally.header_bytes += sent.saturating_sub(packet.payload().len()) as u64;
             one.tally.delay += now.since(waiting.since);
-            if dress.number.is_some() {
-                self.rate.handle_sent(now, sent + MAX_OVERHEAD, probe);
-            }
+            let which = (waiting.ssrc, waiting.number);
+            self.rate.handle_sent(now, which, sent + MAX_OVERHEAD, probe, dress.number.is_some());
             return Some(());
         }
         let round_trip = self.round_trip.unwrap_or(ROUND_TRIP);
@@ -218,9 +224,8 @@ impl Sender {
         one.tally.header_bytes += sent.saturating_sub(payload) as u64;
         one.tally.retransmitted += 1;
         one.tally.retransmitted_bytes += payload as u64;
-        if dress.number.is_some() {
-            self.rate.handle_sent(now, sent + MAX_OVERHEAD, probe);
-        }
+        let which = dress.repair.map_or((0, 0), |own| (own.ssrc, own.sequence_number));
+        self.rate.handle_sent(now, which, sent + MAX_OVERHEAD, probe, dress.number.is_some());
         Some(())
     }
 
@@ -243,13 +248,13 @@ impl Sender {
         let kept =
             one.history.largest(bytes.saturating_sub(around)).and_then(|kept| Packet::parse(kept).ok());
         if let Some((packet, padding)) = kept.and_then(|kept| fits(kept, bytes, around)) {
-            dress.repair = Some(rtx.header(now, Duration::ZERO, false, packet.payload().len()));
+            let header = rtx.header(now, Duration::ZERO, false, packet.payload().len());
+            dress.repair = Some(header);
             let max = packet.bytes().len() + dress.bytes() + usize::from(padding);
             let sent = write(out, max, &mut |buffer| dress.write(&packet, padding, buffer));
             one.tally.pad(sent);
-            if dress.number.is_some() {
-                self.rate.handle_sent(now, sent + MAX_OVERHEAD, probe);
-            }
+            let which = (header.ssrc, header.sequence_number);
+            self.rate.handle_sent(now, which, sent + MAX_OVERHEAD, probe, dress.number.is_some());
             return;
         }
         let packets = bytes.div_ceil(255 + around).max(1);
@@ -261,9 +266,8 @@ impl Sender {
             let max = 12 + dress.bytes() + usize::from(padding);
             let sent = write(out, max, &mut |buffer| dress.pad(&header, padding, buffer));
             one.tally.pad(sent);
-            if dress.number.is_some() {
-                self.rate.handle_sent(now, sent + MAX_OVERHEAD, probe);
-            }
+            let which = (header.ssrc, header.sequence_number);
+            self.rate.handle_sent(now, which, sent + MAX_OVERHEAD, probe, dress.number.is_some());
         }
     }
 

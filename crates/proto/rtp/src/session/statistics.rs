@@ -17,6 +17,8 @@ pub struct SessionStatistics {
     pub available_outgoing_bitrate: f64,
     /// How long packets seem to wait on the way there.
     pub queueing_delay: Duration,
+    /// How long the way there and back is, by the last report that says so: `currentRoundTripTime`.
+    pub round_trip_time: Option<Duration>,
     /// Packets that were not what they claimed to be.
     pub refusals: Refusals,
     /// Packets that were dropped after they had been verified, or before there were keys.

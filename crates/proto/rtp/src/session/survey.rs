@@ -22,6 +22,7 @@ pub(super) fn survey(
         outbound: sender.outgoing.iter().map(outbound).collect(),
         available_outgoing_bitrate: sender.rate.estimate(),
         queueing_delay: sender.rate.queueing_delay(),
+        round_trip_time: receiver.round_trip,
         refusals,
         drops,
     }

@@ -118,6 +118,8 @@ pub struct Feedback {
     pub ccfb: bool,
     /// How much the receiver thinks possible (`goog-remb`).
     pub remb: bool,
+    /// What time it is, so that who sends nothing learns how long the way there and back is (`rrtr`, RFC 3611 §4.4).
+    pub rrtr: bool,
 }
 
 /// One of the encodings of what we send.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sterna_rtp::session::{OutgoingFrame, Terms};
+use sterna_rtp::session::{Feedback, OutgoingFrame, Terms};
 
 use crate::pair::{MS, Pair, picture};
 use crate::terms::video;
@@ -14,9 +14,17 @@ struct Sample {
 }
 
 /// A camera that follows its bitrate, over a way whose capacity changes.
-fn film(seed: u64, seconds: u64, capacity: impl Fn(f64) -> f64) -> Vec<Sample> {
-    let viewer = Terms { send: None, ..video("v", 0) };
-    let mut pair = Pair::new(seed, vec![video("v", 100)], vec![viewer]).with_keys();
+fn film(seed: u64, seconds: u64, by_source: bool, capacity: impl Fn(f64) -> f64) -> Vec<Sample> {
+    let video = |ssrc| {
+        let mut terms = video("v", ssrc);
+        if by_source {
+            let feedback = Feedback { nack: true, pli: true, ccfb: true, ..Feedback::default() };
+            terms.formats.iter_mut().chain(&mut terms.expected).for_each(|format| format.feedback = feedback);
+        }
+        terms
+    };
+    let viewer = Terms { send: None, ..video(0) };
+    let mut pair = Pair::new(seed, vec![video(100)], vec![viewer]).with_keys();
     let mut samples = Vec::new();
     for number in 0..seconds as u32 * 30 {
         let statistics = pair.alice.statistics();
@@ -58,7 +66,7 @@ fn longest(samples: &[Sample], from: f64, to: f64) -> Duration {
 #[test]
 fn a_new_capacity_is_found_within_three_seconds_and_queues_stay_short() {
     for (seed, before, after) in [(1, 500e3, 2e6), (2, 1e6, 3e6), (3, 300e3, 600e3), (4, 2e6, 8e6)] {
-        let samples = film(seed, 16, |at| if at < 8.0 { before } else { after });
+        let samples = film(seed, 16, false, |at| if at < 8.0 { before } else { after });
         let (first, second) = (found(&samples, 0.0), found(&samples, 8.0));
         let wait = longest(&samples, 0.0, 16.0);
         println!("{before} to {after}: after {first:.2} s and {second:.2} s, waits {wait:?} at most");
@@ -70,7 +78,7 @@ fn a_new_capacity_is_found_within_three_seconds_and_queues_stay_short() {
 #[test]
 fn a_capacity_that_falls_is_followed() {
     for (seed, before, after) in [(1, 2e6, 1e6), (2, 3e6, 1e6), (3, 1e6, 500e3)] {
-        let samples = film(seed, 16, |at| if at < 8.0 { before } else { after });
+        let samples = film(seed, 16, false, |at| if at < 8.0 { before } else { after });
         let settled = longest(&samples, 10.0, 16.0);
         println!(
             "{before} to {after}: waits {:?} before, {:?} at the change, {settled:?} afterwards",
@@ -83,4 +91,14 @@ fn a_capacity_that_falls_is_followed() {
         let mean = last.iter().sum::<f64>() / last.len() as f64 / after;
         assert!((0.75..1.15).contains(&mean), "{mean}");
     }
+}
+
+#[test]
+fn feedback_by_source_does_as_well() {
+    let samples = film(5, 16, true, |at| if at < 8.0 { 500e3 } else { 2e6 });
+    let (first, second) = (found(&samples, 0.0), found(&samples, 8.0));
+    let wait = longest(&samples, 0.0, 16.0);
+    println!("after {first:.2} s and {second:.2} s, waits {wait:?} at most");
+    assert!(first < 3.0 && second < 3.0, "{first} s and {second} s");
+    assert!(wait < 100 * MS, "{wait:?}");
 }

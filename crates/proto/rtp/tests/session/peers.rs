@@ -1,7 +1,5 @@
 //! Peers who can do less, or other things.
 
-use std::time::Duration;
-
 use sansio::Time;
 use sterna_rtp::codecs::Codec;
 use sterna_rtp::receive::Redundancy;
@@ -271,4 +269,18 @@ fn who_sends_takes_no_memory_per_packet() {
     let counted = allocation_counter::measure(|| (1000..1200).for_each(&mut round));
     assert_eq!(counted.count_total, 0, "{counted:?}");
     assert!(pair.alice.statistics().outbound[1].packets_sent > 2000);
+}
+
+#[test]
+fn who_only_watches_learns_how_long_the_way_is() {
+    let feedback = Feedback { nack: true, rrtr: true, ..Feedback::default() };
+    for (feedback, known) in [(feedback, true), (Feedback { rrtr: false, ..feedback }, false)] {
+        let viewer = vec![Terms { send: None, ..video("1", 200) }];
+        let mut pair =
+            Pair::new(12, with(feedback, vec![video("1", 100)]), with(feedback, viewer)).with_keys();
+        film(&mut pair, 4, 500);
+        let round_trip = pair.bob.statistics().round_trip_time;
+        assert_eq!(round_trip.is_some(), known);
+        assert!(round_trip.is_none_or(|time| (49 * MS..55 * MS).contains(&time)), "{round_trip:?}");
+    }
 }
