@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rtp::codecs::Codec;
 use rtp::extension::Name;
-use rtp::session::{Delivery, Encoding, Feedback, Format, Kind, OutgoingFrame, Session, SessionConfig, Terms};
+use rtp::session::{
+    Delivery, Encoding, Feedback, Format, Kind, OutgoingFrame, Session, SessionConfig, Terms,
+};
 use rtp::srtp::{MasterKey, Profile, Protect};
 use sansio::{Seed, Time};
 
@@ -54,7 +56,8 @@ pub(crate) fn session(data: &[u8]) {
 
 /// Sound, and pictures of two formats; the choice says how they come.
 fn terms(choice: u8) -> Vec<Terms> {
-    let feedback = Feedback { nack: true, pli: choice & 1 != 0, fir: true, transport_cc: true, ..Feedback::default() };
+    let feedback =
+        Feedback { nack: true, pli: choice & 1 != 0, fir: true, transport_cc: true, ..Feedback::default() };
     let format = |payload_type, codec, rtx| Format { rtx, feedback, ..Format::new(payload_type, codec) };
     let opus = vec![Format { red: Some(63), ..format(111, Codec::Opus, None) }];
     let pictures = vec![format(96, Codec::Vp8, Some(97)), format(98, Codec::H264, Some(99))];
