@@ -90,8 +90,7 @@ impl Session {
         let gone = self.sender.set_terms(&self.sections, &mut self.rng);
         self.reports.goodbye(&gone);
         self.reports.reduced_size = self.sections.iter().all(|section| section.terms.reduced_size);
-        let mut formats = self.sections.iter().flat_map(|section| &section.terms.formats);
-        self.reports.tells_time = formats.any(|format| format.feedback.rrtr);
+        self.reports.tells_time = self.sections.iter().any(|section| section.terms.receiver_time);
         self.receiver.set_terms(now, &self.sections);
         if self.keys.is_some() {
             self.begin(now);

@@ -27,6 +27,9 @@ pub struct Terms {
     /// Whether contributing sources and header extensions are encrypted (`a=cryptex`, RFC 9335). It is, if it is so in all
     /// sections; what comes encrypted is always read.
     pub cryptex: bool,
+    /// Whether who sends nothing says what time it is, to learn how long the way there and back is (`a=rtcp-xr:rcvr-rtt`,
+    /// RFC 3611 §5.1).
+    pub receiver_time: bool,
     /// Whether RTCP may leave out reports where it is in a hurry (`a=rtcp-rsize`, RFC 5506).
     pub reduced_size: bool,
     /// The sources that the other side's description names (`a=ssrc`, RFC 5576). Mostly empty where MID and RID say it,
@@ -118,8 +121,6 @@ pub struct Feedback {
     pub ccfb: bool,
     /// How much the receiver thinks possible (`goog-remb`).
     pub remb: bool,
-    /// What time it is, so that who sends nothing learns how long the way there and back is (`rrtr`, RFC 3611 §4.4).
-    pub rrtr: bool,
 }
 
 /// One of the encodings of what we send.
