@@ -414,7 +414,7 @@ impl Connection {
     fn applied(&mut self, now: Time, kind: SdpType) {
         if kind != SdpType::Offer {
             self.agreed(now);
-            self.settle_media(kind == SdpType::Answer);
+            self.settle_media(now, kind == SdpType::Answer);
         }
         if kind == SdpType::Answer {
             // W3C: "If signalingState is now stable, update the negotiation-needed flag".
@@ -496,8 +496,13 @@ impl Machine for Connection {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            let event = self.transport.poll_sctp()?;
-            self.handle_sctp(event);
+            match self.transport.poll_sctp() {
+                Some(event) => self.handle_sctp(event),
+                None => {
+                    let event = self.transport.poll_media()?;
+                    self.handle_media(event);
+                }
+            }
         }
     }
 

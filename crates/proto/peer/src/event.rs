@@ -1,4 +1,8 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
+use rtp::extension::{AudioLevel, VideoOrientation};
+use rtp::receive::Frame;
 
 use crate::{
     ChannelId, ConnectionState, Failure, IceCandidateInit, IceConnectionState, IceGatheringState, MediaKind,
@@ -58,6 +62,38 @@ pub enum Event {
     },
     /// The other side has said that it sends no more by this transceiver; it may again (`mute`).
     TrackMuted(TransceiverId),
+    /// Something comes by it (`unmute`).
+    TrackUnmuted(TransceiverId),
+    /// A frame came, in its order.
+    FrameReceived {
+        /// By which transceiver.
+        transceiver: TransceiverId,
+        /// The frame, and what is known of it.
+        received: Box<ReceivedFrame>,
+    },
+    /// A packet came by a transceiver whose media is handed over in packets.
+    PacketReceived {
+        /// By which transceiver.
+        transceiver: TransceiverId,
+        /// The packet, and what is known of it.
+        received: Box<ReceivedPacket>,
+    },
+    /// The other side needs a picture that needs no other; also when there is a way for the first one.
+    KeyFrameRequested {
+        /// By which transceiver it is sent.
+        transceiver: TransceiverId,
+        /// Of which encoding, if there are several.
+        rid: Option<Arc<str>>,
+    },
+    /// So much may be sent of an encoding from now on; 0, and it is paused.
+    BitrateChanged {
+        /// By which transceiver it is sent.
+        transceiver: TransceiverId,
+        /// Which encoding, if there are several.
+        rid: Option<Arc<str>>,
+        /// Bits a second, without what packets add to it.
+        bits_per_second: u64,
+    },
     /// The track that came by it is over, as is the transceiver (`ended`).
     TrackEnded(TransceiverId),
     /// A section of sound or pictures was refused, by us or by the other side. W3C has no such event: its transceivers just
@@ -76,6 +112,41 @@ pub enum Event {
     PeerClosed,
     /// The connection did not come about, or broke. Once; only an ICE restart may help, if it was ICE that failed.
     Failed(Box<Failure>),
+}
+
+/// A frame that came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceivedFrame {
+    /// The encoding, if several come.
+    pub rid: Option<Arc<str>>,
+    /// The source.
+    pub ssrc: u32,
+    /// The frame.
+    pub frame: Frame,
+    /// When it was captured by the sender's clock, as NTP counts, once that is known: by this sound and pictures are played
+    /// together.
+    pub captured: Option<u64>,
+    /// How loud it is, if it says so.
+    pub audio_level: Option<AudioLevel>,
+    /// How the picture has to be turned, as was said last.
+    pub orientation: Option<VideoOrientation>,
+}
+
+/// A packet that came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceivedPacket {
+    /// The encoding, if several come.
+    pub rid: Option<Arc<str>>,
+    /// The source.
+    pub ssrc: u32,
+    /// Its header.
+    pub header: rtp::Header,
+    /// What it carries.
+    pub payload: Vec<u8>,
+    /// How loud it is, if it says so.
+    pub audio_level: Option<AudioLevel>,
+    /// How the picture has to be turned, if it says so.
+    pub orientation: Option<VideoOrientation>,
 }
 
 /// A STUN or TURN server that gave no candidate (`RTCPeerConnectionIceErrorEvent`).

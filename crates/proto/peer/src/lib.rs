@@ -15,6 +15,7 @@
 //!
 //! * Media flows by transceivers: [`Connection::add_transceiver`] and [`Connection::add_track`] make them, and so does an offer
 //!   of the other side's, if [`Configuration::media`] says so ([`Event::TrackAdded`]).
+//!   [`Connection::write_frame`] and [`Event::FrameReceived`] are what they are for.
 //!
 //! Names are W3C's in Rust's spelling, and the JSON of [`SessionDescription`] and [`IceCandidateInit`] is the
 //! browser's. Like all machines of [`sansio`], it is told the time and driven from outside.
@@ -101,6 +102,7 @@ mod evidence;
 mod failure;
 mod hub;
 mod media;
+mod media_stats;
 mod negotiate;
 mod path;
 mod payload_types;
@@ -118,12 +120,15 @@ pub use configuration::{Configuration, OfferOptions};
 pub use connection::Connection;
 pub use description::{SdpType, SessionDescription};
 pub use error::{DescriptionError, Error};
-pub use event::{CandidateError, Event};
+pub use event::{CandidateError, Event, ReceivedFrame, ReceivedPacket};
 pub use failure::{Failure, FailureCause};
 pub use hub::{Census, ConnectionId, Hub, HubConfig, HubDrops, Resident};
+pub use media_stats::{CodecStats, InboundRtpStats, OutboundRtpStats, RemoteInboundRtpStats};
 pub use path::{PathKind, PathSummary};
 pub use rtp::codecs::Codec;
-pub use rtp::session::{Format, Kind as MediaKind};
+pub use rtp::session::{
+    Delivery, Format, Kind as MediaKind, OutgoingFrame, OutgoingPacket, RequestError, SendError as WriteError,
+};
 pub use sctp::Congestion;
 pub use sdp::Direction;
 pub use state::{ConnectionState, DtlsState, IceConnectionState, IceGatheringState, SignalingState};

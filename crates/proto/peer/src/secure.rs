@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use rtp::srtp::{MasterKey, Profile};
 use sansio::{Machine as _, Outbox, Rng, Seed, Time};
 
 use crate::description::SCTP_PORT;
@@ -7,7 +8,7 @@ use crate::negotiate::Agreement;
 use crate::{Configuration, DtlsState};
 
 /// Bytes that a packet may lose on its way to the wire: IPv6, UDP, and a TURN Send indication.
-const ENVELOPE: usize = 40 + 8 + 36;
+pub(crate) const ENVELOPE: usize = 40 + 8 + 36;
 
 /// Bytes that a packet loses on a direct path: IP and UDP.
 const ENVELOPE_4: usize = 20 + 8;
@@ -42,6 +43,8 @@ pub(crate) struct Secure {
     pub(crate) client: bool,
     /// What the handshake agreed on.
     pub(crate) connected: Option<(dtls::Version, dtls::CipherSuite)>,
+    /// The keys for media, until somebody takes them.
+    srtp: Option<dtls::SrtpKeys>,
     pub(crate) failure: Option<dtls::DtlsError>,
     /// The SCTP packets that were sent, if they are to be kept.
     pub(crate) captured: Option<Vec<Vec<u8>>>,
@@ -72,6 +75,7 @@ impl Secure {
             dtls: None,
             is_snapped: false,
             sctp: None,
+            srtp: None,
             state: DtlsState::New,
             client: agreement.client,
             connected: None,
@@ -135,6 +139,7 @@ impl Secure {
             self.dtls = None;
             self.client = agreement.client;
             self.state = DtlsState::New;
+            self.srtp = None;
         }
         self.carry(now, agreement, configuration, sctp_seed)
     }
@@ -225,6 +230,17 @@ impl Secure {
         }
     }
 
+    /// The keys for media: ours, and the other side's. Once: who has them makes packets of them, each with another number.
+    pub(crate) fn take_keys(&mut self) -> Option<(MasterKey, MasterKey)> {
+        let keys = self.srtp.take()?;
+        let profile = match keys.profile {
+            dtls::SrtpProfile::Aes128Gcm => Profile::AeadAes128Gcm,
+            dtls::SrtpProfile::Aes256Gcm => Profile::AeadAes256Gcm,
+            dtls::SrtpProfile::Aes128CmSha1_80 => Profile::Aes128CmSha1_80,
+        };
+        MasterKey::pair(profile, &keys.material, self.client)
+    }
+
     /// Whether there has been a path for this handshake.
     pub(crate) fn has_had_path(&self) -> bool {
         self.has_path
@@ -269,6 +285,7 @@ impl Secure {
                     // Who has received the last flight knows that all the others have arrived.
                     self.completed = Some(self.client == (connected.version == dtls::Version::Dtls12));
                     self.connected = Some((connected.version, connected.cipher));
+                    self.srtp = connected.srtp;
                 }
                 dtls::Event::Closed => self.state = DtlsState::Closed,
                 dtls::Event::Failed(error) => self.fail(error),

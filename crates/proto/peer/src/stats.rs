@@ -2,6 +2,7 @@ use ice::{Candidate, CandidateAddress, CandidateKind, PairReport};
 use sansio::{Time, Transport};
 use serde::Serialize;
 
+use crate::media_stats::{CodecStats, InboundRtpStats, OutboundRtpStats, RemoteInboundRtpStats};
 use crate::{Connection, DtlsState};
 
 /// One object of `getStats()`; names and JSON are those of webrtc-stats, as far as there is anything to tell.
@@ -33,6 +34,14 @@ pub enum StatsOf {
     RemoteCandidate(CandidateStats),
     /// A data channel (`RTCDataChannelStats`).
     DataChannel(DataChannelStats),
+    /// Media that comes, of one source (`RTCInboundRtpStreamStats`).
+    InboundRtp(Box<InboundRtpStats>),
+    /// Media that goes, of one source (`RTCOutboundRtpStreamStats`).
+    OutboundRtp(Box<OutboundRtpStats>),
+    /// What the other side says of that (`RTCRemoteInboundRtpStreamStats`).
+    RemoteInboundRtp(RemoteInboundRtpStats),
+    /// A format (`RTCCodecStats`).
+    Codec(CodecStats),
 }
 
 /// The connection.
@@ -49,9 +58,9 @@ pub struct PeerConnectionStats {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TransportStats {
-    /// DTLS packets that were sent.
+    /// Packets of DTLS and media that were sent.
     pub packets_sent: u64,
-    /// DTLS packets that came.
+    /// Packets of DTLS and media that came.
     pub packets_received: u64,
     /// Bytes of them.
     pub bytes_sent: u64,
@@ -96,6 +105,9 @@ pub struct CandidatePairStats {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_round_trip_time: Option<f64>,
+    /// Bits a second that the path can carry, as far as media has found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub available_outgoing_bitrate: Option<f64>,
     /// Checks that were sent, repetitions included.
     pub requests_sent: u64,
     /// Their checks that came.
@@ -157,7 +169,7 @@ pub struct DataChannelStats {
     pub bytes_received: u64,
 }
 
-const TRANSPORT: &str = "T";
+pub(crate) const TRANSPORT: &str = "T";
 
 /// Everything there is to tell at `now`.
 pub(crate) fn collect(connection: &Connection, now: Time) -> Vec<Stats> {
@@ -183,6 +195,11 @@ pub(crate) fn collect(connection: &Connection, now: Time) -> Vec<Stats> {
         });
         all.push(stats(format!("D{}", id.0), of));
     }
+    let statistics = connection.media_statistics();
+    if let Some(statistics) = &statistics {
+        crate::media_stats::collect(connection, statistics, &mut all, stats);
+    }
+    let available = statistics.map(|it| it.available_outgoing_bitrate);
     let salt = connection.stats_salt;
     let pair_id = |pair: &PairReport| pair_id(&salt, pair);
     let candidate_id = |candidate: &Candidate, local: bool| candidate_id(&salt, candidate, local);
@@ -233,6 +250,7 @@ pub(crate) fn collect(connection: &Connection, now: Time) -> Vec<Stats> {
             state: pair.state.to_string(),
             nominated: pair.nominated,
             current_round_trip_time: pair.rtt.map(|rtt| rtt.as_secs_f64()),
+            available_outgoing_bitrate: available.filter(|_| is_selected(pair)),
             requests_sent: u64::from(pair.checks_sent) + u64::from(pair.retransmissions),
             requests_received: pair.requests_received.into(),
             responses_received: pair.responses_received.into(),

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use rtp::codecs::Codec;
-use rtp::session::{Format, Kind};
+use rtp::session::{Delivery, Format, Kind};
 use sdp::Direction;
 
 use crate::RtpCodec;
@@ -90,6 +90,10 @@ pub struct Transceiver {
     pub(crate) remote_streams: Vec<String>,
     /// What the other side takes, as of the last exchange.
     pub(crate) formats: Vec<Format>,
+    /// In what shape that which comes is handed over.
+    pub(crate) delivery: Delivery,
+    /// How many sources are heard by it.
+    pub(crate) sources: u32,
 }
 
 impl Transceiver {

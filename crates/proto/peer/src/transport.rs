@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use rtp::session::{Session, SessionConfig, Terms};
 use sansio::{Datagram, Full, Machine, Outbox, Rng, Seed, SocketOp, SocketReply, Time};
 
-use crate::demux::Demux;
+use crate::demux::{Demux, Taker};
 use crate::description::LocalCandidates;
 use crate::negotiate::{Agreement, Remote, RemoteCandidate};
 use crate::secure::{Capture, Secure};
@@ -20,6 +21,10 @@ pub(crate) struct Transport {
     /// Agents of offers that were taken back and of closed connections: they still say goodbye to their servers.
     leaving: VecDeque<(u32, ice::Agent)>,
     secure: Option<Secure>,
+    /// Media, once any was agreed on.
+    media: Option<Box<Session>>,
+    /// When it was last woken: what had its turn by then leaves with the next transmission, and needs no other waking.
+    media_woken: Option<Time>,
     /// Whether ICE had a path when it was last asked. Without one the clocks of DTLS and SCTP stand still: nothing
     /// that they could send would leave, and no attempt of theirs shall count.
     has_path: bool,
@@ -291,10 +296,45 @@ impl Transport {
         }
     }
 
+    /// Media goes on under these terms. `config`: what its session is made from, the first time.
+    pub(crate) fn set_terms(&mut self, now: Time, terms: Vec<Terms>, config: impl FnOnce() -> SessionConfig) {
+        if self.secure.is_none() || (self.media.is_none() && terms.is_empty()) {
+            return;
+        }
+        self.media.get_or_insert_with(|| Box::new(Session::new(config()))).set_terms(now, terms);
+        self.pass_keys(now);
+    }
+
+    /// Gives media the keys that DTLS has agreed on, whenever there are new ones.
+    fn pass_keys(&mut self, now: Time) {
+        if let (Some(media), Some(secure)) = (&mut self.media, &mut self.secure)
+            && let Some((ours, theirs)) = secure.take_keys()
+        {
+            media.set_keys(now, &ours, &theirs);
+        }
+    }
+
+    /// Media, for what is its business alone.
+    pub(crate) fn media_mut(&mut self) -> Option<&mut Session> {
+        self.media_woken = None;
+        self.media.as_deref_mut()
+    }
+
+    pub(crate) fn media(&self) -> Option<&Session> {
+        self.media.as_deref()
+    }
+
+    pub(crate) fn poll_media(&mut self) -> Option<rtp::session::Event> {
+        self.media.as_mut()?.poll_event()
+    }
+
     /// Ends everything; the last packets leave with the next [`Transport::poll_transmit`].
     pub(crate) fn close(&mut self, now: Time) {
         if let Some(association) = self.association() {
             association.abort(now);
+        }
+        if let Some(media) = &mut self.media {
+            media.close(now);
         }
         self.closing = self.ice.is_some();
     }
@@ -311,16 +351,17 @@ impl Transport {
         {
             return agent.handle_datagram(now, datagram, out);
         }
-        let Self { ice: Some(ice), secure, demux, traffic, .. } = self else { return };
+        let Self { ice: Some(ice), secure, media, demux, traffic, .. } = self else { return };
         let before = traffic.packets_received;
         ice.agent.open(now, datagram, out, &mut |bytes| {
             traffic.packets_received += 1;
             traffic.bytes_received += bytes.len() as u64;
             traffic.largest_received = traffic.largest_received.max(bytes.len());
-            if demux.is_dtls(bytes)
-                && let Some(secure) = secure
-            {
-                secure.open(now, bytes);
+            match (demux.sort(bytes, media.is_some()), secure.as_mut(), media.as_mut()) {
+                (Some(Taker::Dtls), Some(secure), _) => secure.open(now, bytes),
+                (Some(Taker::Rtp), _, Some(media)) => media.handle_rtp(now, bytes),
+                (Some(Taker::Rtcp), _, Some(media)) => media.handle_rtcp(now, bytes),
+                _ => {}
             }
         });
         if traffic.packets_received != before {
@@ -335,6 +376,7 @@ impl Transport {
         while let Some(mut packet) = ice.agent.poll_embedded() {
             secure.open(now, &mut packet);
         }
+        self.pass_keys(now);
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) {
@@ -349,6 +391,10 @@ impl Transport {
             if let Some(ice) = self.ice.as_mut().filter(|_| secure.is_size_in_doubt(now)) {
                 ice.agent.check_size(now, secure.largest);
             }
+        }
+        if let Some(media) = self.media.as_mut().filter(|_| self.has_path) {
+            media.handle_timeout(now);
+            self.media_woken = Some(now);
         }
         self.dismiss();
     }
@@ -380,6 +426,11 @@ impl Transport {
                 if is_embedding {
                     secure.poll_handshake(now, &mut Capture { lane: &mut counted, packets: &mut flight });
                 }
+                // Sound and pictures wait for nobody. There is nothing of them before there are keys.
+                if let Some(media) = &mut self.media {
+                    media.poll_transmit(now, &mut counted);
+                    self.media_woken = None;
+                }
                 secure.poll_transmit(now, &mut counted, self.closing);
                 if self.traffic.packets_sent != before {
                     ice.agent.data_sent(now);
@@ -393,6 +444,7 @@ impl Transport {
                 ice.agent.finish_embedding(answered);
             }
         }
+        self.pass_keys(now);
         if self.closing {
             self.finish(now);
         }
@@ -406,7 +458,9 @@ impl Transport {
         let leaving = self.leaving.iter().filter_map(|(_, agent)| agent.poll_timeout());
         let ice = self.agent().and_then(Machine::poll_timeout);
         let secure = self.secure.as_ref().filter(|_| self.has_path).and_then(Secure::poll_timeout);
-        leaving.chain(ice).chain(secure).min()
+        let media = self.media.as_ref().filter(|_| self.has_path).and_then(|media| media.poll_timeout());
+        let media = media.filter(|at| self.media_woken.is_none_or(|woken| *at > woken));
+        leaving.chain(ice).chain(secure).chain(media).min()
     }
 
     pub(crate) fn poll_ice(&mut self) -> Option<ice::Event> {
@@ -456,6 +510,7 @@ impl Transport {
     fn finish(&mut self, now: Time) {
         self.closing = false;
         self.secure = None;
+        self.media = None;
         self.retire(now);
     }
 

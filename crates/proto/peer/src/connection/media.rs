@@ -1,12 +1,14 @@
 //! The transceivers' half of a [`Connection`].
 
+use rtp::ntp::NtpClock;
+use rtp::session::{Delivery, OutgoingFrame, OutgoingPacket, RequestError, SessionConfig, SessionStatistics};
 use sansio::Time;
 
 use super::Connection;
 use crate::media::Media;
 use crate::{
-    Direction, EncodingParameters, MediaKind, RtpCodec, Transceiver, TransceiverError, TransceiverId,
-    TransceiverInit,
+    Direction, EncodingParameters, Event, MediaKind, ReceivedFrame, ReceivedPacket, RtpCodec, Transceiver,
+    TransceiverError, TransceiverId, TransceiverInit, WriteError,
 };
 
 impl Connection {
@@ -109,7 +111,9 @@ impl Connection {
         id: TransceiverId,
         encodings: &[EncodingParameters],
     ) -> Result<(), TransceiverError> {
-        self.change_media(now, |media| media.set_encodings(id, encodings))
+        self.change_media(now, |media| media.set_encodings(id, encodings))?;
+        self.apply_terms(now);
+        Ok(())
     }
 
     /// Ends a transceiver (`stop`): nothing is sent by it any more, and the next exchange ends its section.
@@ -117,7 +121,146 @@ impl Connection {
     /// # Errors
     /// If there is no such transceiver, or it is stopped.
     pub fn stop_transceiver(&mut self, now: Time, id: TransceiverId) -> Result<(), TransceiverError> {
-        self.change_media(now, |media| media.stop(id))
+        self.change_media(now, |media| media.stop(id))?;
+        self.apply_terms(now);
+        Ok(())
+    }
+
+    /// Says in what shape media that comes by a transceiver is handed over: frames for who decodes or stores them (at first),
+    /// packets for who forwards them.
+    ///
+    /// # Errors
+    /// If there is no such transceiver, or it is stopped.
+    pub fn set_delivery(
+        &mut self,
+        now: Time,
+        id: TransceiverId,
+        delivery: Delivery,
+    ) -> Result<(), TransceiverError> {
+        self.change_media(now, |media| media.set_delivery(id, delivery))?;
+        self.apply_terms(now);
+        Ok(())
+    }
+
+    /// Sends a frame by a transceiver: of the encoding of this name, or of the only one. It leaves when its turn comes, with the
+    /// next [`Machine::poll_transmit`](sansio::Machine::poll_transmit)s.
+    ///
+    /// # Errors
+    /// If it was not taken: why. Nothing is taken before the connection is there; [`Event::KeyFrameRequested`] says when it is.
+    pub fn write_frame(
+        &mut self,
+        now: Time,
+        id: TransceiverId,
+        rid: Option<&str>,
+        frame: &OutgoingFrame<'_>,
+    ) -> Result<(), WriteError> {
+        let (mid, session) = self.sender(id)?;
+        session.write_frame(now, mid, rid, frame)
+    }
+
+    /// Sends a packet as it is, for who forwards packets.
+    ///
+    /// # Errors
+    /// As [`Connection::write_frame`].
+    pub fn write_packet(
+        &mut self,
+        now: Time,
+        id: TransceiverId,
+        rid: Option<&str>,
+        packet: &OutgoingPacket<'_>,
+    ) -> Result<(), WriteError> {
+        let (mid, session) = self.sender(id)?;
+        session.write_packet(now, mid, rid, packet)
+    }
+
+    /// Asks the other side for a picture that needs no other, of what comes by a transceiver, or of one of its encodings.
+    ///
+    /// # Errors
+    /// If nothing comes by it, or such questions were not agreed on.
+    pub fn request_key_frame(&mut self, id: TransceiverId, rid: Option<&str>) -> Result<(), RequestError> {
+        let mid = self.media.as_ref().and_then(|media| media.transceiver(id)?.mid());
+        let session = self.transport.media_mut();
+        let (Some(mid), Some(session)) = (mid, session) else { return Err(RequestError::Unknown) };
+        session.request_key_frame(mid, rid)
+    }
+
+    /// What was counted of media; none before there was any.
+    pub fn media_statistics(&self) -> Option<SessionStatistics> {
+        Some(self.transport.media()?.statistics())
+    }
+
+    /// The name of a transceiver's section, and who sends there.
+    fn sender(&mut self, id: TransceiverId) -> Result<(&str, &mut rtp::session::Session), WriteError> {
+        let transceiver = self.media.as_ref().and_then(|media| media.transceiver(id));
+        let mid = transceiver.ok_or(WriteError::Unknown)?.mid().ok_or(WriteError::NotReady)?;
+        Ok((mid, self.transport.media_mut().ok_or(WriteError::NotReady)?))
+    }
+
+    /// What was agreed on, or wished for within that, counts from now on.
+    fn apply_terms(&mut self, now: Time) {
+        if self.is_closed() || self.peer_closed {
+            return;
+        }
+        let Some(cname) = self.media.as_ref().map(|media| media.cname().into()) else { return };
+        let terms = self.terms();
+        let Self { transport, configuration, rng, .. } = self;
+        transport.set_terms(now, terms, || {
+            let config = SessionConfig::new(rng.fork());
+            let clock = configuration.unix_time_at_start.map_or(config.clock, NtpClock::from_unix);
+            let max_packet = config.max_packet.min(configuration.mtu.saturating_sub(crate::secure::ENVELOPE));
+            SessionConfig { cname, clock, max_packet, ..config }
+        });
+    }
+
+    /// Something has come, or has to be done.
+    pub(super) fn handle_media(&mut self, event: rtp::session::Event) {
+        use rtp::session::Event as News;
+        let Some(media) = &mut self.media else { return };
+        let event = match event {
+            News::SourceAppeared(stream) => {
+                media.source_appeared(&stream.mid);
+                None
+            }
+            News::SourceEnded(stream) => {
+                media.source_ended(&stream.mid);
+                None
+            }
+            News::FrameReceived { stream, frame, captured, audio_level, orientation } => {
+                let received = ReceivedFrame {
+                    rid: stream.rid,
+                    ssrc: stream.ssrc,
+                    frame,
+                    captured,
+                    audio_level,
+                    orientation,
+                };
+                media
+                    .heard(&stream.mid)
+                    .map(|transceiver| Event::FrameReceived { transceiver, received: Box::new(received) })
+            }
+            News::PacketReceived { stream, header, payload, audio_level, orientation } => {
+                let received = ReceivedPacket {
+                    rid: stream.rid,
+                    ssrc: stream.ssrc,
+                    header,
+                    payload,
+                    audio_level,
+                    orientation,
+                };
+                media
+                    .heard(&stream.mid)
+                    .map(|transceiver| Event::PacketReceived { transceiver, received: Box::new(received) })
+            }
+            News::KeyFrameRequested { mid, rid } => {
+                media.id_of(&mid).map(|transceiver| Event::KeyFrameRequested { transceiver, rid })
+            }
+            News::BitrateChanged { mid, rid, bits_per_second } => media
+                .id_of(&mid)
+                .map(|transceiver| Event::BitrateChanged { transceiver, rid, bits_per_second }),
+            _ => None,
+        };
+        self.tell_media();
+        self.events.extend(event);
     }
 
     fn change_media<R>(
@@ -153,11 +296,12 @@ impl Connection {
     }
 
     /// An answer has been applied.
-    pub(super) fn settle_media(&mut self, is_final: bool) {
+    pub(super) fn settle_media(&mut self, now: Time, is_final: bool) {
         let Some(media) = &mut self.media else { return };
         if let Some((local, remote, we_offered)) = self.negotiation.both() {
             media.settle(local, remote, we_offered, is_final);
         }
+        self.apply_terms(now);
     }
 
     /// What the descriptions of the last exchange have agreed on for media, section by section.

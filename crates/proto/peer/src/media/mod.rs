@@ -12,7 +12,7 @@ pub(crate) use settle::is_in;
 use std::collections::VecDeque;
 
 use rtp::extension::Name;
-use rtp::session::Kind;
+use rtp::session::{Delivery, Kind};
 use sansio::Rng;
 use sdp::{Direction, Extmap, Msid, Rid, Rtp, Simulcast, SimulcastStream, Source, SourceGroup};
 
@@ -179,6 +179,20 @@ impl Media {
         Ok(())
     }
 
+    pub(crate) fn set_delivery(
+        &mut self,
+        id: TransceiverId,
+        delivery: Delivery,
+    ) -> Result<(), TransceiverError> {
+        self.living(id)?.delivery = delivery;
+        Ok(())
+    }
+
+    /// What all that is sent has in common.
+    pub(crate) fn cname(&self) -> &str {
+        &self.cname
+    }
+
     pub(crate) fn set_encodings(
         &mut self,
         id: TransceiverId,
@@ -247,6 +261,8 @@ impl Media {
             remote_track,
             remote_streams: Vec::new(),
             formats: Vec::new(),
+            delivery: Delivery::default(),
+            sources: 0,
         });
         id
     }

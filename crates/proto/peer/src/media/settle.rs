@@ -94,6 +94,43 @@ impl Media {
         }
     }
 
+    /// Something came in the section of this name: by which transceiver.
+    pub(crate) fn heard(&mut self, mid: &str) -> Option<TransceiverId> {
+        let Self { transceivers, events, .. } = self;
+        let transceiver = transceivers.iter_mut().find(|it| it.mid.as_deref() == Some(mid))?;
+        if transceiver.receiving && std::mem::take(&mut transceiver.muted) {
+            events.push_back(Event::TrackUnmuted(transceiver.id));
+        }
+        Some(transceiver.id)
+    }
+
+    /// A source began to be heard.
+    pub(crate) fn source_appeared(&mut self, mid: &str) {
+        if let Some(id) = self.heard(mid)
+            && let Some(transceiver) = self.transceiver_mut(id)
+        {
+            transceiver.sources += 1;
+        }
+    }
+
+    /// A source is heard no more; with the last one, the track falls silent.
+    pub(crate) fn source_ended(&mut self, mid: &str) {
+        let Self { transceivers, events, .. } = self;
+        let Some(transceiver) = transceivers.iter_mut().find(|it| it.mid.as_deref() == Some(mid)) else {
+            return;
+        };
+        transceiver.sources = transceiver.sources.saturating_sub(1);
+        if transceiver.sources == 0 && transceiver.receiving && !transceiver.muted {
+            transceiver.muted = true;
+            events.push_back(Event::TrackMuted(transceiver.id));
+        }
+    }
+
+    /// The transceiver of the section of this name.
+    pub(crate) fn id_of(&self, mid: &str) -> Option<TransceiverId> {
+        self.transceivers.iter().find(|it| it.mid.as_deref() == Some(mid)).map(|it| it.id)
+    }
+
     /// What was in negotiation is taken back: transceivers are where they were, and those that it brought are gone, unless
     /// the application sends by them (RFC 9429 §5.7).
     pub(crate) fn rollback(&mut self) {

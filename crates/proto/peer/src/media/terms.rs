@@ -27,7 +27,9 @@ impl Media {
             let encoding = |it: &crate::transceiver::Sending| Encoding {
                 rid: it.parameters.rid.as_deref().map(Into::into),
                 rtx_ssrc: has_rtx.then_some(it.rtx_ssrc),
-                active: it.parameters.active && !it.parameters.rid.as_deref().is_some_and(is_paused),
+                active: direction.sends()
+                    && it.parameters.active
+                    && !it.parameters.rid.as_deref().is_some_and(is_paused),
                 max_bitrate: it.parameters.max_bitrate,
                 ..Encoding::new(it.ssrc)
             };
@@ -37,8 +39,12 @@ impl Media {
             all.push(Terms {
                 mid: transceiver.mid.as_deref().unwrap_or_default().into(),
                 kind: transceiver.kind,
-                send: direction.sends().then(|| transceiver.sending.iter().map(encoding).collect()),
+                // What was sent before and is not to be sent now goes on some day: as the same source, with the next numbers,
+                // which its receiver waits for (RFC 3711 §3.3.1) and which must not come twice. Therefore it is switched off.
+                send: (direction.sends() || transceiver.has_sent)
+                    .then(|| transceiver.sending.iter().map(encoding).collect()),
                 receive: direction.receives(),
+                delivery: transceiver.delivery,
                 formats,
                 expected,
                 extensions: extensions(&own, &theirs).collect(),
@@ -46,7 +52,6 @@ impl Media {
                 reduced_size: own.reduced_size && theirs.reduced_size,
                 remote: if theirs.direction.sends() { remote_sources(&theirs) } else { Vec::new() },
                 remote_rids: sent.filter(is_taken).map(Into::into).collect(),
-                ..Terms::default()
             });
         }
         all
