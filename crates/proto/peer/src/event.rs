@@ -5,8 +5,8 @@ use rtp::extension::{AudioLevel, VideoOrientation};
 use rtp::receive::Frame;
 
 use crate::{
-    ChannelId, ConnectionState, Failure, IceCandidateInit, IceConnectionState, IceGatheringState, MediaKind,
-    MessageKind, PathSummary, Rejection, SignalingState, TransceiverId,
+    ChannelId, Codec, ConnectionState, Failure, IceCandidateInit, IceConnectionState, IceGatheringState,
+    MediaKind, MessageKind, PathSummary, Rejection, SignalingState, TransceiverId,
 };
 
 /// What a [`Connection`](crate::Connection) tells its owner; behind each stands the W3C event it corresponds to.
@@ -121,6 +121,10 @@ pub struct ReceivedFrame {
     pub rid: Option<Arc<str>>,
     /// The source.
     pub ssrc: u32,
+    /// Its format.
+    pub codec: Codec,
+    /// The payload type of that, as we have told it.
+    pub payload_type: u8,
     /// The frame.
     pub frame: Frame,
     /// When it was captured by the sender's clock, as NTP counts, once that is known: by this sound and pictures are played

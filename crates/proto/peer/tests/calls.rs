@@ -236,6 +236,8 @@ fn sound_and_pictures_flow_both_ways_directly_and_by_a_relay() {
                         "none missing: {numbers:?}"
                     );
                     assert!(!pictures || frames[0].frame.key_frame);
+                    let codec = if pictures { Codec::Vp8 } else { Codec::Opus };
+                    assert!(frames.iter().all(|it| it.codec == codec));
                     assert!(frames.last().unwrap().captured.is_some(), "reports tell the time");
                 }
                 assert_eq!(call.count(side, |it| matches!(it, Event::TrackAdded { .. })), 2);

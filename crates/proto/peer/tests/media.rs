@@ -137,7 +137,7 @@ fn both_sides_come_to_the_same_terms() {
         assert!(sends(&one.send) && !one.receive && !sends(&other.send) && other.receive);
         let sent = &one.send.as_ref().unwrap()[0];
         assert_eq!((other.remote[0].ssrc, other.remote[0].rtx_ssrc), (sent.ssrc, sent.rtx_ssrc));
-        assert!(one.reduced_size && one.mixed);
+        assert!(one.reduced_size && one.mixed && one.cryptex && one.receiver_time);
     }
     assert_eq!(ours[1].formats[0].codec, Codec::Vp8);
     assert_eq!((ours[1].formats[0].rtx, ours[1].formats[0].feedback.nack), (Some(97), true));

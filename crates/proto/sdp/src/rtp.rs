@@ -50,6 +50,8 @@ pub struct Rtp {
     pub max_ptime: Option<u32>,
     /// Whether header extensions may be encrypted (RFC 9335 §4).
     pub cryptex: bool,
+    /// Whether who sends nothing may say what time it is, to learn the round trip (`a=rtcp-xr:rcvr-rtt`, RFC 3611 §5.1).
+    pub receiver_time: bool,
 }
 
 impl Rtp {
@@ -92,6 +94,9 @@ impl Rtp {
             (self.cryptex, "cryptex"),
         ];
         flags.into_iter().filter(|(is_set, _)| *is_set).for_each(|(_, name)| lines.push_flag(name));
+        if self.receiver_time {
+            lines.push_attribute("rtcp-xr", "rcvr-rtt=all");
+        }
         for Msid { stream, track } in &self.msids {
             let track = track.as_ref().map(|track| format!(" {track}")).unwrap_or_default();
             lines.push_attribute("msid", &format!("{}{track}", stream.as_deref().unwrap_or("-")));
@@ -144,6 +149,9 @@ impl Section<'_> {
             ptime: lines.attribute("ptime").and_then(|it| it.trim().parse().ok()),
             max_ptime: lines.attribute("maxptime").and_then(|it| it.trim().parse().ok()),
             cryptex: self.attribute("cryptex").is_some(),
+            receiver_time: lines
+                .attributes("rtcp-xr")
+                .any(|it| it.split(' ').any(|it| it.starts_with("rcvr-rtt="))),
             rids,
             ..Rtp::default()
         };

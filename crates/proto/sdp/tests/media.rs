@@ -33,6 +33,7 @@ fn what_chromium_offers_is_understood() {
     assert_eq!((opus.payload_type, opus.clock_rate, opus.channels), (111, 48_000, 2));
     assert_eq!((opus.parameter("useinbandfec"), opus.has_feedback("transport-cc")), (Some("1"), true));
     assert!(audio.rtcp_mux && audio.reduced_size && audio.mixed_extensions && !audio.rtcp_mux_only);
+    assert!(audio.receiver_time && !audio.cryptex);
     assert_eq!(audio.extensions[3], Extmap::new(4, "urn:ietf:params:rtp-hdrext:sdes:mid"));
     assert_eq!(audio.sources[0].cname.as_deref(), Some("bDhc2I4VVUrN4Z2R"));
     assert_eq!(audio.msids[0].stream, None);
@@ -194,6 +195,7 @@ fn example() -> Rtp {
         ptime: Some(20),
         max_ptime: Some(60),
         cryptex: true,
+        receiver_time: true,
     }
 }
 

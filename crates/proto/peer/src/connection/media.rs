@@ -225,10 +225,20 @@ impl Connection {
                 media.source_ended(&stream.mid);
                 None
             }
-            News::FrameReceived { stream, frame, captured, audio_level, orientation } => {
+            News::FrameReceived {
+                stream,
+                codec,
+                payload_type,
+                frame,
+                captured,
+                audio_level,
+                orientation,
+            } => {
                 let received = ReceivedFrame {
                     rid: stream.rid,
                     ssrc: stream.ssrc,
+                    codec,
+                    payload_type,
                     frame,
                     captured,
                     audio_level,

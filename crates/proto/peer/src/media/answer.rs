@@ -179,6 +179,7 @@ fn section_of(transceiver: &Transceiver, theirs: &Rtp, cname: &str) -> Rtp {
     let direction = transceiver.direction.and(theirs.direction.reversed());
     let mut rtp = Rtp { direction, rtcp_mux: true, reduced_size: theirs.reduced_size, ..Rtp::default() };
     rtp.mixed_extensions = theirs.mixed_extensions;
+    (rtp.cryptex, rtp.receiver_time) = (theirs.cryptex, theirs.receiver_time);
     let mut common = common(&transceiver.codecs(), theirs);
     if !transceiver.preferences.is_empty() {
         common.sort_by_key(|(at, ..)| *at);

@@ -43,6 +43,8 @@ fn section(transceiver: &Transceiver, types: &mut PayloadTypes, cname: &str) -> 
         rtcp_mux: true,
         reduced_size: true,
         mixed_extensions: true,
+        cryptex: true,
+        receiver_time: true,
         ..Rtp::default()
     };
     for codec in transceiver.codecs() {

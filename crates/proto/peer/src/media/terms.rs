@@ -50,6 +50,8 @@ impl Media {
                 extensions: extensions(&own, &theirs).collect(),
                 mixed: own.mixed_extensions && theirs.mixed_extensions,
                 reduced_size: own.reduced_size && theirs.reduced_size,
+                cryptex: own.cryptex && theirs.cryptex,
+                receiver_time: own.receiver_time && theirs.receiver_time,
                 remote: if theirs.direction.sends() { remote_sources(&theirs) } else { Vec::new() },
                 remote_rids: sent.filter(is_taken).map(Into::into).collect(),
             });
