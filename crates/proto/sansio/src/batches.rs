@@ -20,6 +20,8 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// They must not be fragmented on their way.
     pub whole: bool,
+    /// Routers may mark them instead of dropping them (ECT(0), RFC 3168 §5).
+    pub capable: bool,
     closed: bool,
 }
 
@@ -34,6 +36,25 @@ impl Batch {
             && bytes <= self.segment
             && self.bytes.len() + bytes <= MAX_BATCH_BYTES
             && self.bytes.len() / self.segment < MAX_BATCH_SEGMENTS
+    }
+}
+
+/// What is asked for with datagrams, the same for all of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Usual,
+    Whole,
+    Capable,
+}
+
+impl Kind {
+    fn batch(self, path: Path, segment: usize, bytes: Vec<u8>) -> Batch {
+        let (whole, capable) = (self == Self::Whole, self == Self::Capable);
+        Batch { path, segment, bytes, whole, capable, closed: false }
+    }
+
+    fn is_of(self, batch: &Batch) -> bool {
+        (self == Self::Whole) == batch.whole && (self == Self::Capable) == batch.capable
     }
 }
 
@@ -87,16 +108,16 @@ impl Batches {
     }
 
     /// Starts an empty batch and returns where it stands.
-    fn start(&mut self, path: Path, whole: bool) -> usize {
+    fn start(&mut self, path: Path, kind: Kind) -> usize {
         let bytes = self.spare.pop().unwrap_or_default();
-        self.batches.push_back(Batch { path, segment: 0, bytes, whole, closed: false });
+        self.batches.push_back(kind.batch(path, 0, bytes));
         self.batches.len() - 1
     }
 
     fn write(
         &mut self,
         path: Path,
-        whole: bool,
+        kind: Kind,
         max: usize,
         fill: &mut dyn FnMut(&mut [u8]) -> usize,
     ) -> bool {
@@ -108,8 +129,8 @@ impl Batches {
         }
         // Written at the end of the newest batch of this path in the hope that it fits there.
         let newest = self.batches.iter().rposition(|batch| batch.path == path);
-        let open = newest.filter(|&at| self.batches[at].whole == whole && self.batches[at].fits(1));
-        let at = open.unwrap_or_else(|| self.start(path, whole));
+        let open = newest.filter(|&at| kind.is_of(&self.batches[at]) && self.batches[at].fits(1));
+        let at = open.unwrap_or_else(|| self.start(path, kind));
         let batch = &mut self.batches[at];
         let start = batch.bytes.len();
         batch.bytes.resize(start + max, 0);
@@ -136,7 +157,7 @@ impl Batches {
         bytes.extend_from_slice(&batch.bytes[start..]);
         batch.bytes.truncate(start);
         batch.closed = true;
-        self.batches.push_back(Batch { path, segment: used, bytes, whole, closed: false });
+        self.batches.push_back(kind.batch(path, used, bytes));
         true
     }
 }
@@ -147,11 +168,15 @@ impl Outbox for Batches {
     }
 
     fn send(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        self.write(path, false, max, fill)
+        self.write(path, Kind::Usual, max, fill)
     }
 
     fn send_whole(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        self.write(path, true, max, fill)
+        self.write(path, Kind::Whole, max, fill)
+    }
+
+    fn send_capable(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(path, Kind::Capable, max, fill)
     }
 }
 
@@ -216,6 +241,19 @@ mod tests {
             .map(|batch| (batch.whole, batch.datagrams().map(|bytes| bytes[0]).collect::<Vec<_>>()))
             .collect();
         assert_eq!(batches, [(false, vec![1]), (true, vec![2, 3]), (false, vec![4])]);
+    }
+
+    #[test]
+    fn what_may_be_marked_goes_in_batches_of_its_own() {
+        let mut out = Batches::new(1 << 20);
+        for capable in [true, true, false, true] {
+            let fill = &mut |buffer: &mut [u8]| buffer.len();
+            assert!(if capable { out.send_capable(path(2), 10, fill) } else { out.send(path(2), 10, fill) });
+        }
+        let batches: Vec<_> = std::iter::from_fn(|| out.pop())
+            .map(|batch| (batch.capable, batch.whole, batch.datagrams().count()))
+            .collect();
+        assert_eq!(batches, [(true, false, 2), (false, false, 1), (true, false, 1)]);
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub trait Machine {
         out: &mut dyn Outbox<Self::Addr>,
     );
 
+    /// The datagram that is handed over next was marked on its way: a router had more to send than it could (CE, RFC 3168 §5).
+    /// Machines that do not control congestion need not know.
+    fn handle_mark(&mut self, _now: Time) {}
+
     /// Does what is due at `now`. Called early it does nothing; afterwards [`Machine::poll_timeout`] is later
     /// than `now` or `None`.
     fn handle_timeout(&mut self, now: Time);

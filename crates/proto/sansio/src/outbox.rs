@@ -20,6 +20,12 @@ pub trait Outbox<A = Path> {
         self.send(to, max, fill)
     }
 
+    /// The same for a datagram whose sender heeds congestion marks: a router may mark it instead of dropping it (ECT(0), RFC 3168
+    /// §5). An outbox that cannot say so sends it like any other.
+    fn send_capable(&mut self, to: A, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.send(to, max, fill)
+    }
+
     /// Writes one datagram that is already in one piece.
     fn send_bytes(&mut self, to: A, bytes: &[u8]) -> bool {
         self.send(to, bytes.len(), &mut |buffer| {
