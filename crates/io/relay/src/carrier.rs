@@ -128,7 +128,7 @@ impl Carrier {
     }
 
     fn pass_on_bundle(&mut self, now: Time, role: Role, bundle: usize, authority: &mut impl Authority) {
-        let Some(Arrived { path, segment, range }) = self.bundles.arrival(bundle) else { return };
+        let Some(Arrived { path, segment, range, .. }) = self.bundles.arrival(bundle) else { return };
         let (way, segment, range, mut known) = (Key::of(path), *segment, range.clone(), None);
         let mut start = range.start;
         while start < range.end {

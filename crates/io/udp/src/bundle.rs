@@ -27,6 +27,8 @@ pub struct Bundle<'a> {
     pub path: Path,
     /// Bytes of each datagram but perhaps the last.
     pub segment: usize,
+    /// Whether a router on the way had more to send than it could, and said so (CE, RFC 3168 §5).
+    pub marked: bool,
     /// The datagrams, one after another.
     pub bytes: &'a mut [u8],
 }
@@ -45,6 +47,8 @@ pub struct Arrived {
     pub path: Path,
     /// Bytes of each datagram but perhaps the last.
     pub segment: usize,
+    /// Whether a router on the way had more to send than it could, and said so (CE, RFC 3168 §5).
+    pub marked: bool,
     /// Where in [`Bundles::bytes`] the datagrams lie, one after another.
     pub range: std::ops::Range<usize>,
 }
@@ -125,6 +129,7 @@ impl Bundles {
         self.buffers.chunks_mut(STRIDE).zip(&self.arrivals).map(|(buffer, arrived)| Bundle {
             path: arrived.path,
             segment: arrived.segment,
+            marked: arrived.marked,
             bytes: &mut buffer[Self::SLACK..][..arrived.range.len()],
         })
     }

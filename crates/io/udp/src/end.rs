@@ -59,7 +59,11 @@ impl End {
             segment: batch.segment,
             bytes: &[IoSlice::new(&batch.bytes)],
         };
-        if batch.whole { self.system.send_whole(socket, &transmit) } else { self.send(socket, &transmit) }
+        match batch {
+            Batch { whole: true, .. } => self.system.send_whole(socket, &transmit),
+            Batch { capable: true, .. } => self.system.send_capable(socket, &transmit),
+            _ => self.send(socket, &transmit),
+        }
     }
 
     /// Receives as far as there is room, and returns how many bundles that is.

@@ -62,3 +62,8 @@ pub use unreachable::Unreachable;
 ///
 /// [`Batch::whole`]: sansio::Batch::whole
 pub const SENDS_WHOLE: bool = cfg!(target_os = "linux");
+
+/// Whether marks of congested routers are told where [`Config::marks`] asks for them, and [`Batch::capable`] is heeded.
+///
+/// [`Batch::capable`]: sansio::Batch::capable
+pub const READS_MARKS: bool = cfg!(target_os = "linux");

@@ -19,10 +19,13 @@ use crate::segments::Segments;
 use crate::socket::is_transient;
 use crate::{Bundles, Config, Outcome, Transmit, Unreachable};
 
-/// Room for the control messages of one call: a packet-info of either family, a segment size, and some to spare.
+/// Room for the control messages of one call: a packet-info of either family, a segment size, a mark, and some to spare.
 const CONTROL_BYTES: usize = 128;
 /// Pieces that one call takes (`UIO_MAXIOV`).
 const MAX_PIECES: usize = 1024;
+/// In the type of service of IPv4 and the traffic class of IPv6 (RFC 3168 §5): may be marked, and is.
+const ECT_0: c_int = 2;
+const CE: u8 = 3;
 /// Errors of the network that one call skips.
 const MAX_SKIPPED: usize = 16;
 /// How often a call is made again that failed with the error of an earlier datagram. A socket that is told of ICMP errors
@@ -78,6 +81,13 @@ impl State {
                 SocketAddr::V6(_) => set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?,
             }
         }
+        if config.marks {
+            // Without this nothing is told of marks, which is as if there were none.
+            let _ = match local {
+                SocketAddr::V4(_) => set_option(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1),
+                SocketAddr::V6(_) => set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1),
+            };
+        }
         // Old kernels and some sandboxes know neither; setting 0 changes nothing, and tells.
         let segments = config.segmentation && set_option(fd, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         if config.coalescing {
@@ -92,6 +102,15 @@ impl State {
     }
 
     pub(crate) fn send(&self, socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
+        self.send_as(socket, transmit, false)
+    }
+
+    /// Sends datagrams that routers may mark instead of dropping them.
+    pub(crate) fn send_capable(&self, socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
+        self.send_as(socket, transmit, true)
+    }
+
+    fn send_as(&self, socket: &impl Handle, transmit: &Transmit<'_>, capable: bool) -> Outcome {
         let total: usize = transmit.bytes.iter().map(|piece| piece.len()).sum();
         if total == 0 {
             return Outcome::Sent;
@@ -101,13 +120,13 @@ impl State {
             || one_call && transmit.segment < self.segment_below.load(Ordering::Relaxed)
         {
             let segment = (total > transmit.segment).then_some(transmit.segment as u16);
-            match or_blocked(socket, || send_message(fd(socket), transmit, segment, self.reports)) {
+            match or_blocked(socket, || send_message(fd(socket), transmit, segment, capable, self.reports)) {
                 Ok(()) => return Outcome::Sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Outcome::Blocked { sent: 0 };
                 }
                 Err(error) if segment.is_some() && refuses_segmentation(&error) => {
-                    let outcome = send_each(socket, transmit, self.reports);
+                    let outcome = send_each(socket, transmit, capable, self.reports);
                     // Only if that went better was the segmentation to blame, and not, say, the address.
                     if !matches!(outcome, Outcome::Lost(_)) {
                         let limit = if is(&error, libc::EIO) { 0 } else { transmit.segment };
@@ -119,7 +138,7 @@ impl State {
                 Err(error) => return Outcome::Lost(error),
             }
         }
-        send_each(socket, transmit, self.reports)
+        send_each(socket, transmit, capable, self.reports)
     }
 
     /// Sends datagrams with the DF bit, and none that is too large for what is known of the path. (There is no way to say
@@ -128,7 +147,7 @@ impl State {
         if let Err(error) = self.fragmenting.set(fd(socket), self.fragmenting.never) {
             return Outcome::Lost(error);
         }
-        let outcome = send_each(socket, transmit, false);
+        let outcome = send_each(socket, transmit, false, false);
         let _ = self.fragmenting.set(fd(socket), self.fragmenting.rule);
         outcome
     }
@@ -182,10 +201,13 @@ fn refuses_segmentation(error: &io::Error) -> bool {
 }
 
 /// Sends the datagrams one by one, many a call. `reports` as in [`State`].
-fn send_each(socket: &impl Handle, transmit: &Transmit<'_>, reports: bool) -> Outcome {
+fn send_each(socket: &impl Handle, transmit: &Transmit<'_>, capable: bool, reports: bool) -> Outcome {
     let name = SockAddr::from(transmit.to);
     let mut control = Control::new();
     control.put_source(transmit.from);
+    if capable {
+        control.put_capable(transmit.to);
+    }
     let mut segments = Segments::new(transmit.bytes, transmit.segment);
     let (mut done, mut lost) = (0, None);
     let mut again = if reports { MAX_AGAIN } else { 0 };
@@ -243,11 +265,20 @@ fn send_each(socket: &impl Handle, transmit: &Transmit<'_>, reports: bool) -> Ou
     }
 }
 
-fn send_message(fd: RawFd, transmit: &Transmit<'_>, segment: Option<u16>, reports: bool) -> io::Result<()> {
+fn send_message(
+    fd: RawFd,
+    transmit: &Transmit<'_>,
+    segment: Option<u16>,
+    capable: bool,
+    reports: bool,
+) -> io::Result<()> {
     let mut again = if reports { MAX_AGAIN } else { 0 };
     let name = SockAddr::from(transmit.to);
     let mut control = Control::new();
     control.put_source(transmit.from);
+    if capable {
+        control.put_capable(transmit.to);
+    }
     if let Some(segment) = segment {
         control.put(libc::SOL_UDP, libc::UDP_SEGMENT, segment);
     }
@@ -338,6 +369,14 @@ impl Control {
             libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
         }
         self.length += space;
+    }
+
+    /// The datagrams' sender heeds marks.
+    fn put_capable(&mut self, to: SocketAddr) {
+        match to {
+            SocketAddr::V4(_) => self.put(libc::IPPROTO_IP, libc::IP_TOS, ECT_0),
+            SocketAddr::V6(_) => self.put(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, ECT_0),
+        }
     }
 
     fn put_source(&mut self, from: Option<IpAddr>) {
@@ -447,7 +486,7 @@ fn receive_messages(fd: RawFd, local: SocketAddr, bundles: &mut Bundles) -> io::
         let start = slot(bundles.arrivals.len()).start;
         // Normal already: an IPv6 socket speaks IPv6 only.
         let path = Path { transport: Transport::Udp, local, remote: remote.unwrap_or(UNKNOWN) };
-        let mut arrived = Arrived { path, segment: length, range: start..start + length };
+        let mut arrived = Arrived { path, segment: length, marked: false, range: start..start + length };
         // SAFETY: the header is as the kernel left it, its control buffer is alive and written up to
         // `msg_controllen`.
         unsafe { read_control(&message.msg_hdr, &mut arrived) };
@@ -461,7 +500,7 @@ fn receive_messages(fd: RawFd, local: SocketAddr, bundles: &mut Bundles) -> io::
 
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// Reads the local address and the segment size.
+/// Reads the local address, the segment size and the mark.
 ///
 /// # Safety
 /// `header` is as `recvmmsg` left it, and its control buffer is alive.
@@ -487,6 +526,11 @@ unsafe fn read_control(header: &libc::msghdr, arrived: &mut Arrived) {
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
                     arrived.path.local.set_ip(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                }
+                // Of IPv4 a byte, of IPv6 an `int`.
+                (libc::IPPROTO_IP, libc::IP_TOS) => arrived.marked = data.read() & CE == CE,
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    arrived.marked = data.cast::<c_int>().read_unaligned() as u8 & CE == CE;
                 }
                 _ => {}
             }

@@ -47,6 +47,11 @@ impl State {
         false
     }
 
+    /// These systems are not asked to say that datagrams may be marked.
+    pub(crate) fn send_capable(&self, socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
+        self.send(socket, transmit)
+    }
+
     pub(crate) fn send(&self, socket: &impl Handle, transmit: &Transmit<'_>) -> Outcome {
         let to = transmit.to.into();
         let mut segments = Segments::new(transmit.bytes, transmit.segment);
@@ -95,7 +100,7 @@ impl State {
                 Ok((length, remote)) => {
                     let Some(remote) = remote.as_socket() else { continue };
                     let (path, range) = (Path::udp(local, remote), place.start..place.start + length);
-                    bundles.arrivals.push(Arrived { path, segment: length, range });
+                    bundles.arrivals.push(Arrived { path, segment: length, marked: false, range });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_transient(&error) && skipped < MAX_SKIPPED => skipped += 1,

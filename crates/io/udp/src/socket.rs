@@ -34,6 +34,9 @@ pub struct Config {
     ///
     /// [`BareSocket::poll_unreachable`]: crate::BareSocket::poll_unreachable
     pub report_unreachable: bool,
+    /// Have the system tell which datagrams were marked by congested routers ([`Bundle::marked`](crate::Bundle::marked)). Ignored
+    /// where it cannot: see [`READS_MARKS`](crate::READS_MARKS).
+    pub marks: bool,
 }
 
 impl Default for Config {
@@ -46,6 +49,7 @@ impl Default for Config {
             reuse_port: false,
             never_fragment: false,
             report_unreachable: false,
+            marks: false,
         }
     }
 }
