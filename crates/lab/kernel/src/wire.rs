@@ -91,6 +91,22 @@ fn device(mtu: u16) -> io::Result<SyncDevice> {
     Ok(device)
 }
 
+/// Marks an IPv4 packet, if it may be marked (RFC 3168 §5).
+fn mark(packet: &mut [u8]) {
+    const CE: u8 = 3;
+    let Some(header) = packet.first().map(|first| usize::from(first & 0xf) * 4) else { return };
+    if packet[0] >> 4 != 4 || packet.len() < header || header < 20 || packet[1] & CE == 0 {
+        return;
+    }
+    packet[1] |= CE;
+    packet[10..12].fill(0);
+    let (words, _) = packet[..header].as_chunks::<2>();
+    let sum: u32 = words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    packet[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+}
+
 impl Carrier {
     fn run(mut self, stop: &OwnedFd) {
         loop {
@@ -144,6 +160,9 @@ impl Carrier {
             let now = self.now();
             match self.wire.cross(now, direction, length, false) {
                 Ok(passage) => {
+                    if passage.crowded {
+                        mark(&mut packet);
+                    }
                     let lane = &mut self.under_way[1 - from];
                     let at = lane.partition_point(|(at, _)| *at <= passage.arrival);
                     lane.insert(at, (passage.arrival, packet));

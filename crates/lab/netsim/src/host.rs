@@ -14,6 +14,8 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 /// A machine whose type is forgotten.
 pub(crate) trait Node: Send {
+    /// The next datagram was marked.
+    fn mark(&mut self, now: Time);
     fn datagram(&mut self, now: Time, from: Path, payload: &mut [u8], out: &mut dyn Outbox);
     fn timeout(&mut self, now: Time);
     fn transmit(&mut self, now: Time, out: &mut dyn Outbox);
@@ -42,6 +44,9 @@ impl<M: Machine> Running<M> {
 }
 
 impl<M: Machine<Addr = Path, Event: Send + 'static> + Send + 'static> Node for Running<M> {
+    fn mark(&mut self, now: Time) {
+        self.machine.handle_mark(now);
+    }
     fn datagram(&mut self, now: Time, from: Path, payload: &mut [u8], out: &mut dyn Outbox) {
         self.machine.handle_datagram(now, Datagram { from, payload }, out);
     }

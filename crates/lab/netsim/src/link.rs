@@ -33,6 +33,9 @@ pub struct Link {
     pub rate: Option<u64>,
     /// Bytes that wait when packets come faster than `rate`; the next datagrams are dropped, streams wait.
     pub queue: usize,
+    /// How many bytes may wait before datagrams are marked that may be ([`Outbox::send_capable`](sansio::Outbox::send_capable));
+    /// `None`: none ever is.
+    pub marks: Option<usize>,
     /// The largest IP packet that fits, headers included.
     pub mtu: usize,
 }
@@ -62,6 +65,7 @@ impl Default for Link {
             tamper: 0.0,
             rate: None,
             queue: 64 * 1024,
+            marks: None,
             mtu: 1500,
         }
     }
@@ -99,6 +103,8 @@ pub struct Passage {
     pub arrival: Time,
     /// Whether some of its bits are to be changed.
     pub tampered: bool,
+    /// Whether more waited before it than [`Link::marks`] allows, so that it is marked if it may be.
+    pub crowded: bool,
     /// When its duplicate arrives, if it has one.
     pub duplicate: Option<Time>,
 }
@@ -152,13 +158,14 @@ impl Lane {
         if bytes > link.mtu && !patient {
             return Err(Cause::TooBig { mtu: link.mtu });
         }
-        let mut leaves = now;
+        let (mut leaves, mut crowded) = (now, false);
         if let Some(rate) = link.rate {
             let waiting = *busy_until - now;
             let queued = waiting.as_secs_f64() * rate as f64 / 8.0;
             if !patient && queued + bytes as f64 > link.queue as f64 {
                 return Err(Cause::QueueFull);
             }
+            crowded = link.marks.is_some_and(|marks| queued > marks as f64);
             leaves = now + waiting + Duration::from_secs_f64(bytes as f64 * 8.0 / rate.max(1) as f64);
             *busy_until = leaves;
         }
@@ -176,7 +183,7 @@ impl Lane {
         let tampered = !patient && chance(rng, link.tamper);
         let duplicate = (!patient && chance(rng, link.duplicate))
             .then(|| arrival + part(rng, link.jitter.max(Duration::from_millis(1))));
-        Ok(Passage { arrival, tampered, duplicate })
+        Ok(Passage { arrival, tampered, crowded, duplicate })
     }
 }
 
@@ -213,6 +220,14 @@ mod tests {
         let came = arrivals(&mut wire(link), 5, 0, 1000);
         assert_eq!(came[..3], [Ok(at(2000)), Ok(at(3000)), Ok(at(4000))]);
         assert_eq!(came[3..], [Err(Cause::QueueFull), Err(Cause::QueueFull)]);
+    }
+
+    #[test]
+    fn what_finds_a_long_queue_is_told_so() {
+        let link = Link { rate: Some(8_000_000), queue: 5000, marks: Some(1500), ..Link::default() };
+        let mut wire = wire(link);
+        let crowded = |_| wire.cross(at(0), Direction::Up, 1000, false).map(|it| it.crowded);
+        assert_eq!([0; 4].map(crowded), [false, false, true, true].map(Ok));
     }
 
     #[test]

@@ -101,6 +101,9 @@ struct Packet {
     payload: Vec<u8>,
     content: Content,
     hash: u64,
+    /// Whether it may be marked, and whether it is.
+    capable: bool,
+    marked: bool,
     /// The payload once more, for the trace.
     kept: Option<Arc<[u8]>>,
     /// `None` for a datagram. Boxed, since most packets are datagrams and packets move a lot.

@@ -9,9 +9,26 @@ const SPARE: usize = 4096;
 /// What fresh buffers are full of, so that nobody counts on zeroes.
 const JUNK: u8 = 0xa5;
 
+/// A packet as a machine wrote it.
+pub(crate) struct Written {
+    pub(crate) path: Path,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) wish: Wish,
+}
+
+/// What is asked of the network with a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wish {
+    Nothing,
+    /// It must not be fragmented.
+    Whole,
+    /// It may be marked.
+    Capable,
+}
+
 /// The outbox that machines write into: a packet a buffer, in the order of sending.
 pub(crate) struct Tray {
-    packets: VecDeque<(Path, Vec<u8>, bool)>,
+    packets: VecDeque<Written>,
     spare: Vec<Vec<u8>>,
     used: usize,
     limit: usize,
@@ -36,11 +53,11 @@ impl Tray {
         self.packets.len()
     }
 
-    /// The oldest packet, and whether it must not be fragmented.
-    pub(crate) fn pop(&mut self) -> Option<(Path, Vec<u8>, bool)> {
-        let (path, bytes, whole) = self.packets.pop_front()?;
-        self.used -= bytes.len();
-        Some((path, bytes, whole))
+    /// The oldest packet.
+    pub(crate) fn pop(&mut self) -> Option<Written> {
+        let written = self.packets.pop_front()?;
+        self.used -= written.bytes.len();
+        Some(written)
     }
 
     pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
@@ -62,7 +79,7 @@ impl Tray {
     fn write(
         &mut self,
         path: Path,
-        whole: bool,
+        wish: Wish,
         max: usize,
         fill: &mut dyn FnMut(&mut [u8]) -> usize,
     ) -> bool {
@@ -79,7 +96,7 @@ impl Tray {
             self.recycle(buffer);
         } else {
             self.used += used;
-            self.packets.push_back((path, buffer, whole));
+            self.packets.push_back(Written { path, bytes: buffer, wish });
         }
         true
     }
@@ -91,10 +108,14 @@ impl Outbox for Tray {
     }
 
     fn send(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        self.write(path, false, max, fill)
+        self.write(path, Wish::Nothing, max, fill)
     }
 
     fn send_whole(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        self.write(path, true, max, fill)
+        self.write(path, Wish::Whole, max, fill)
+    }
+
+    fn send_capable(&mut self, path: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(path, Wish::Capable, max, fill)
     }
 }

@@ -9,6 +9,7 @@ use crate::host::Node;
 use crate::link::Direction;
 use crate::record::{Cause, Fate, Place};
 use crate::segment::{Attached, Hop};
+use crate::tray::{Wish, Written};
 
 /// How long a packet takes from a host to itself.
 const LOOPBACK: Duration = Duration::from_micros(20);
@@ -17,8 +18,17 @@ const LOOPBACK: Duration = Duration::from_micros(20);
 impl Net {
     pub(super) fn packet(&mut self, path: Path, payload: Vec<u8>, content: Content) -> Packet {
         self.next_packet += 1;
-        let mut packet =
-            Packet { id: self.next_packet, path, payload, content, hash: 0, kept: None, part: None };
+        let mut packet = Packet {
+            id: self.next_packet,
+            path,
+            payload,
+            content,
+            hash: 0,
+            capable: false,
+            marked: false,
+            kept: None,
+            part: None,
+        };
         self.look_at(&mut packet);
         packet
     }
@@ -33,15 +43,9 @@ impl Net {
         }
     }
 
-    /// Sends a datagram. One that must not be fragmented (`whole`) may be too large: it is how MTUs are found out.
-    pub(super) fn send(
-        &mut self,
-        id: HostId,
-        node: &dyn Node,
-        mut path: Path,
-        payload: Vec<u8>,
-        whole: bool,
-    ) {
+    /// Sends a datagram. One that must not be fragmented may be too large: it is how MTUs are found out.
+    pub(super) fn send(&mut self, id: HostId, node: &dyn Node, written: Written) {
+        let Written { mut path, bytes: payload, wish } = written;
         if path.local.ip().is_unspecified()
             && let Some(source) = self.hosts[id.0].source_for(path.remote.ip())
         {
@@ -70,7 +74,7 @@ impl Net {
             return self.drop_packet(place, packet, Cause::NoSocket);
         }
         if self.laws.datagrams_fit_the_mtu
-            && !whole
+            && wish != Wish::Whole
             && let Some(interface) = host.interface_of(path.local.ip())
         {
             let mtu = self.wires[host.interfaces[interface].wire].link(Direction::Up).mtu;
@@ -86,7 +90,8 @@ impl Net {
                 );
             }
         }
-        let packet = self.packet(path, payload, Content::Datagram);
+        let mut packet = self.packet(path, payload, Content::Datagram);
+        packet.capable = wish == Wish::Capable;
         self.depart(id, packet);
     }
 
@@ -131,6 +136,7 @@ impl Net {
                 return;
             }
         };
+        packet.marked |= packet.capable && passage.crowded;
         if let Some(again) = passage.duplicate {
             let payload = self.tray.copy(&packet.payload);
             self.record(place, &packet, Fate::Duplicated);
@@ -265,7 +271,13 @@ impl Net {
         }
         self.record(place, &packet, Fate::Delivered);
         let from = packet.path.reversed();
-        self.drive(id, |node, now, tray| node.datagram(now, from, &mut packet.payload, tray));
+        let marked = packet.marked;
+        self.drive(id, |node, now, tray| {
+            if marked {
+                node.mark(now);
+            }
+            node.datagram(now, from, &mut packet.payload, tray);
+        });
         self.tray.recycle(packet.payload);
     }
 

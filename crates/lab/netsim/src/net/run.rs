@@ -147,8 +147,8 @@ impl Net {
         }
         let mut busy = !tray.is_empty();
         self.tray = tray;
-        while let Some((path, payload, whole)) = self.tray.pop() {
-            self.send(host, node, path, payload, whole);
+        while let Some(written) = self.tray.pop() {
+            self.send(host, node, written);
         }
         while let Some(op) = node.next_socket() {
             busy = true;
