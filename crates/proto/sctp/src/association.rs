@@ -14,6 +14,7 @@ use sansio::{Datagram, Machine, Outbox, Rng, Time, Timers};
 use self::slot::{Closing, Protocol, Slot, listed};
 use crate::handshake::Handshake;
 use crate::init::Init;
+use crate::marks::Marks;
 use crate::probe::Probe;
 use crate::receiver::{Message, Receiver};
 use crate::resets::Resets;
@@ -37,6 +38,9 @@ pub struct Association {
     /// What there is once the peer's terms are known.
     link: Option<Link>,
     probe: Probe,
+    marks: Marks,
+    /// Whether the next packet was marked on its way.
+    marked: bool,
     stage: Stage,
     /// Boxed, as most have few: a node of the map has room for eleven.
     channels: BTreeMap<u16, Box<Slot>>,
@@ -113,6 +117,8 @@ impl Association {
             sender: Sender::new(now, config.congestion, config.mtu, local.tsn),
             link: None,
             probe: Probe::new(config.mtu, config.largest_mtu, Rng::new(rng.fork())),
+            marks: Marks::new(rng.next_u64()),
+            marked: false,
             config,
             local,
             stage: Stage::Connecting,
@@ -341,6 +347,20 @@ impl Association {
         }
     }
 
+    /// Whether packets take a path that carries marks from end to end, as far as anybody can know. A small packet finds out
+    /// whether it also carries what may be marked.
+    pub fn set_capable(&mut self, now: Time, capable: bool) {
+        self.now = now;
+        if !self.is_over() {
+            self.marks.set_path(capable, &mut self.timers);
+        }
+    }
+
+    /// Whether data is sent as what may be marked.
+    pub fn is_capable(&self) -> bool {
+        self.marks.is_capable()
+    }
+
     /// The channels there are.
     pub fn channels(&self) -> impl Iterator<Item = (ChannelId, &ChannelConfig)> {
         listed(self.channels.iter())
@@ -386,6 +406,11 @@ impl Association {
 impl Machine for Association {
     type Addr = ();
     type Event = Event;
+
+    fn handle_mark(&mut self, now: Time) {
+        self.now = now;
+        self.marked = true;
+    }
 
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_, ()>, _: &mut dyn Outbox<()>) {
         self.handle_packet(now, datagram.payload);

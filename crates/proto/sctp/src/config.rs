@@ -57,6 +57,11 @@ pub struct Config {
     /// Whether packets may come without a checksum (RFC 9653), since DTLS has its own. They are sent without one if the peer
     /// allows that.
     pub zero_checksum: bool,
+    /// Whether congestion marks are told ([`Machine::handle_mark`](sansio::Machine::handle_mark)) and can be asked for
+    /// ([`Outbox::send_capable`](sansio::Outbox::send_capable)): then, if the peer says so as well and once
+    /// [`Association::set_capable`](crate::Association::set_capable) has said so of the path, routers may mark data instead of
+    /// dropping it (RFC 4960, appendix A).
+    pub ecn: bool,
     /// Who decides how much may be on its way.
     pub congestion: Congestion,
     /// What verification tags, cookies and initial sequence numbers are drawn from.
@@ -81,6 +86,7 @@ impl Config {
             max_channels: 4096,
             interleaving: true,
             zero_checksum: true,
+            ecn: false,
             congestion: Congestion::default(),
             seed,
         }
@@ -104,6 +110,7 @@ impl Config {
             reconfig: true,
             interleaving: self.interleaving,
             unsummed: self.zero_checksum,
+            marks: self.ecn,
         }
     }
 

@@ -23,6 +23,9 @@ pub(crate) trait Controller: fmt::Debug + Send {
     fn acknowledged(&mut self, ack: &Ack);
     /// Something was lost.
     fn lost(&mut self, loss: &Loss);
+    /// A router had more to send than it could, and said so before it lost anything. Once a round trip at most. `flight` bytes were
+    /// on their way.
+    fn marked(&mut self, flight: usize);
     /// Nothing was heard for long; `again`: still nothing since the last such call.
     fn timed_out(&mut self, now: Time, flight: usize, again: bool);
     /// Bytes that may be on their way.

@@ -62,6 +62,7 @@ mod tests {
             reconfig: true,
             interleaving: true,
             unsummed: true,
+            marks: true,
         };
         let cookie = ours.bake(&peer);
         assert_eq!(ours.taste(&cookie), Some(peer));

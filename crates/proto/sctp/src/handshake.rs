@@ -243,6 +243,7 @@ mod tests {
             reconfig: true,
             interleaving: true,
             unsummed: false,
+            marks: true,
         };
         Handshake::new(local, &mut Rng::new(Seed::from(u64::from(tag))))
     }

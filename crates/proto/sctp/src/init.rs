@@ -4,6 +4,8 @@ use crate::packet::{CHUNK_HEADER, Chunk, Parameters, kind, u16_at, u32_at};
 
 const STATE_COOKIE: u16 = 7;
 const SUPPORTED_EXTENSIONS: u16 = 0x8008;
+/// Reserved by RFC 9260 §3.3.2; RFC 4960, appendix A.
+const ECN_CAPABLE: u16 = 0x8000;
 const FORWARD_TSN_SUPPORTED: u16 = 0xc000;
 /// RFC 9653 §4, and its only method of error detection: DTLS.
 const ZERO_CHECKSUM_ACCEPTABLE: u16 = 0x8001;
@@ -32,6 +34,8 @@ pub(crate) struct Init {
     pub(crate) interleaving: bool,
     /// Whether it takes packets without a checksum (RFC 9653).
     pub(crate) unsummed: bool,
+    /// Whether it tells of congestion marks (RFC 4960, appendix A).
+    pub(crate) marks: bool,
 }
 
 impl Init {
@@ -47,6 +51,7 @@ impl Init {
             reconfig: false,
             interleaving: false,
             unsummed: false,
+            marks: false,
         };
         if init.tag == 0 || init.outbound == 0 || init.inbound == 0 {
             return None;
@@ -65,6 +70,7 @@ impl Init {
                     init.interleaving &=
                         value.contains(&kind::I_FORWARD_TSN) || !value.contains(&kind::FORWARD_TSN);
                 }
+                ECN_CAPABLE => init.marks = true,
                 ZERO_CHECKSUM_ACCEPTABLE => init.unsummed |= u32_at(value, 0) == Some(DTLS),
                 _ => {}
             }
@@ -105,6 +111,9 @@ impl Init {
         .collect();
         if !extensions.is_empty() {
             parameter(SUPPORTED_EXTENSIONS, &extensions);
+        }
+        if self.marks {
+            parameter(ECN_CAPABLE, &[]);
         }
         if self.unsummed {
             parameter(ZERO_CHECKSUM_ACCEPTABLE, &DTLS.to_be_bytes());
@@ -148,10 +157,17 @@ mod tests {
             reconfig: true,
             interleaving: true,
             unsummed: true,
+            marks: true,
         };
         for (cookie, partial) in [(None, true), (Some(&b"12345"[..]), false)] {
             for interleaving in [true, false] {
-                let init = Init { partial, interleaving, unsummed: partial ^ interleaving, ..init };
+                let init = Init {
+                    partial,
+                    interleaving,
+                    unsummed: partial ^ interleaving,
+                    marks: interleaving,
+                    ..init
+                };
                 assert_eq!(Init::parse(&init.value(cookie)), Some((init, cookie)));
                 assert_eq!(Init::parse_chunk(&init.chunk()), Some(init));
             }
@@ -170,6 +186,7 @@ mod tests {
             reconfig: false,
             interleaving: false,
             unsummed: false,
+            marks: false,
         };
         assert!(Init::parse(&good.value(None)).is_some());
         for bad in [Init { tag: 0, ..good }, Init { outbound: 0, ..good }, Init { inbound: 0, ..good }] {

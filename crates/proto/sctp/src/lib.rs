@@ -58,6 +58,7 @@ mod dcep;
 mod event;
 mod handshake;
 mod init;
+mod marks;
 mod packet;
 mod probe;
 mod ranges;

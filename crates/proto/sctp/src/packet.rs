@@ -18,6 +18,9 @@ pub(crate) mod kind {
     pub(crate) const SHUTDOWN_ACK: u8 = 8;
     pub(crate) const COOKIE_ECHO: u8 = 10;
     pub(crate) const COOKIE_ACK: u8 = 11;
+    /// RFC 4960, appendix A.
+    pub(crate) const ECNE: u8 = 12;
+    pub(crate) const CWR: u8 = 13;
     pub(crate) const SHUTDOWN_COMPLETE: u8 = 14;
     pub(crate) const I_DATA: u8 = 64;
     pub(crate) const RE_CONFIG: u8 = 130;

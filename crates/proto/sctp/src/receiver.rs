@@ -123,6 +123,11 @@ impl Receiver {
         self.acknowledgement.cumulative()
     }
 
+    /// Where a number of the peer's lies.
+    pub(crate) fn place(&self, tsn: u32) -> u64 {
+        unroll32(self.acknowledgement.cumulative(), tsn)
+    }
+
     /// Takes a DATA or I-DATA chunk.
     pub(crate) fn handle_data(&mut self, now: Time, data: &Data<'_>) -> Verdict {
         let tsn = unroll32(self.acknowledgement.cumulative(), data.tsn);

@@ -19,12 +19,16 @@ use crate::chunk::{Data, Forward, Sack, flag};
 use crate::congestion::{Ack, Controller, Loss, Pacer, controller};
 use crate::packet::{CHUNK_HEADER, HEADER, Writer};
 use crate::rtt::Rtt;
+use crate::serial::unroll32;
 use crate::timer::Timer;
 
 pub(crate) use self::flight::Absurd;
 
 /// Large packets that are lost, while small ones arrive, before their size is held for the cause. Some in a timeout are as good.
 const SWALLOWED: usize = 5;
+
+/// Packets on their way: fewer are no way to send.
+const LEAST: usize = 4;
 
 /// The sending half of an association.
 #[derive(Debug)]
@@ -51,6 +55,8 @@ pub(crate) struct Sender {
     packet: u64,
     /// Losses of packets before this one belong to the last reaction to a loss.
     recovery: u64,
+    /// Marks of what was sent before this number are answered by the last smaller window.
+    reduced: u64,
     /// The round trip ends when this packet arrives.
     round: u64,
     /// Whether the congestion window held something back since the last SACK.
@@ -99,6 +105,7 @@ impl Sender {
             window: 0,
             packet: 1,
             recovery: 0,
+            reduced: 0,
             round: 1,
             limited: false,
             forward: Forwarding::Idle,
@@ -439,6 +446,26 @@ impl Sender {
             }
             self.congestion.lost(&Loss { bytes, flight, fresh });
         }
+    }
+
+    /// The peer got a packet with this number that was marked. Returns whether the window was made smaller for it.
+    pub(crate) fn marked(&mut self, tsn: u32) -> Result<bool, Absurd> {
+        let next = self.flight.next();
+        let tsn = unroll32(next - 1, tsn);
+        if tsn >= next {
+            return Err(Absurd);
+        }
+        let news = tsn >= self.reduced;
+        if news {
+            (self.reduced, self.recovery) = (next, self.packet);
+            self.congestion.marked(self.flight.bytes());
+        }
+        Ok(news)
+    }
+
+    /// Whether hardly anything may be on its way.
+    pub(crate) fn is_least(&self) -> bool {
+        self.congestion.window() <= LEAST * self.mtu.max(self.base)
     }
 
     /// Sets the timers that notice silence, if something was sent, in whatever packet, or waits for the peer to have room: that

@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Reset,
     /// A packet that probes for the path's MTU was not answered, or the next is due (RFC 8899).
     Size,
+    /// A packet that tries whether what may be marked arrives was not answered.
+    Marks,
     /// A channel that is being closed is forgotten, whatever the peer does.
     Closing(u16),
 }

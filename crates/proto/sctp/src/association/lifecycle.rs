@@ -35,6 +35,7 @@ impl Association {
             return;
         }
         let interleaved = self.local.interleaving && peer.interleaving;
+        self.marks.agree(self.local.marks && peer.marks);
         self.sender.agree(peer.window, interleaved, peer.partial);
         let terms = Terms {
             first: peer.tsn,
@@ -214,6 +215,7 @@ impl Association {
         match timer {
             Timer::Retransmission => {
                 self.sender.timed_out(now);
+                self.marks.doubt();
                 self.sender.arm(now, &mut self.timers);
             }
             Timer::Probe => self.sender.probe(),
@@ -230,6 +232,7 @@ impl Association {
                 }
             }
             Timer::Size => self.probe.timed_out(now, &mut self.timers),
+            Timer::Marks => self.marks.timed_out(),
             Timer::Closing(id) => self.forget(id),
         }
     }

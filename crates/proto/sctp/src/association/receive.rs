@@ -6,6 +6,7 @@ use super::slot::{Closing, Protocol, Slot};
 use super::{Association, PROTOCOL_VIOLATION, USER_INITIATED};
 use crate::chunk::{Data, Forward, Sack};
 use crate::dcep;
+use crate::marks::Marks;
 use crate::packet::{self, Checksum, Chunk, Chunks, Header, kind};
 use crate::receiver::{Message, Verdict};
 use crate::{ChannelId, Event, MessageKind, Role, SctpError};
@@ -20,6 +21,7 @@ impl Association {
     /// Takes a packet that the layer below authenticated.
     pub fn handle_packet(&mut self, now: Time, packet: &[u8]) {
         self.now = now;
+        let marked = std::mem::take(&mut self.marked);
         if self.is_over() {
             self.drops.untimely += 1;
             return;
@@ -34,6 +36,9 @@ impl Association {
         }
         if !self.is_intact(packet, chunks.clone()) {
             return;
+        }
+        if marked {
+            self.note_mark(chunks.clone());
         }
         for chunk in chunks {
             if !self.handle_chunk(header, chunk) || self.is_over() {
@@ -61,6 +66,15 @@ impl Association {
             Checksum::Wrong => self.drops.malformed += 1,
         }
         false
+    }
+
+    /// A packet with these chunks was marked on its way.
+    fn note_mark(&mut self, chunks: Chunks<'_>) {
+        let Some(link) = self.link.as_mut().filter(|_| self.marks.is_agreed()) else { return };
+        let data = chunks.filter(|chunk| matches!(chunk.kind(), kind::DATA | kind::I_DATA));
+        if let Some(lowest) = data.filter_map(Data::parse).map(|data| link.receiver.place(data.tsn)).min() {
+            self.marks.arrived(lowest);
+        }
     }
 
     /// Takes a chunk. Returns whether to go on with the next.
@@ -122,6 +136,11 @@ impl Association {
                     self.echoes.push_back(chunk.value().to_vec());
                 }
             }
+            kind::ECNE if self.marks.is_agreed() => self.handle_echo(chunk),
+            kind::CWR if self.marks.is_agreed() => {
+                self.drops.ignored += u64::from(!self.marks.handle_reduced(chunk));
+            }
+            kind::HEARTBEAT_ACK if self.marks.handle_answer(chunk.value(), &mut self.timers) => {}
             kind::HEARTBEAT_ACK => match self.probe.handle_answer(now, chunk.value(), &mut self.timers) {
                 Some(rtt) => {
                     self.sender.measured(now, rtt);
@@ -169,6 +188,25 @@ impl Association {
         if let (Some(link), Some(rtt)) = (&mut self.link, self.sender.rtt().smoothed()) {
             link.receiver.set_rtt(rtt);
         }
+    }
+
+    /// The peer tells of a mark. It does so until it hears that it is heeded, which it is if it can be true.
+    fn handle_echo(&mut self, chunk: Chunk<'_>) {
+        let Some(tsn) = Marks::told(chunk) else {
+            self.drops.malformed += 1;
+            return;
+        };
+        if self.marks.is_capable() {
+            match self.sender.marked(tsn) {
+                Ok(true) => self.marks.reduced(self.sender.is_least()),
+                Ok(false) => {}
+                Err(_) => {
+                    self.drops.absurd += 1;
+                    return;
+                }
+            }
+        }
+        self.marks.heed(tsn);
     }
 
     fn handle_abort(&mut self, header: Header, chunk: Chunk<'_>) {
@@ -294,6 +332,8 @@ fn is_for_link(kind: u8) -> bool {
             | kind::SHUTDOWN
             | kind::SHUTDOWN_ACK
             | kind::RE_CONFIG
+            | kind::ECNE
+            | kind::CWR
             | kind::FORWARD_TSN
             | kind::I_FORWARD_TSN
     )

@@ -17,11 +17,15 @@ impl Association {
                 self.set_mtu(self.probe.mtu());
             }
             let size = self.probe.mtu();
+            // What carries no data is not to be marked (RFC 3168 §6.1.4).
+            let capable = self.marks.is_capable() && self.sender.has_work(now);
             let mut used = 0;
-            let taken = out.send((), size, &mut |buffer| {
+            let mut fill = |buffer: &mut [u8]| {
                 used = self.fill(now, buffer, None);
                 used
-            });
+            };
+            let taken =
+                if capable { out.send_capable((), size, &mut fill) } else { out.send((), size, &mut fill) };
             if !taken {
                 break;
             }
@@ -29,6 +33,10 @@ impl Association {
         }
         if let Some(size) = self.probe.wanted() {
             out.send_whole((), size, &mut |buffer| self.fill_probe(now, buffer));
+        }
+        if self.marks.wants_trial() {
+            let room = HEADER + CHUNK_HEADER + 16;
+            out.send_capable((), room, &mut |buffer| self.fill_trial(now, buffer));
         }
         self.sender.watch(now, &mut self.timers);
         self.sender.pace(now, &mut self.timers);
@@ -39,7 +47,7 @@ impl Association {
         let waits = self.link.as_ref().is_some_and(|link| {
             link.receiver.wants_sack() || link.receiver.has_more() || link.resets.has_work()
         });
-        waits || !self.echoes.is_empty()
+        waits || !self.echoes.is_empty() || self.marks.has_news()
     }
 
     /// Writes a packet: what it begins with, control chunks, and data as far as it fits.
@@ -58,6 +66,9 @@ impl Association {
             link.receiver.write_more(&mut writer);
         } else if link.receiver.may_sack() {
             link.receiver.write_sack(&mut writer, &mut self.timers);
+        }
+        if self.marks.has_news() || !writer.is_empty() {
+            self.marks.write(&mut writer);
         }
         while let Some(echo) =
             self.echoes.pop_front_if(|echo| CHUNK_HEADER + padded(echo.len()) <= writer.room())
@@ -87,6 +98,19 @@ impl Association {
         };
         let mut writer = Writer::new(buffer, header);
         self.probe.write(now, &mut writer, &mut self.timers);
+        writer.finish(!link.peer.unsummed)
+    }
+
+    /// Writes a packet that finds out whether what may be marked arrives.
+    fn fill_trial(&mut self, now: Time, buffer: &mut [u8]) -> usize {
+        let Some(link) = &self.link else { return 0 };
+        let header = Header {
+            source: self.config.local_port,
+            destination: self.config.remote_port,
+            tag: link.peer.tag,
+        };
+        let mut writer = Writer::new(buffer, header);
+        self.marks.write_trial(now, &mut writer, &mut self.timers);
         writer.finish(!link.peer.unsummed)
     }
 

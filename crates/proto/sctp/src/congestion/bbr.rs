@@ -237,6 +237,15 @@ impl Controller for Bbr {
         self.noise.lost(loss.bytes as f64 / self.mtu as f64);
     }
 
+    /// No noise, for once: the queue is full, or held to be.
+    fn marked(&mut self, flight: usize) {
+        let mtu = self.mtu;
+        self.fair.get_or_insert_with(|| Cubic::full(mtu, flight)).shrink(flight);
+        if self.phase == Phase::Startup {
+            self.phase = Phase::Drain;
+        }
+    }
+
     fn timed_out(&mut self, _: Time, _: usize, _: bool) {
         self.silent = true;
     }

@@ -132,6 +132,13 @@ impl Controller for Cubic {
         }
     }
 
+    /// As much as for a loss (RFC 3168 §6.1.2), so that it shares queues that mark with TCP as equals.
+    fn marked(&mut self, flight: usize) {
+        // What is lost in the same round trip is lost to the same queue.
+        (self.owed, self.reacted) = (0.0, true);
+        self.shrink(flight);
+    }
+
     fn timed_out(&mut self, _: Time, flight: usize, again: bool) {
         if !again {
             self.highest = self.window;

@@ -75,12 +75,25 @@ pub(crate) struct Bottleneck {
     pub(crate) overhead: usize,
     /// What part of the packets it loses at random.
     pub(crate) loss: f64,
+    /// When so many bytes wait, what may be marked is; `None`: nothing is.
+    pub(crate) marks: Option<usize>,
+}
+
+/// What the link does to packets that may be marked, besides what its queue does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capable {
+    Carried,
+    /// They arrive as others do, and are never marked.
+    Bleached,
+    Swallowed,
+    /// All of them are marked, for no reason.
+    Marked,
 }
 
 /// What is on its way.
 enum Cargo {
-    /// To which end, and the packet.
-    Packet(usize, Vec<u8>),
+    /// To which end, the packet, and whether it is marked.
+    Packet(usize, Vec<u8>, bool),
     Parcel(Parcel),
 }
 
@@ -92,6 +105,9 @@ pub(crate) struct Link {
     pub(crate) bottleneck: Option<Bottleneck>,
     /// When the bottleneck has sent all that waits, for each direction.
     free: [Time; 2],
+    pub(crate) capable: Capable,
+    /// Packets that were marked.
+    pub(crate) marked: usize,
     /// Packets that found the queue full.
     pub(crate) overflown: usize,
     /// Larger packets do not arrive.
@@ -108,7 +124,7 @@ pub(crate) struct Link {
 
 /// Collects packets.
 struct Sink<'a> {
-    packets: &'a mut Vec<Vec<u8>>,
+    packets: &'a mut Vec<(Vec<u8>, bool)>,
     mtu: usize,
     room: usize,
 }
@@ -119,6 +135,16 @@ impl Outbox<()> for Sink<'_> {
     }
 
     fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(false, max, fill)
+    }
+
+    fn send_capable(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(true, max, fill)
+    }
+}
+
+impl Sink<'_> {
+    fn write(&mut self, capable: bool, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         if max > self.room {
             return false;
         }
@@ -128,7 +154,7 @@ impl Outbox<()> for Sink<'_> {
         assert!(used <= self.mtu, "{used} bytes are more than the MTU");
         self.room -= used;
         if used > 0 {
-            self.packets.push(packet);
+            self.packets.push((packet, capable));
         }
         true
     }
@@ -163,6 +189,8 @@ impl Link {
             weather,
             bottleneck: None,
             free: [Time::ZERO; 2],
+            capable: Capable::Carried,
+            marked: 0,
             overflown: 0,
             largest: usize::MAX,
             keeps: true,
@@ -198,11 +226,11 @@ impl Link {
             let mut packets = Vec::new();
             end.association
                 .poll_transmit(self.now, &mut Sink { packets: &mut packets, mtu: end.mtu, room: 1 << 20 });
-            for packet in packets {
+            for (packet, capable) in packets {
                 if self.keeps {
                     self.ends[index].sent.push((self.now, packet.clone()));
                 }
-                self.launch(index ^ 1, packet);
+                self.launch(index ^ 1, packet, capable);
             }
             let end = &mut self.ends[index];
             while !end.asleep
@@ -213,10 +241,13 @@ impl Link {
         }
     }
 
-    /// Goes through the bottleneck, if there is one. Returns how long it takes to the other end, unless it gets lost.
-    fn pass(&mut self, direction: usize, bytes: usize) -> Option<Duration> {
+    /// Goes through the bottleneck, if there is one. Returns how long it takes to the other end, unless it gets lost, and whether it
+    /// is marked, if it may be.
+    fn pass(&mut self, direction: usize, bytes: usize) -> Option<(Duration, bool)> {
         let delay = self.weather.delay;
-        let Some(Bottleneck { rate, queue, loss, .. }) = self.bottleneck else { return Some(delay) };
+        let Some(Bottleneck { rate, queue, loss, marks, .. }) = self.bottleneck else {
+            return Some((delay, false));
+        };
         let free = &mut self.free[direction];
         let waits = *free - self.now;
         if waits.as_secs_f64() * rate > queue as f64 {
@@ -226,7 +257,8 @@ impl Link {
         let takes = Duration::from_secs_f64(bytes as f64 / rate);
         *free = self.now + waits + takes;
         let is_lost = loss > 0.0 && self.rng.unit() < loss;
-        (!is_lost).then_some(delay + waits + takes)
+        let is_marked = marks.is_some_and(|marks| waits.as_secs_f64() * rate > marks as f64);
+        (!is_lost).then_some((delay + waits + takes, is_marked))
     }
 
     fn launch_parcel(&mut self, parcel: Parcel) {
@@ -234,24 +266,30 @@ impl Link {
             Parcel::Segment(_) => (1, tcp::PACKET),
             Parcel::Acknowledgement { .. } => (0, tcp::ACKNOWLEDGEMENT),
         };
-        if let Some(delay) = self.pass(direction, bytes) {
+        if let Some((delay, _)) = self.pass(direction, bytes) {
             self.number += 1;
             self.wire.insert((self.now + delay, self.number), Cargo::Parcel(parcel));
         }
     }
 
-    fn launch(&mut self, to: usize, packet: Vec<u8>) {
+    fn launch(&mut self, to: usize, packet: Vec<u8>, capable: bool) {
+        if capable && self.capable == Capable::Swallowed {
+            return;
+        }
         if self.rng.below(100) < self.weather.loss || packet.len() > self.largest {
             return;
         }
         let overhead = self.bottleneck.map_or(0, |bottleneck| bottleneck.overhead);
-        let Some(delay) = self.pass(to & 1, packet.len() + overhead) else { return };
+        let Some((delay, crowded)) = self.pass(to & 1, packet.len() + overhead) else { return };
+        let marked =
+            capable && (crowded && self.capable == Capable::Carried || self.capable == Capable::Marked);
+        self.marked += usize::from(marked);
         let copies = if self.rng.below(100) < self.weather.twice { 2 } else { 1 };
         for _ in 0..copies {
             let jitter = self.weather.jitter.mul_f64(self.rng.unit());
             let at = self.now + delay + jitter;
             self.number += 1;
-            self.wire.insert((at, self.number), Cargo::Packet(to, packet.clone()));
+            self.wire.insert((at, self.number), Cargo::Packet(to, packet.clone(), marked));
         }
     }
 
@@ -281,8 +319,11 @@ impl Link {
             && at <= self.now
         {
             match self.wire.remove(&(at, number)).expect("it is there") {
-                Cargo::Packet(to, packet) => {
+                Cargo::Packet(to, packet, marked) => {
                     if let Some(end) = self.ends.get_mut(to) {
+                        if marked {
+                            end.association.handle_mark(now);
+                        }
                         end.association.handle_packet(now, &packet);
                     }
                 }

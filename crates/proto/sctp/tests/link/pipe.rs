@@ -42,7 +42,7 @@ impl Pipe {
     pub(crate) fn bottleneck(self) -> Bottleneck {
         let rate = self.mbits as f64 * 1e6 / 8.0;
         let queue = ((rate * self.rtt as f64 / 1e3 * self.queue) as usize).max(20_000);
-        Bottleneck { rate, queue, overhead: OVERHEAD, loss: self.loss }
+        Bottleneck { rate, queue, overhead: OVERHEAD, loss: self.loss, marks: None }
     }
 
     /// The path with a TCP flow alone.
