@@ -253,6 +253,10 @@ impl Machine for Peer {
     /// Something happened; [`Peer::events`] has it.
     type Event = ();
 
+    fn handle_mark(&mut self, now: Time) {
+        self.connection.handle_mark(now);
+    }
+
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
         self.now = now;
         self.connection.handle_datagram(now, datagram, out);

@@ -17,8 +17,11 @@ impl<'a> Lane<'a> {
     }
 }
 
+/// How a sealed packet goes into the outbox below.
+type Send = fn(&mut dyn Outbox<()>, usize, &mut dyn FnMut(&mut [u8]) -> usize) -> bool;
+
 impl Lane<'_> {
-    fn write(&mut self, whole: bool, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+    fn write(&mut self, how: Send, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         if !self.endpoint.flush(self.out) {
             return false;
         }
@@ -28,7 +31,7 @@ impl Lane<'_> {
             let plain = fill(&mut buffer[front..front + max]);
             if plain == 0 { 0 } else { sealer.seal(APPLICATION_DATA, buffer, plain) }
         };
-        if whole { self.out.send_whole((), size, &mut seal) } else { self.out.send((), size, &mut seal) }
+        how(self.out, size, &mut seal)
     }
 }
 
@@ -42,11 +45,15 @@ impl Outbox<()> for Lane<'_> {
     }
 
     fn send(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        self.write(false, max, fill)
+        self.write(|out, size, seal| out.send((), size, seal), max, fill)
     }
 
     fn send_whole(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        self.write(true, max, fill)
+        self.write(|out, size, seal| out.send_whole((), size, seal), max, fill)
+    }
+
+    fn send_capable(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(|out, size, seal| out.send_capable((), size, seal), max, fill)
     }
 }
 

@@ -38,6 +38,14 @@ impl Outbox<()> for Lane<'_> {
         }
     }
 
+    /// A TURN server sends on without marks (RFC 8656 §14 lets it), so through one nothing may be marked.
+    fn send_capable(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        match &mut self.0 {
+            Way::Direct { path, out } => out.send_capable(*path, max, fill),
+            Way::Relayed(lane) => lane.send((), max, fill),
+        }
+    }
+
     /// Behind a TURN server nobody can say what is fragmented: there such a packet is not sent at all.
     fn send_whole(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         match &mut self.0 {

@@ -37,6 +37,9 @@ pub struct Configuration {
     pub send_buffer: usize,
     /// Who decides how much may be on its way.
     pub congestion: sctp::Congestion,
+    /// Whether the driver tells of marks of congested routers ([`Machine::handle_mark`](sansio::Machine::handle_mark)) and has
+    /// data marked as what may be ([`Outbox::send_capable`](sansio::Outbox::send_capable)). Not at first.
+    pub ecn: bool,
     /// How many bytes the other side may send before they are taken away by
     /// [`Machine::poll_event`](sansio::Machine::poll_event), over all channels; more, up to 96 MiB, where the path holds more
     /// and they are taken as fast as they come.
@@ -99,6 +102,7 @@ impl Configuration {
             dtls_versions: dtls::Versions::default(),
             max_message_size: 262_144,
             send_buffer: 1 << 20,
+            ecn: false,
             congestion: sctp::Congestion::default(),
             receive_window: 2 << 20,
             unix_time_at_start: None,

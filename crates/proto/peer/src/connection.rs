@@ -470,6 +470,10 @@ impl Machine for Connection {
     type Addr = Path;
     type Event = Event;
 
+    fn handle_mark(&mut self, _: Time) {
+        self.transport.handle_mark();
+    }
+
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
         self.transport.open(now, datagram, out);
         self.listen(now);

@@ -90,6 +90,8 @@ pub struct Hub<C = Connection> {
     /// What is to be asked of the driver.
     ops: VecDeque<SocketOp>,
     drops: HubDrops,
+    /// Whether the next datagram was marked on its way.
+    marked: bool,
 }
 
 /// What a [`Hub`] is made from. Start from [`HubConfig::new`].
@@ -156,6 +158,7 @@ impl<C: Resident> Hub<C> {
             timers: Wheel::new(KeyedHash::new(&mut rng)),
             ops: VecDeque::new(),
             drops: HubDrops::default(),
+            marked: false,
         }
     }
 
@@ -319,7 +322,12 @@ impl<C: Resident> Machine for Hub<C> {
     type Addr = Path;
     type Event = (ConnectionId, Event);
 
+    fn handle_mark(&mut self, _: Time) {
+        self.marked = true;
+    }
+
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
+        let marked = std::mem::take(&mut self.marked);
         let number = match self.route(&datagram) {
             Ok(number) => number,
             Err(reason) => return self.drops.count(reason),
@@ -330,6 +338,9 @@ impl<C: Resident> Machine for Hub<C> {
         let proof = {
             let mut connection = slot.resident.connection();
             let mut out = Watched { now, out, id, claims, questions, refused: false };
+            if marked {
+                connection.handle_mark(now);
+            }
             connection.handle_datagram(now, datagram, &mut out);
             connection.poll_proof()
         };
@@ -453,5 +464,9 @@ impl Outbox for Watched<'_> {
 
     fn send_whole(&mut self, to: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         self.write(to, |out, fill| out.send_whole(to, max, fill), fill)
+    }
+
+    fn send_capable(&mut self, to: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.write(to, |out, fill| out.send_capable(to, max, fill), fill)
     }
 }

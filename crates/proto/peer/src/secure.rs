@@ -176,15 +176,17 @@ impl Secure {
         slow.then(|| self.doubted + DOUBT)
     }
 
-    /// Takes a DTLS packet. What it holds is authenticated before it gets anywhere.
-    pub(crate) fn open(&mut self, now: Time, packet: &mut [u8]) {
+    /// Takes a DTLS packet, which was `marked` on its way, or not. What it holds is authenticated before it gets anywhere.
+    pub(crate) fn open(&mut self, now: Time, packet: &mut [u8], marked: bool) {
         self.begin(now, None);
         let Some(dtls) = &mut self.dtls else { return };
         let sctp = &mut self.sctp;
         dtls.open(now, packet, &mut |payload| {
-            if let Some(sctp) = sctp {
-                sctp.handle_packet(now, payload);
+            let Some(sctp) = sctp else { return };
+            if marked {
+                sctp.handle_mark(now);
             }
+            sctp.handle_packet(now, payload);
         });
         self.drain();
     }
@@ -204,10 +206,12 @@ impl Secure {
     }
 
     /// Packets take another path, between such addresses, that carries IP packets of this size at most.
-    pub(crate) fn set_path(&mut self, now: Time, v6: bool, largest: usize) {
+    pub(crate) fn set_path(&mut self, now: Time, v6: bool, largest: usize, direct: bool) {
         let envelope = if v6 { ENVELOPE_6 } else { ENVELOPE_4 };
         if let Some(sctp) = &mut self.sctp {
             sctp.set_path(now, largest.saturating_sub(envelope + RECORD));
+            // What a TURN server sends on is not marked, and does not tell of marks.
+            sctp.set_capable(now, direct);
         }
     }
 
@@ -325,6 +329,11 @@ impl Outbox<()> for Capture<'_> {
     fn send_whole(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         self.lane.send_whole((), max, fill)
     }
+
+    /// So goes data, and no handshake.
+    fn send_capable(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.lane.send_capable((), max, fill)
+    }
 }
 
 /// What the other side is told of our SCTP, whoever it turns out to be.
@@ -333,6 +342,7 @@ pub(crate) fn sctp_terms(configuration: &Configuration, seed: Seed) -> sctp::Con
         local_port: SCTP_PORT,
         local_max_message_size: configuration.max_message_size,
         receive_window: configuration.receive_window,
+        ecn: configuration.ecn,
         ..sctp::Config::new(sctp::Role::Client, seed)
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Transport {
     demux: Demux,
     /// The addresses between which larger packets are tried.
     sized: Option<(IpAddr, IpAddr)>,
+    /// Whether the next datagram was marked on its way.
+    marked: bool,
     pub(crate) traffic: Traffic,
     /// Set by [`Transport::close`], until the last packets are written.
     closing: bool,
@@ -292,7 +294,8 @@ impl Transport {
         let sized = ice.agent.direct_path().map(|path| (path.local.ip(), path.remote.ip()));
         if std::mem::replace(&mut self.sized, sized) != sized {
             let v6 = sized.is_some_and(|(_, remote)| remote.is_ipv6());
-            secure.set_path(now, v6, if sized.is_some() { largest } else { 0 });
+            let direct = sized.is_some();
+            secure.set_path(now, v6, if direct { largest } else { 0 }, direct);
         }
     }
 
@@ -344,7 +347,13 @@ impl Transport {
         !self.closing && self.ice.is_none() && self.leaving.is_empty() && self.wishes.is_empty()
     }
 
+    /// The next datagram was marked on its way.
+    pub(crate) fn handle_mark(&mut self) {
+        self.marked = true;
+    }
+
     pub(crate) fn open(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
+        let marked = std::mem::take(&mut self.marked);
         if !self.leaving.is_empty()
             && let Some(owner) = self.sockets.owner(datagram.from)
             && let Some((_, agent)) = self.leaving.iter_mut().find(|(serial, _)| *serial == owner)
@@ -358,7 +367,7 @@ impl Transport {
             traffic.bytes_received += bytes.len() as u64;
             traffic.largest_received = traffic.largest_received.max(bytes.len());
             match (demux.sort(bytes, media.is_some()), secure.as_mut(), media.as_mut()) {
-                (Some(Taker::Dtls), Some(secure), _) => secure.open(now, bytes),
+                (Some(Taker::Dtls), Some(secure), _) => secure.open(now, bytes, marked),
                 (Some(Taker::Rtp), _, Some(media)) => media.handle_rtp(now, bytes),
                 (Some(Taker::Rtcp), _, Some(media)) => media.handle_rtcp(now, bytes),
                 _ => {}
@@ -374,7 +383,7 @@ impl Transport {
     fn unpack(&mut self, now: Time) {
         let (Some(ice), Some(secure)) = (&mut self.ice, &mut self.secure) else { return };
         while let Some(mut packet) = ice.agent.poll_embedded() {
-            secure.open(now, &mut packet);
+            secure.open(now, &mut packet, false);
         }
         self.pass_keys(now);
     }
@@ -584,5 +593,10 @@ impl Outbox<()> for Counted<'_> {
     fn send_whole(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
         let traffic = &mut *self.traffic;
         self.lane.send_whole((), max, &mut |buffer| traffic.count_sent(fill(buffer)))
+    }
+
+    fn send_capable(&mut self, (): (), max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let traffic = &mut *self.traffic;
+        self.lane.send_capable((), max, &mut |buffer| traffic.count_sent(fill(buffer)))
     }
 }

@@ -20,17 +20,20 @@ struct Pipe {
     mtu: usize,
     /// What the queue holds, in round trips.
     queue: f64,
+    /// From how many it marks what may be marked; 0: never.
+    marks: f64,
 }
 
-const CLEAN: Pipe = Pipe { mbits: 50, rtt: 40, loss: 0.0, mtu: 1500, queue: 1.0 };
+const CLEAN: Pipe = Pipe { mbits: 50, rtt: 40, loss: 0.0, mtu: 1500, queue: 1.0, marks: 0.0 };
 
 impl Pipe {
     fn link(self) -> Link {
         let rate = self.mbits * 1_000_000;
-        let queue = ((rate / 8 * self.rtt / 1000) as f64 * self.queue) as usize;
-        let queue = queue.max(30_000);
+        let queue = |round_trips: f64| ((rate / 8 * self.rtt / 1000) as f64 * round_trips) as usize;
+        let marks = (self.marks > 0.0).then(|| queue(self.marks));
+        let queue = queue(self.queue).max(30_000);
         let delay = Duration::from_millis(self.rtt) / 2;
-        Link { delay, loss: self.loss, rate: Some(rate), queue, mtu: self.mtu, ..Link::default() }
+        Link { delay, loss: self.loss, rate: Some(rate), queue, marks, mtu: self.mtu, ..Link::default() }
     }
 
     /// Two connected sides, and a channel.
@@ -42,7 +45,7 @@ impl Pipe {
             Places { nets, turn: None }
         };
         let mut world = World::build_with(11, Signalling::default(), places, |_, _, configuration| {
-            configuration.congestion = congestion;
+            (configuration.congestion, configuration.ecn) = (congestion, self.marks > 0.0);
             if self.mtu > 1500 {
                 configuration.largest_mtu = self.mtu;
             }
@@ -214,8 +217,28 @@ fn a_short_message_keeps_its_latency_beside_a_transfer_that_fills_the_path() {
     beside_a_transfer(Congestion::Bbr, 1.0);
 }
 
+/// Where the queue marks, it is never full, and nobody waits long in it.
+#[test]
+fn a_queue_that_marks_loses_nothing_and_keeps_a_short_message_quick() {
+    for congestion in [Congestion::Cubic, Congestion::Bbr] {
+        beside(congestion, Pipe { queue: 3.0, marks: 0.25, ..CLEAN });
+        let (mut world, id) = Pipe { queue: 3.0, marks: 0.5, ..CLEAN }.lay(congestion);
+        fill(&mut world, id, 3.0, |_, _| {});
+        let drops = world.net.trace().drops().count();
+        let received = fill(&mut world, id, 5.0, |_, _| {});
+        let used = received as f64 * 8.0 / (CLEAN.mbits as f64 * 1e6 * 5.0);
+        println!("{congestion:?}: {:.1} %", used * 100.0);
+        assert!(used >= 0.9, "{congestion:?}: {used}");
+        assert_eq!(world.net.trace().drops().count(), drops, "{congestion:?}");
+    }
+}
+
 fn beside_a_transfer(congestion: Congestion, queue: f64) {
-    let (mut world, bulk) = Pipe { queue, ..CLEAN }.lay(congestion);
+    beside(congestion, Pipe { queue, ..CLEAN });
+}
+
+fn beside(congestion: Congestion, pipe: Pipe) {
+    let (mut world, bulk) = pipe.lay(congestion);
     let chat = world.create_channel(A, "chat");
     fill(&mut world, bulk, 5.0, |_, _| {});
     let mut asked: Option<Time> = None;

@@ -29,6 +29,10 @@ impl Machine for Guest {
     type Addr = Path;
     type Event = Event;
 
+    fn handle_mark(&mut self, now: Time) {
+        self.connection.handle_mark(now);
+    }
+
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
         self.connection.handle_datagram(now, datagram, out);
     }

@@ -99,6 +99,10 @@ impl Machine for Peer {
     type Addr = Path;
     type Event = Event;
 
+    fn handle_mark(&mut self, now: Time) {
+        self.connection.handle_mark(now);
+    }
+
     fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>, out: &mut dyn Outbox) {
         let dtls = matches!(datagram.payload.first(), Some(20..=63));
         match self.instead.clone().filter(|_| dtls) {
