@@ -187,8 +187,11 @@ impl<H: Host> Engine<H> {
         let mut host = shared.lock();
         host.prepare(now);
         for bundle in bundles.iter_mut() {
-            let from = bundle.path;
+            let (from, marked) = (bundle.path, bundle.marked);
             for payload in bundle.datagrams() {
+                if marked {
+                    host.machine().handle_mark(now);
+                }
                 host.machine().handle_datagram(now, Datagram { from, payload }, &mut out);
             }
         }
@@ -328,6 +331,12 @@ impl<'a> Outlet<'a> {
             Transport::Tcp | Transport::Tls | Transport::Dtls => self.congested_streams.contains(&path),
         }
     }
+
+    fn note(&mut self, send: impl FnOnce(&mut Batches) -> bool) -> bool {
+        let sent = send(self.batches);
+        self.refused |= !sent;
+        sent
+    }
 }
 
 impl Outbox for Outlet<'_> {
@@ -336,11 +345,15 @@ impl Outbox for Outlet<'_> {
     }
 
     fn send(&mut self, to: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        if self.is_congested(to) {
-            return false; // there is a turn when it has room again
-        }
-        let sent = self.batches.send(to, max, fill);
-        self.refused |= !sent;
-        sent
+        // What is congested has a turn when it has room again.
+        !self.is_congested(to) && self.note(|batches| batches.send(to, max, fill))
+    }
+
+    fn send_whole(&mut self, to: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        !self.is_congested(to) && self.note(|batches| batches.send_whole(to, max, fill))
+    }
+
+    fn send_capable(&mut self, to: Path, max: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        !self.is_congested(to) && self.note(|batches| batches.send_capable(to, max, fill))
     }
 }

@@ -99,6 +99,7 @@ impl Plan {
             send_buffer: configuration.send_buffer,
             largest_mtu: configuration.largest_mtu,
             congestion: configuration.congestion,
+            ecn: udp::READS_MARKS,
             unix_time_at_start: unix_time,
             server_unix_time_at_start: unix_time.zip(configuration.servers_ahead).map(|(ours, ahead)| {
                 let by = Duration::from_secs(ahead.unsigned_abs());

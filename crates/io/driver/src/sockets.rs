@@ -25,7 +25,9 @@ struct Entry {
 impl Sockets {
     /// Binds a socket and returns its address with the real port.
     pub(crate) fn bind(&mut self, local: SocketAddr) -> Result<SocketAddr, SocketError> {
-        let socket = Socket::bind(local).map_err(socket_error)?;
+        let mut config = udp::Config::default();
+        config.marks = true;
+        let socket = Socket::bind_with(local, &config).map_err(socket_error)?;
         let local = socket.local();
         self.entries.push(Entry { socket, readable: false, blocked: VecDeque::new() });
         Ok(unmapped(local))
