@@ -3,6 +3,7 @@
 mod lab;
 mod sterna;
 
+use std::fs;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
@@ -21,12 +22,28 @@ fn link(delay: u64, loss: f64) -> Link {
 /// Sends a file over such a wire, from the host of the server; what the receiver says when it is done.
 #[track_caller]
 fn send_over(link: Link, bytes: usize) -> Option<Value> {
+    send_and_look(link, bytes, |_, _| {})
+}
+
+/// The same, and looks at both hosts before they are gone.
+#[track_caller]
+fn send_and_look(link: Link, bytes: usize, look: impl FnOnce(&Host, &Host)) -> Option<Value> {
     let mut lab = lab()?;
     let [here, there] = lab.add_wire(["here", "there"], link, 1.into()).unwrap();
     let server = Server::at(here.clone(), &lab)?;
     let [_, (received, _)] = server.transfer(&here, &there, bytes, &[]).done();
     assert_eq!(received["bytes"], bytes);
+    look(&here, &there);
     Some(received)
+}
+
+/// What the system of a host has counted: a name in a line of `/proc/net/snmp` or `netstat`.
+fn counted(host: &Host, file: &str, line: &str, name: &str) -> u64 {
+    let text = host.enter(|| fs::read_to_string(format!("/proc/thread-self/net/{file}"))).unwrap().unwrap();
+    let mut lines = text.lines().filter_map(|it| it.strip_prefix(line));
+    let (names, numbers) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut pairs = names.split_whitespace().zip(numbers.split_whitespace());
+    pairs.find(|(it, _)| *it == name).unwrap().1.parse().unwrap()
 }
 
 fn echo(host: &Host) -> UdpSocket {
@@ -75,4 +92,23 @@ fn without_loss_a_file_gets_more_than_half_of_the_wire() {
     assert!(share > 0.5, "{share} in {seconds} s");
     // It is a wire with that rate, too.
     assert!(share < 1.0, "{share}");
+}
+
+#[test]
+fn a_queue_that_marks_is_asked_to_and_heard() {
+    let link = Link { marks: Some(30_000), ..link(10, 0.0) };
+    send_and_look(link, 4_000_000, |_, there| {
+        let [marked, capable] =
+            ["InCEPkts", "InECT0Pkts"].map(|name| counted(there, "netstat", "IpExt:", name));
+        assert!(marked > 0 && capable > marked, "{marked} marked, {capable} capable");
+    });
+}
+
+#[test]
+fn packets_are_as_large_as_the_wire_takes_and_never_in_pieces() {
+    let link = Link { mtu: 1400, ..link(10, 0.0) };
+    send_and_look(link, 4_000_000, |here, there| {
+        assert_eq!(counted(here, "snmp", "Ip:", "FragCreates"), 0);
+        assert_eq!(counted(there, "snmp", "Ip:", "ReasmReqds"), 0);
+    });
 }
