@@ -87,7 +87,7 @@ impl History {
             place = place.saturating_sub(1);
         }
         let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.clear();
+        // What is left in it is written over.
         bytes.resize(max, 0);
         let used = fill(&mut bytes).min(max);
         bytes.truncate(used);
