@@ -241,14 +241,37 @@ pub(crate) fn dtls_records(data: &[u8]) {
 /// Whatever description the other side sends, the answer to it can be read.
 pub(crate) fn description(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let mut connection =
-        peer::Connection::new(Time::ZERO, peer::Configuration::new(Seed::from(1), CERTIFICATE.clone()));
-    let offer = peer::SessionDescription::offer(text);
-    if connection.set_remote_description(Time::ZERO, offer).is_err() {
-        return;
+    for media in [false, true] {
+        let mut configuration = peer::Configuration::new(Seed::from(1), CERTIFICATE.clone());
+        configuration.media = media;
+        let mut connection = peer::Connection::new(Time::ZERO, configuration);
+        if media {
+            connection
+                .add_track(Time::ZERO, peer::MediaKind::Video, vec!["s".into()])
+                .expect("there is room");
+        }
+        let offer = peer::SessionDescription::offer(text);
+        if connection.set_remote_description(Time::ZERO, offer).is_err() {
+            continue;
+        }
+        if let Ok(answer) = connection.create_answer(Time::ZERO) {
+            sdp::Session::parse(&answer.sdp).expect("what we print we can read");
+            connection.set_local_description(Time::ZERO, Some(answer)).expect("our own answer is sound");
+            for terms in connection.terms() {
+                assert!(!terms.formats.is_empty() && terms.formats.len() == terms.expected.len());
+                check_media(&connection, &terms.mid);
+            }
+            let next = connection.create_offer(Time::ZERO, peer::OfferOptions::default());
+            let next = next.expect("nothing is in negotiation");
+            sdp::Session::parse(&next.sdp).expect("what we print we can read");
+        }
     }
-    if let Ok(answer) = connection.create_answer(Time::ZERO) {
-        sdp::Session::parse(&answer.sdp).expect("what we print we can read");
-        connection.set_local_description(Time::ZERO, Some(answer)).expect("our own answer is sound");
-    }
+}
+
+/// What we say of media that is taken does not contradict itself.
+fn check_media(connection: &peer::Connection, mid: &str) {
+    let local = connection.local_description().expect("it was applied");
+    let session = sdp::Session::parse(&local.sdp).expect("what we print we can read");
+    let Some(index) = session.index_of(mid) else { return };
+    session.section(index).expect("it is there").rtp().expect("it makes sense");
 }
