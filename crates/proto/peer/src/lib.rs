@@ -110,6 +110,7 @@ mod secure;
 mod sockets;
 mod state;
 mod stats;
+mod traffic;
 mod transceiver;
 mod transport;
 
