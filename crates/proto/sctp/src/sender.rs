@@ -3,7 +3,9 @@
 mod backlog;
 mod flight;
 mod loss;
+mod packets;
 mod rate;
+mod silence;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,9 +17,8 @@ use self::flight::{Acked, Flight, Found};
 use self::loss::Rack;
 use self::rate::Meter;
 use crate::Congestion;
-use crate::chunk::{Data, Forward, Sack, flag};
+use crate::chunk::Sack;
 use crate::congestion::{Ack, Controller, Loss, Pacer, controller};
-use crate::packet::{CHUNK_HEADER, HEADER, Writer};
 use crate::rtt::Rtt;
 use crate::serial::unroll32;
 use crate::timer::Timer;
@@ -186,154 +187,6 @@ impl Sender {
         ready
     }
 
-    /// Writes what fits into a packet.
-    pub(crate) fn fill(&mut self, now: Time, writer: &mut Writer<'_>) {
-        let before = writer.room();
-        if self.forward == Forwarding::Due {
-            self.write_forward(now, writer);
-        }
-        self.write_copies(writer);
-        self.write_lost(now, writer);
-        // What asks for an answer had better be small.
-        let asks = self.probe && self.mtu > self.base;
-        if !self.flight.has_lost() && !asks {
-            self.write_new(now, writer);
-        }
-        if std::mem::take(&mut self.probe) && writer.room() == before {
-            self.write_probe(now, writer);
-        }
-        let used = before - writer.room();
-        self.pacer.spend(used);
-        self.unwatched |= used > 0;
-        self.packet += 1;
-        if self.backlog.is_empty() && self.flight.bytes() < self.congestion.window() {
-            self.meter.starve(self.flight.bytes());
-        }
-    }
-
-    fn write_forward(&mut self, now: Time, writer: &mut Writer<'_>) {
-        self.forward = Forwarding::Idle;
-        let interleaved = self.backlog.is_interleaved();
-        let limit = writer.room().saturating_sub(CHUNK_HEADER + 4) / Forward::entry(interleaved);
-        if self.flight.is_advanced() && limit > 0 {
-            let (cumulative, skipped) = self.flight.skipped(interleaved, limit);
-            Forward::write(cumulative, interleaved, skipped.into_iter(), writer);
-            self.forward = Forwarding::Sent(now);
-        }
-    }
-
-    fn write_lost(&mut self, now: Time, writer: &mut Writer<'_>) {
-        while let Some(tsn) = self.flight.next_lost() {
-            if self.partial && self.flight.is_limit_reached(now, tsn) {
-                self.abandon(now, tsn);
-                continue;
-            }
-            // A probe may be too much for the window: nothing else would get things going again if an answer was lost.
-            let full =
-                self.flight.bytes() > 0 && self.flight.bytes() >= self.congestion.window() && !self.probe;
-            if full || !self.write_again(now, tsn, writer) {
-                return;
-            }
-            if self.rtt.backoff() == 0 && self.flight.is_urgent(tsn) {
-                self.copies.push_back((self.packet, tsn));
-            }
-        }
-    }
-
-    /// Writes what was sent again in packets before this one, once more.
-    fn write_copies(&mut self, writer: &mut Writer<'_>) {
-        while let Some(&(packet, tsn)) = self.copies.front().filter(|(packet, _)| *packet < self.packet) {
-            if let Some(sent) = self.flight.under_way(packet, tsn) {
-                let interleaved = self.backlog.is_interleaved();
-                if Data::header(interleaved) + sent.fragment.data.len() > writer.room() {
-                    return;
-                }
-                chunk(&sent.fragment, tsn, flag::IMMEDIATELY).write(interleaved, writer);
-                self.copied = self.copied.saturating_add(1);
-            }
-            self.copies.pop_front();
-        }
-    }
-
-    /// Writes a chunk that was sent before. Returns whether it fitted.
-    fn write_again(&mut self, now: Time, tsn: u64, writer: &mut Writer<'_>) -> bool {
-        let Some(sent) = self.flight.get(tsn) else { return false };
-        let interleaved = self.backlog.is_interleaved();
-        if Data::header(interleaved) + sent.fragment.data.len() > writer.room() {
-            return false;
-        }
-        chunk(&sent.fragment, tsn, flag::IMMEDIATELY).write(interleaved, writer);
-        let snapshot = self.meter.sent(now, self.flight.bytes());
-        self.flight.resend(now, self.packet, tsn, snapshot);
-        self.note_size(tsn, writer);
-        true
-    }
-
-    fn write_new(&mut self, now: Time, writer: &mut Writer<'_>) {
-        let interleaved = self.backlog.is_interleaved();
-        let header = Data::header(interleaved);
-        let window = self.congestion.window();
-        // A packet that is begun may be filled (RFC 9260 §6.1 B).
-        let mut begun = false;
-        while !self.backlog.is_empty() && !self.flight.is_full() {
-            let under_way = self.flight.payload();
-            let credit = match self.window.saturating_sub(under_way) {
-                _ if self.peek && under_way == 0 => self.mtu,
-                credit => credit,
-            };
-            if credit == 0
-                || !begun && self.flight.bytes() > 0 && self.flight.bytes() >= window && !self.probe
-            {
-                return;
-            }
-            let room = writer.room().min(self.base - HEADER);
-            let Some(fragment) = self.backlog.next(now, header, room, credit) else { return };
-            if self.partial && fragment.limit.is_reached(now, 0) {
-                // Too late for the rest of a message that is begun.
-                self.backlog.release(fragment.stream, fragment.protocol, fragment.data.len());
-                self.flight.push_abandoned(now, fragment);
-                self.abandon(now, self.flight.last_assigned());
-                continue;
-            }
-            begun = true;
-            let hurry = if self.backlog.is_empty() { flag::IMMEDIATELY } else { 0 };
-            chunk(&fragment, self.flight.next(), hurry).write(interleaved, writer);
-            let snapshot = self.meter.sent(now, self.flight.bytes());
-            self.flight.push(now, self.packet, fragment, snapshot);
-            self.note_size(self.flight.last_assigned(), writer);
-            self.peeked |= std::mem::take(&mut self.peek) && self.window < self.mtu;
-        }
-    }
-
-    fn note_size(&mut self, tsn: u64, writer: &Writer<'_>) {
-        if writer.used() > self.base {
-            self.flight.set_large(tsn);
-        }
-    }
-
-    fn write_probe(&mut self, now: Time, writer: &mut Writer<'_>) {
-        if let Some(tsn) = self.flight.repeatable(now) {
-            self.write_again(now, tsn, writer);
-        }
-    }
-
-    /// Gives up the message that a chunk belongs to.
-    fn abandon(&mut self, now: Time, tsn: u64) {
-        let Some(sent) = self.flight.get(tsn) else { return };
-        let (stream, message) = (sent.fragment.stream, sent.fragment.message);
-        let unordered = sent.fragment.flags & flag::UNORDERED != 0;
-        if let Some(rest) = self.backlog.abandon(stream, unordered, message) {
-            self.flight.push_abandoned(now, rest);
-        }
-        let backlog = &mut self.backlog;
-        self.flight.abandon(tsn, |fragment| {
-            backlog.release(fragment.stream, fragment.protocol, fragment.data.len());
-        });
-        if self.flight.advance() {
-            self.forward = Forwarding::Due;
-        }
-    }
-
     /// Takes a SACK in.
     pub(crate) fn acknowledge(
         &mut self,
@@ -468,73 +321,6 @@ impl Sender {
         self.congestion.window() <= LEAST * self.mtu.max(self.base)
     }
 
-    /// Sets the timers that notice silence, if something was sent, in whatever packet, or waits for the peer to have room: that
-    /// it has may be said once and not heard.
-    pub(crate) fn watch(&mut self, now: Time, timers: &mut Timers<Timer>) {
-        let waits = self.flight.is_empty() && !self.backlog.is_empty() && !self.has_credit();
-        if std::mem::take(&mut self.unwatched) || waits {
-            self.arm(now, timers);
-        }
-    }
-
-    /// Sets the timers that notice silence, after something was sent or arrived.
-    pub(crate) fn arm(&self, now: Time, timers: &mut Timers<Timer>) {
-        if self.flight.is_empty() {
-            timers.stop(Timer::Probe);
-            if self.backlog.is_empty() || self.has_credit() {
-                timers.stop(Timer::Retransmission);
-                return;
-            }
-        }
-        timers.set_earlier(Timer::Retransmission, now + self.rtt.timeout());
-        let silent = !self.flight.is_empty() && !self.probe;
-        if let Some(wait) = self.rtt.probe_timeout().filter(|_| silent) {
-            timers.set(Timer::Probe, now + wait);
-        }
-    }
-
-    /// When pacing lets the next packet go, if that is what it waits for.
-    pub(crate) fn pace(&mut self, now: Time, timers: &mut Timers<Timer>) {
-        let waits =
-            self.flight.has_lost() || !self.backlog.is_empty() && !self.flight.is_full() && self.has_credit();
-        let rate = self
-            .congestion
-            .rate(self.rtt.smoothed())
-            .filter(|_| waits && self.flight.bytes() < self.congestion.window() && !self.is_paced(now));
-        match rate {
-            Some(rate) => timers.set(Timer::Pace, self.pacer.ready_at(rate, self.mtu)),
-            None => timers.stop(Timer::Pace),
-        }
-    }
-
-    /// Nothing was heard for a while: something is sent, to provoke an answer (RFC 8985 §7).
-    pub(crate) fn probe(&mut self) {
-        self.probe = !self.flight.is_empty();
-        self.rtt.probed();
-    }
-
-    /// The time for which reordering is waited for is over.
-    pub(crate) fn reordered(&mut self, now: Time, timers: &mut Timers<Timer>) {
-        let flight = self.flight.bytes();
-        self.find_losses(now, flight, timers);
-    }
-
-    /// The retransmission timer went off (RFC 9260 §6.3.3).
-    pub(crate) fn timed_out(&mut self, now: Time) {
-        if self.flight.is_empty() {
-            self.peek = true;
-            return self.rtt.timed_out();
-        }
-        let flight = self.flight.bytes();
-        self.swallowed += if self.flight.has_large() { SWALLOWED } else { 0 };
-        self.lose_all();
-        if !self.peeked {
-            self.congestion.timed_out(now, flight, self.rtt.backoff() > 0);
-        }
-        self.rtt.timed_out();
-        self.recovery = self.packet;
-    }
-
     /// Whether packets larger than any path carries seem to get lost for their size (RFC 8899 §4.3). Asked once, it begins anew.
     pub(crate) fn is_in_black_hole(&mut self) -> bool {
         let is = self.swallowed >= SWALLOWED;
@@ -566,17 +352,5 @@ impl Sender {
     /// A round trip that was measured by other means.
     pub(crate) fn measured(&mut self, now: Time, rtt: Duration) {
         self.rtt.measured(now, rtt);
-    }
-}
-
-fn chunk(fragment: &backlog::Fragment, tsn: u64, flags: u8) -> Data<'_> {
-    Data {
-        flags: fragment.flags | flags,
-        tsn: tsn as u32,
-        stream: fragment.stream,
-        message: fragment.message,
-        protocol: fragment.protocol,
-        fragment: fragment.number,
-        payload: &fragment.data,
     }
 }
