@@ -24,8 +24,6 @@ pub(crate) struct Transport {
     secure: Option<Secure>,
     /// Media, once any was agreed on.
     media: Option<Box<Session>>,
-    /// When it was last woken: what had its turn by then leaves with the next transmission, and needs no other waking.
-    media_woken: Option<Time>,
     /// Whether ICE had a path when it was last asked. Without one the clocks of DTLS and SCTP stand still: nothing
     /// that they could send would leave, and no attempt of theirs shall count.
     has_path: bool,
@@ -287,7 +285,6 @@ impl Transport {
 
     /// Media, for what is its business alone.
     pub(crate) fn media_mut(&mut self) -> Option<&mut Session> {
-        self.media_woken = None;
         self.media.as_deref_mut()
     }
 
@@ -371,7 +368,6 @@ impl Transport {
         }
         if let Some(media) = self.media.as_mut().filter(|_| self.has_path) {
             media.handle_timeout(now);
-            self.media_woken = Some(now);
         }
         self.dismiss();
     }
@@ -406,7 +402,6 @@ impl Transport {
                 // Sound and pictures wait for nobody. There is nothing of them before there are keys.
                 if let Some(media) = &mut self.media {
                     media.poll_transmit(now, &mut counted);
-                    self.media_woken = None;
                 }
                 secure.poll_transmit(now, &mut counted, self.closing);
                 if self.traffic.packets_sent != before {
@@ -436,7 +431,6 @@ impl Transport {
         let ice = self.agent().and_then(Machine::poll_timeout);
         let secure = self.secure.as_ref().filter(|_| self.has_path).and_then(Secure::poll_timeout);
         let media = self.media.as_ref().filter(|_| self.has_path).and_then(|media| media.poll_timeout());
-        let media = media.filter(|at| self.media_woken.is_none_or(|woken| *at > woken));
         leaving.chain(ice).chain(secure).chain(media).min()
     }
 

@@ -33,8 +33,8 @@ pub struct Session {
     receiver: Receiver,
     reports: Reports,
     timers: Timers<Timer>,
-    /// When what waits was last given a chance to leave.
-    transmitted: Option<Time>,
+    /// When what waits was last given a chance to leave, or its owner was last due to give it one.
+    served: Option<Time>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -78,7 +78,7 @@ impl Session {
             sender: Sender::new(config.bandwidth, config.max_packet.max(400)),
             receiver: Receiver::new(config.patience),
             timers: Timers::default(),
-            transmitted: None,
+            served: None,
             config,
         }
     }
@@ -226,7 +226,7 @@ impl Session {
         self.reports.gather(now, &self.sender, &mut self.receiver);
         self.reports.transmit(&self.sender, &mut lane);
         self.sender.transmit(now, &self.sections, &mut lane);
-        self.transmitted = Some(now);
+        self.served = Some(now);
     }
 
     /// The next thing the owner should know.
@@ -237,8 +237,9 @@ impl Session {
     /// When [`Session::handle_timeout`] wants to be called next, and [`Session::poll_transmit`] after it.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.keys.as_ref()?;
-        // Whose turn has come and who is still there has no room: time does not help him.
-        let waits = |at: &Time| self.transmitted.is_none_or(|transmitted| *at > transmitted);
+        // Whose turn has come and who is still there leaves with the next `poll_transmit`, if there is room: time does not
+        // help him.
+        let waits = |at: &Time| self.served.is_none_or(|served| *at > served);
         let leaves = self.sender.poll_timeout().filter(waits);
         [self.timers.next(), self.receiver.poll_timeout(), leaves].into_iter().flatten().min()
     }
@@ -266,6 +267,7 @@ impl Session {
                 }
             }
         }
+        self.served = Some(now);
     }
 
     /// What was counted.

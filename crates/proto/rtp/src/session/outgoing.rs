@@ -66,25 +66,33 @@ impl Tally {
     }
 }
 
+fn clock_rate(kind: Kind) -> u32 {
+    if kind == Kind::Audio { 48_000 } else { 90_000 }
+}
+
+fn source(kind: Kind, ssrc: u32, rng: &mut Rng) -> Source {
+    Source::new(SourceConfig { ssrc, payload_type: 0, clock_rate: clock_rate(kind) }, rng)
+}
+
+fn history(kind: Kind) -> History {
+    let packets = if kind == Kind::Audio { 256 } else { 2048 };
+    History::new(HistoryConfig { packets, ..HistoryConfig::default() })
+}
+
 impl Outgoing {
     pub(super) fn new(section: &Section, encoding: Encoding, rng: &mut Rng) -> Self {
         let kind = section.terms.kind;
-        let source = |ssrc| {
-            let clock_rate = if kind == Kind::Audio { 48_000 } else { 90_000 };
-            SourceConfig { ssrc, payload_type: 0, clock_rate }
-        };
-        let packets = if kind == Kind::Audio { 256 } else { 2048 };
         Self {
             mid: section.mid.clone(),
             rid: encoding.rid.as_deref().map(Arc::from),
             kind,
-            source: Source::new(source(encoding.ssrc), rng),
-            clock_rate: source(0).clock_rate,
+            source: source(kind, encoding.ssrc, rng),
+            clock_rate: clock_rate(kind),
             packetizer: None,
             payload_type: None,
-            rtx: encoding.rtx_ssrc.map(|ssrc| Source::new(source(ssrc), rng)),
+            rtx: encoding.rtx_ssrc.map(|ssrc| source(kind, ssrc, rng)),
             rtx_payload_type: None,
-            history: History::new(HistoryConfig { packets, ..HistoryConfig::default() }),
+            history: history(kind),
             acknowledged: false,
             needs_key_frame: kind == Kind::Video,
             paused: false,
@@ -96,6 +104,12 @@ impl Outgoing {
             tally: Tally::default(),
             encoding,
         }
+    }
+
+    /// Nothing is sent of it for a while: nothing has to be kept for those who miss it.
+    pub(super) fn rest(&mut self) {
+        self.history = history(self.kind);
+        self.needs_key_frame = self.kind == Kind::Video;
     }
 
     /// Cuts a frame into packets that wait in the history; `push` is told the number and length of each.
@@ -219,9 +233,18 @@ impl Outgoing {
     }
 
     /// Other terms: formats and sources may be others, and the receiver has to be told again where it belongs.
-    pub(super) fn set_encoding(&mut self, encoding: Encoding) {
+    pub(super) fn set_encoding(&mut self, section: &Section, encoding: Encoding, rng: &mut Rng) {
         if encoding.active && !self.encoding.active {
             self.needs_key_frame = self.kind == Kind::Video;
+        }
+        if encoding.rtx_ssrc != self.encoding.rtx_ssrc {
+            self.rtx = encoding.rtx_ssrc.map(|ssrc| source(self.kind, ssrc, rng));
+        }
+        if *self.mid != *section.mid {
+            self.mid = section.mid.clone();
+        }
+        if self.rid.as_deref() != encoding.rid.as_deref() {
+            self.rid = encoding.rid.as_deref().map(Arc::from);
         }
         self.encoding = encoding;
         self.acknowledged = false;

@@ -15,13 +15,16 @@ use crate::session::frame::{OutgoingFrame, OutgoingPacket, SendError};
 use crate::session::outgoing::{Dress, Outgoing};
 use crate::session::rate::{Rate, Says};
 use crate::session::section::Section;
-use crate::session::terms::Kind;
+use crate::session::terms::{Encoding, Kind};
 use crate::srtp::MAX_OVERHEAD;
 
 /// All that goes: what waits for its turn, and how fast it leaves.
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) outgoing: Vec<Outgoing>,
+    /// Those that are not sent any more, by the terms. Should one be sent again, it goes on with its numbers: one that came
+    /// twice under one key would lay two packets open, and is therefore never protected.
+    resting: Vec<Outgoing>,
     pacer: Pacer<Waiting>,
     pub(super) rate: Rate,
     pub(super) events: VecDeque<Event>,
@@ -49,11 +52,18 @@ const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// About what is around a payload when it leaves.
 const AROUND: usize = 60;
 
+/// Takes out what is sent as the source of this encoding.
+fn known(among: &mut Vec<Outgoing>, encoding: &Encoding, kind: Kind) -> Option<Outgoing> {
+    let at = among.iter().position(|one| one.encoding.ssrc == encoding.ssrc && one.kind == kind)?;
+    Some(among.remove(at))
+}
+
 impl Sender {
     pub(super) fn new(bandwidth: EstimatorConfig, max_packet: usize) -> Self {
         let rate = Rate::new(bandwidth);
         Self {
             outgoing: Vec::new(),
+            resting: Vec::new(),
             pacer: Pacer::new(Time::ZERO, rate.target()),
             rate,
             events: VecDeque::new(),
@@ -67,16 +77,11 @@ impl Sender {
         let mut old = std::mem::take(&mut self.outgoing);
         for section in sections {
             for encoding in section.terms.send.iter().flatten() {
-                let same = |one: &Outgoing| {
-                    one.encoding.ssrc == encoding.ssrc
-                        && one.encoding.rtx_ssrc == encoding.rtx_ssrc
-                        && one.mid == section.mid
-                        && one.rid.as_deref() == encoding.rid.as_deref()
-                };
-                let kept = old.iter().position(same).map(|at| old.swap_remove(at));
+                let kept = known(&mut old, encoding, section.terms.kind);
+                let kept = kept.or_else(|| known(&mut self.resting, encoding, section.terms.kind));
                 let one = match kept {
                     Some(mut one) => {
-                        one.set_encoding(encoding.clone());
+                        one.set_encoding(section, encoding.clone(), rng);
                         one
                     }
                     None => Outgoing::new(section, encoding.clone(), rng),
@@ -98,7 +103,13 @@ impl Sender {
             Says::Losses
         });
         self.rate.set_most(most(&self.outgoing));
-        old.iter().filter(|one| one.source.packets() > 0).map(|one| one.encoding.ssrc).collect()
+        old.retain(|one| one.source.packets() > 0);
+        old.iter_mut().for_each(Outgoing::rest);
+        let gone = old.iter().map(|one| one.encoding.ssrc).collect();
+        self.resting.append(&mut old);
+        let forgotten = self.resting.len().saturating_sub(MAX_OUTGOING);
+        self.resting.drain(..forgotten);
+        gone
     }
 
     /// There are keys: what was refused until now is asked for.

@@ -262,6 +262,38 @@ fn a_renegotiation_does_not_interrupt_what_stays_and_ends_what_goes() {
     assert!(ended(&pair.bob_heard, 110));
 }
 
+/// Its numbers go on: under the same keys none may be used twice, and the receiver counts on them.
+#[test]
+fn a_source_that_rests_goes_on_where_it_was() {
+    let mut pair = Pair::new(12, both(100), both(200)).with_keys();
+    let terms = |rtx_ssrc| {
+        let mut terms = video("1", 110);
+        terms.send.iter_mut().flatten().for_each(|encoding| encoding.rtx_ssrc = rtx_ssrc);
+        vec![terms]
+    };
+    for (round, rtx_ssrc) in [(0, Some(111)), (1, Some(111)), (2, Some(112)), (3, None)] {
+        pair.alice.set_terms(pair.now, terms(rtx_ssrc));
+        assert_eq!(pair.send_video("1", &picture(0, false, 900)), Err(SendError::KeyFrameNeeded));
+        for number in 0..10 {
+            pair.send_video("1", &picture(100 * round + number, number == 0, 900)).unwrap();
+            pair.run(33 * MS);
+        }
+        pair.run(100 * MS);
+        pair.alice.set_terms(pair.now, vec![Terms { send: None, ..video("1", 110) }]);
+        assert_eq!(pair.send_video("1", &picture(0, true, 900)), Err(SendError::NotSending));
+        pair.run(500 * MS);
+    }
+    let all = (0..4).flat_map(|round| (0..10).map(move |number| 100 * round + number));
+    assert_eq!(frames(&pair.bob_heard, "1"), all.collect::<Vec<_>>());
+    let outcomes = |event: &Event| match event {
+        Event::SourceAppeared(stream) if stream.ssrc == 110 => Some(true),
+        Event::SourceEnded(stream) if stream.ssrc == 110 => Some(false),
+        _ => None,
+    };
+    let told: Vec<_> = pair.bob_heard.iter().filter_map(|(_, event)| outcomes(event)).collect();
+    assert_eq!(told, [true, false].repeat(4));
+}
+
 #[test]
 fn a_source_that_falls_silent_ends_and_comes_back() {
     let mut pair = Pair::new(11, both(100), both(200)).with_keys();

@@ -60,6 +60,7 @@ impl Pair {
         ] {
             if session.poll_timeout().is_some_and(|at| at <= now) {
                 session.handle_timeout(now);
+                assert!(session.poll_timeout().is_none_or(|next| next > now), "what was due is done");
             }
             let mut out: Vec<Vec<u8>> = Vec::new();
             session.poll_transmit(now, &mut out);
