@@ -183,6 +183,19 @@ impl Scratch {
         std::fs::write(self.path(name), bytes).unwrap();
         self.text(name)
     }
+
+    /// Waits until a file in this folder has something in it, whatever its name.
+    pub(crate) fn fills(&self, folder: &str) {
+        let started = std::time::Instant::now();
+        let has_some = || {
+            let entries = std::fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.metadata().ok()).any(|it| it.is_file() && it.len() > 0)
+        };
+        while !has_some() {
+            assert!(started.elapsed() < PATIENCE, "nothing comes into {folder:?}");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Drop for Scratch {
