@@ -59,6 +59,7 @@ mod error;
 mod exits;
 mod flows;
 mod gate;
+mod gathering;
 mod guests;
 mod handshakes;
 mod journal;

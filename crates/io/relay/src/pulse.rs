@@ -6,6 +6,7 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use sansio::Time;
 
 use crate::clock::Clock;
+use crate::gathering::{Gathering, MOMENT};
 use crate::sockets::Sockets;
 
 /// The token of those that wake a shard from outside.
@@ -27,6 +28,7 @@ pub(crate) struct Pulse {
     now: Time,
     /// Whether somebody has called since that was asked last.
     called: bool,
+    gathering: Gathering,
 }
 
 impl Pulse {
@@ -42,6 +44,7 @@ impl Pulse {
             last: Instant::now(),
             now: Time::ZERO,
             called: true,
+            gathering: Gathering::default(),
         })
     }
 
@@ -63,9 +66,14 @@ impl Pulse {
         std::mem::take(&mut self.called)
     }
 
-    /// Waits until a socket has something, `until` has come, or somebody wakes it. Returns what time it is. (The clock is
+    /// Waits until a socket has something, `until` has come, or somebody wakes it; and before that for a moment, where it pays.
+    /// Returns what time it is. (The clock is
     /// read once for each turn: how long to wait is reckoned from the last one's beginning.)
     pub(crate) fn wait(&mut self, until: Option<Time>, sockets: &mut Sockets) -> Time {
+        self.gathering.count(self.now, sockets.take_alone());
+        if self.busy.is_zero() && self.gathering.pays() && sockets.pending() == 0 {
+            std::thread::sleep(MOMENT);
+        }
         let looks = !self.busy.is_zero() && self.last.elapsed() < self.busy;
         let timeout = if sockets.pending() > 0 || sockets.is_troubled() || looks {
             Some(Duration::ZERO)

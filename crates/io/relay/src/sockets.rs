@@ -25,6 +25,8 @@ pub(crate) struct Sockets {
     ready: VecDeque<usize>,
     /// Those that the network has something to say about.
     troubled: VecDeque<usize>,
+    /// Datagrams that came alone, not in a bundle, since that was asked last.
+    alone: u64,
     losses: Arc<Losses>,
     /// What was lost and is not yet told: on which path, and how many datagrams.
     lost: Vec<(Path, u64)>,
@@ -45,6 +47,7 @@ impl Sockets {
             by_local: HashMap::with_hasher(hash),
             ready: VecDeque::new(),
             troubled: VecDeque::new(),
+            alone: 0,
             losses,
             lost: Vec::new(),
         }
@@ -121,6 +124,8 @@ impl Sockets {
                     // At the end of the queue: what more it has comes when the others had their turn.
                     self.ready.push_back(number);
                 }
+                let arrivals = (0..count).filter_map(|at| bundles.arrival(at));
+                self.alone += arrivals.filter(|it| it.range.len() <= it.segment).count() as u64;
                 (count > 0).then_some(*role)
             }
             Err(error) => {
@@ -130,6 +135,11 @@ impl Sockets {
                 None
             }
         }
+    }
+
+    /// How many datagrams came alone since this was asked last.
+    pub(crate) fn take_alone(&mut self) -> u64 {
+        std::mem::take(&mut self.alone)
     }
 
     /// Sends a batch; what the system does not take is lost, as on a network.
