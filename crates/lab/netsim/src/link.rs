@@ -146,6 +146,11 @@ impl Wire {
         self.lanes[direction as usize].cross(now, bytes, patient)
     }
 
+    /// How long what crosses now would wait for what was there before it.
+    pub(crate) fn wait(&self, now: Time, direction: Direction) -> Duration {
+        self.lanes[direction as usize].busy_until - now
+    }
+
     /// Random bits for whoever changes a tampered packet.
     pub(crate) fn dice(&mut self, direction: Direction) -> &mut Rng {
         &mut self.lanes[direction as usize].rng

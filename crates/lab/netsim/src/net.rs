@@ -356,6 +356,11 @@ impl Net {
         self.wires[link.0].link(direction)
     }
 
+    /// How long a packet would wait in a link's queue in one direction, if it came now.
+    pub fn wait(&self, link: LinkId, direction: Direction) -> Duration {
+        self.wires[link.0].wait(self.now, direction)
+    }
+
     /// Changes a link, in both directions. Packets that are on it already are not affected.
     pub fn set_link(&mut self, id: LinkId, link: Link) {
         self.set_link_towards(id, Direction::Up, link.clone());

@@ -216,6 +216,8 @@ fn a_capacity_that_falls_is_followed_and_the_queue_is_emptied() {
         let mean = mean(&between(samples, change + 3.0, 23.0));
         println!("{name}: waits {peak:?} at most, {long} ms long more than 100 ms, then {mean:.2}");
         assert!(longest_wait(&between(samples, 0.0, 10.0)) < 100 * MS, "{name}");
+        let ratio = samples[0].capacity / samples.last().unwrap().capacity;
+        assert!(peak < (100 * MS).mul_f64(ratio), "{name}: {peak:?}");
         let settled = longest_wait(&between(samples, change + 1.5, 23.0));
         assert!(settled < 100 * MS, "{name}: {settled:?}");
         assert!((0.85..1.1).contains(&mean), "{name}: {mean}");

@@ -46,6 +46,8 @@ pub struct Estimator {
     loss: LossControl,
     probing: Probing,
     queue: Queue,
+    /// How long packets waited when the last report came.
+    before: Duration,
     /// When something was sent that was no probe.
     used: Option<Time>,
     round_trip: Duration,
@@ -67,6 +69,7 @@ impl Estimator {
             loss: LossControl::new(),
             probing: Probing::new(),
             queue: Queue::default(),
+            before: Duration::ZERO,
             used: None,
             round_trip: Duration::from_millis(100),
         }
@@ -128,6 +131,10 @@ impl Estimator {
             // What is over in a moment, a picture larger than others, is no queue yet.
             over |= self.usage == Usage::Over && self.queue.delay() > SHORT;
         }
+        // Where the capacity falls by half, what is under way already fills a queue: there the line through what
+        // was seen lately, which goes by many groups, is too slow.
+        let delay = self.queue.delay();
+        over |= delay > CALM && delay.saturating_sub(std::mem::replace(&mut self.before, delay)) > STEEP;
         let usage = match self.usage {
             _ if over => Usage::Over,
             Usage::Over => Usage::Normal,
@@ -192,6 +199,8 @@ impl Estimator {
 
 /// A wait that does not matter.
 const SHORT: Duration = Duration::from_millis(10);
+/// A wait that grew by so much from one report to the next is a queue.
+const STEEP: Duration = Duration::from_millis(20);
 /// A wait that allows a probe.
 const CALM: Duration = Duration::from_millis(30);
 /// After so long without a packet nothing is looked for.

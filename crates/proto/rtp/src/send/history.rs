@@ -38,6 +38,8 @@ struct Sent {
     number: u64,
     bytes: Vec<u8>,
     at: Time,
+    /// Whether it has left, so that somebody may miss it.
+    left: bool,
     again: Option<Time>,
 }
 
@@ -60,10 +62,11 @@ impl History {
             place.copy_from_slice(packet);
             packet.len()
         });
+        self.depart(u16_at(packet, 2));
     }
 
-    /// The same for a packet of at most `max` bytes that `fill` writes where it is kept; it returns how many it has, and
-    /// 0 if it is not to be kept. Says whether it is.
+    /// The same for a packet that is yet to leave ([`History::depart`]), of at most `max` bytes, that `fill` writes where it
+    /// is kept; it returns how many it has, and 0 if it is not to be kept. Says whether it is.
     pub fn write(
         &mut self,
         now: Time,
@@ -95,8 +98,16 @@ impl History {
             return false;
         }
         self.numbers.unroll(sequence_number);
-        self.sent.insert(place, Sent { number, bytes, at: now, again: None });
+        self.sent.insert(place, Sent { number, bytes, at: now, left: false, again: None });
         true
+    }
+
+    /// The packet of a number leaves: from now on it can be missed.
+    pub fn depart(&mut self, sequence_number: u16) {
+        let number = self.numbers.peek(sequence_number);
+        if let Ok(at) = self.sent.binary_search_by_key(&number, |sent| sent.number) {
+            self.sent[at].left = true;
+        }
     }
 
     /// The packet of a number, if it is still there.
@@ -106,21 +117,26 @@ impl History {
         Some(&self.sent[at].bytes)
     }
 
-    /// The largest of the latest packets that has at most so many bytes: a probe made of it is of some use.
+    /// The largest of the latest packets that have left and have at most so many bytes: a probe made of it is of some use.
+    /// One that is yet to leave would make those before it look lost.
     pub fn largest(&self, bytes: usize) -> Option<&[u8]> {
         const LATEST: usize = 32;
-        let fits = self.sent.iter().rev().take(LATEST).filter(|sent| sent.bytes.len() <= bytes);
+        let left = self.sent.iter().rev().filter(|sent| sent.left).take(LATEST);
+        let fits = left.filter(|sent| sent.bytes.len() <= bytes);
         fits.map(|sent| sent.bytes.as_slice()).max_by_key(|packet| packet.len())
     }
 
-    /// The packet of a number, if it is still there and was not sent again within the last round trip: the answer is
-    /// on its way then.
+    /// The packet of a number, if it has left, is still there and was not sent again within the last round trip: the answer
+    /// is on its way then.
     pub fn missed(&mut self, now: Time, sequence_number: u16, round_trip: Duration) -> Option<&[u8]> {
         let number = self.numbers.peek(sequence_number);
         let at = self.sent.binary_search_by_key(&number, |sent| sent.number).ok()?;
         let age = self.config.age;
         let sent = &mut self.sent[at];
-        if now.since(sent.at) > age || sent.again.is_some_and(|again| now.since(again) < round_trip) {
+        if !sent.left
+            || now.since(sent.at) > age
+            || sent.again.is_some_and(|again| now.since(again) < round_trip)
+        {
             return None;
         }
         sent.again = Some(now);

@@ -215,6 +215,7 @@ impl Sender {
             one.tally.bytes += packet.payload().len() as u64;
             one.tally.header_bytes += sent.saturating_sub(packet.payload().len()) as u64;
             one.tally.delay += now.since(waiting.since);
+            one.history.depart(waiting.number);
             let which = (waiting.ssrc, waiting.number);
             self.rate.handle_sent(now, which, sent + MAX_OVERHEAD, probe, dress.number.is_some());
             return Some(());

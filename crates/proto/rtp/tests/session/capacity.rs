@@ -102,3 +102,21 @@ fn feedback_by_source_does_as_well() {
     assert!(first < 3.0 && second < 3.0, "{first} s and {second} s");
     assert!(wait < 100 * MS, "{wait:?}");
 }
+
+#[test]
+fn what_waits_for_its_turn_is_not_missed() {
+    let mut pair =
+        Pair::new(6, vec![video("v", 100)], vec![Terms { send: None, ..video("v", 0) }]).with_keys();
+    for number in 0..1200 {
+        pair.there.capacity = Some(if number < 300 { 3e6 } else { 1.5e6 });
+        // An encoder that takes more than it is given, so that something waits while probes are made of what was sent.
+        let rate = pair.alice.statistics().outbound[0].target_bitrate.max(100_000);
+        let part = 0.8 + 0.6 * f64::from(number * 7919 % 101) / 100.0;
+        let data = picture(number, number == 0, (rate as f64 / 8.0 / 30.0 * part) as usize);
+        let frame = OutgoingFrame { data: &data, time: pair.now.elapsed(), ..OutgoingFrame::default() };
+        pair.alice.write_frame(pair.now, "v", None, &frame).unwrap();
+        pair.run(33 * MS);
+    }
+    let sent = &pair.alice.statistics().outbound[0];
+    assert_eq!((sent.nack_count, sent.retransmitted_packets_sent), (0, 0), "nothing was lost");
+}
