@@ -1,31 +1,50 @@
-// The page: a lobby in which one chooses a room, and the room.
+// The room: who is in it, what we send them and what they send us.
 
-import { byId, icon, make, toast } from "./dom.js";
+import { byId, icon, toast } from "./dom.js";
+import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
-import { Devices, NOT_ALLOWED } from "./media.js";
+import { DeviceView, Ear } from "./device-view.js";
+import { Devices } from "./media.js";
+import { FiguresView } from "./figures-view.js";
 import { FileView } from "./file-view.js";
+import { Lobby } from "./lobby.js";
+import { Notices } from "./notices.js";
 import { Shelf } from "./part.js";
-import { Tile, layOut, showOwn } from "./call-view.js";
+import { showInvitation } from "./share.js";
+import { Side } from "./side.js";
+import { Stage, Tile } from "./stage.js";
 import { Transfers } from "./transfer.js";
-import { Room, fragment, fromAddress, look, newLink, read } from "./sterna.js";
+import { Room, fragment } from "./sterna.js";
 import { hex, random } from "./bytes.js";
-import { qrCode } from "./qr.js";
 
 /** @typedef {import("./sterna.js").Invitation} Invitation */
+/** @typedef {import("./media.js").Kind} Kind */
 /** @typedef {import("./sterna.js").Member} Member */
 /** @typedef {import("./transfer.js").Share} Share */
+/** @typedef {{ camera: boolean, microphone: boolean, screen: boolean }} Shown what somebody says that they send */
 
 /** Offers up to this size are taken without asking: they are kept in memory until saved. */
 const TAKEN_AT_ONCE = 256e6;
 /** Who opens a link to receive files has said yes already. */
 const TAKEN_FROM_LINK = 8e9;
 const MEMBERS = 6;
+/** How often it is looked who speaks. */
+const LISTEN_EVERY = 150;
 
 const options = new URLSearchParams(location.search);
 const session = hex(random(8));
 const devices = new Devices();
+const deviceView = new DeviceView(devices);
+const ear = new Ear();
 const files = new FileView();
+const figures = new FiguresView();
 const shelf = new Shelf();
+const stage = new Stage();
+const notices = new Notices();
+const chat = new Chat();
+const lobby = new Lobby(devices);
+const own = new Tile("own", "You", null);
+const side = new Side();
 
 /** Somebody we are, or were just now, connected to. */
 class Peer {
@@ -33,14 +52,55 @@ class Peer {
   chat = null;
   /** @type {Transfers | null} */
   transfers = null;
-  /** @type {Tile | null} */
+  /** Their camera, or what they play. A recorder has none. @type {Tile | null} */
   tile = null;
+  /** @type {Tile | null} */
+  screen = null;
+  /** @type {Shown | null} */
+  told = null;
 
   /** @param {Connection} connection */
   constructor(connection) {
     this.connection = connection;
     const { name, app } = connection.member.hello;
     this.name = name?.slice(0, 40) || (app === "page" ? "Guest" : "The other side");
+    const { role, media } = connection;
+    if (role === "page") this.tile = new Tile("person", this.name, media.camera);
+    if (role === "play") this.tile = new Tile("film", this.name, media.camera);
+    if (this.tile) stage.add(this.tile);
+  }
+
+  /** What there is to see and hear of them. @returns {Shown} */
+  get shown() {
+    const { role, media } = this.connection;
+    if (this.told) return this.told;
+    if (role !== "play") return { camera: false, microphone: true, screen: false };
+    return { camera: media.camera.getVideoTracks().length > 0, microphone: true, screen: false };
+  }
+
+  draw() {
+    const { connection, shown } = this;
+    this.tile?.show({ picture: shown.camera, microphone: shown.microphone });
+    this.tile?.cover(connection.silent ? "Looking for another path …" : connection.established ? "" : "Connecting …");
+    const screens = connection.media.screen.getVideoTracks().length > 0;
+    if (shown.screen && screens && !this.screen) {
+      this.screen = new Tile("screen", this.name, connection.media.screen);
+      stage.add(this.screen);
+      this.screen.show({ picture: true, microphone: true });
+    }
+    if (!shown.screen || !screens) this.hideScreen();
+    this.screen?.cover(connection.silent ? "Looking for another path …" : "");
+  }
+
+  hideScreen() {
+    stage.remove(this.screen);
+    this.screen = null;
+  }
+
+  gone() {
+    this.hideScreen();
+    stage.remove(this.tile);
+    notices.hide(this);
   }
 }
 
@@ -55,110 +115,25 @@ const shares = [];
 let signalling = "connecting";
 /** How we were connected to whom we were last connected to. */
 let lastPath = "";
-/** Whether a command line waits at the link, so that no camera is needed. */
-let transferOnly = false;
+/** Whether others are heard. */
+let sound = true;
+/** @type {ReturnType<typeof setInterval> | undefined} */
+let listening;
 
-// ---- lobby
+const pages = () => [...peers].filter(({ connection }) => connection.isPage);
 
-const form = byId("join-form", HTMLFormElement);
-const roomInput = byId("room-input", HTMLInputElement);
-const nameInput = byId("name-input", HTMLInputElement);
+// ---- in and out
 
-function lobby() {
-  document.body.dataset.view = "lobby";
-  byId("lobby", HTMLElement).hidden = false;
-  byId("room", HTMLElement).hidden = true;
-  byId("room-name", HTMLElement).hidden = true;
-  byId("join", HTMLButtonElement).disabled = false;
-  document.title = "Sterna";
-  nameInput.value = localStorage.getItem("name") ?? "";
-  for (const device of ["microphone", "camera"]) {
-    const toggle = byId(`want-${device}`, HTMLButtonElement);
-    toggle.setAttribute("aria-pressed", String(devices.allowed && localStorage.getItem(device) !== "off"));
-    toggle.disabled = !devices.allowed;
-  }
-  if (!devices.allowed) byId("room-hint", HTMLElement).textContent = NOT_ALLOWED;
-  readAddress();
-}
-
-/** Takes the invitation out of the page's address, if there is one. */
-function readAddress() {
-  const found = fromAddress(location);
-  byId("lobby-error", HTMLElement).hidden = true;
-  transferOnly = false;
-  if (found && "error" in found) complain(found.error);
-  const given = found && !("error" in found) ? found : null;
-  const secret = given?.kind === "link";
-  byId("room-field", HTMLElement).hidden = secret;
-  byId("new-room", HTMLElement).hidden = secret;
-  byId("invited", HTMLElement).hidden = !secret;
-  byId("lobby-title", HTMLElement).textContent = secret ? "You are invited" : "Meet someone, directly";
-  byId("join", HTMLElement).textContent = "Join";
-  byId("devices", HTMLElement).hidden = false;
-  byId("name-field", HTMLElement).hidden = false;
-  if (given?.kind === "plain") roomInput.value = given.name;
-  if (given?.kind === "code") roomInput.value = `${given.nameplate}-${given.words}`;
-  if (secret) void lookInto(given);
-}
-
-/** A link of the command line takes two and one is there: it is about files, not a call. @param {Invitation} given */
-async function lookInto(given) {
-  const { members, limit } = await look(given).catch(() => ({ members: 0, limit: 0 }));
-  if (room || limit !== 2) return;
-  transferOnly = true;
-  byId("lobby-title", HTMLElement).textContent = members < 2 ? "Files, straight to you" : "Somebody is already there";
-  byId("lobby-lead", HTMLElement).textContent =
-    members < 2
-      ? "Somebody waits at this link to exchange files with you. They come from that machine to this one; no server keeps them."
-      : "This link is for two, and two are using it. If one of them is you in another window, close that first.";
-  byId("join", HTMLElement).textContent = "Connect";
-  byId("devices", HTMLElement).hidden = true;
-  byId("name-field", HTMLElement).hidden = true;
-}
-
-/** @param {string} text */
-function complain(text) {
-  const element = byId("lobby-error", HTMLElement);
-  element.textContent = text;
-  element.hidden = false;
-}
-
-for (const device of ["microphone", "camera"]) {
-  byId(`want-${device}`, HTMLElement).addEventListener("click", ({ currentTarget }) => {
-    const toggle = /** @type {HTMLElement} */ (currentTarget);
-    const on = toggle.getAttribute("aria-pressed") !== "true";
-    toggle.setAttribute("aria-pressed", String(on));
-    localStorage.setItem(device, on ? "on" : "off");
-  });
-}
-
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const given = fromAddress(location);
-  if (given && !("error" in given) && given.kind === "link") return void enter(given);
-  if (!roomInput.value.trim()) return void enter(newLink());
-  const typed = read(roomInput.value);
-  if ("error" in typed) return complain(typed.error);
-  void enter(typed);
-});
-
-byId("new-room", HTMLElement).addEventListener("click", () => void enter(newLink()));
-addEventListener("hashchange", () => {
-  if (room) leave();
-  else lobby();
-});
-
-// ---- room
+lobby.onenter = (/** @type {Invitation} */ chosen) => void enter(chosen);
+addEventListener("hashchange", () => (room ? leave() : lobby.show()));
 
 /** @param {Invitation} chosen */
 async function enter(chosen) {
   if (room) return;
-  const name = nameInput.value.trim();
-  localStorage.setItem("name", name);
-  byId("lobby-error", HTMLElement).hidden = true;
-  byId("join", HTMLButtonElement).disabled = true;
+  lobby.hide();
   history.replaceState(null, "", address(chosen));
-  const mediaWanted = !transferOnly && chosen.kind !== "code";
+  const { purpose, name } = lobby;
+  const mediaWanted = purpose === "record" || (purpose === "meet" && chosen.kind !== "code");
 
   room = new Room(chosen, { hello: { app: "page", version: 1, name, session }, limit: MEMBERS });
   room.onstate = (state) => {
@@ -168,12 +143,11 @@ async function enter(chosen) {
   room.onend = ended;
   room.onmember = meet;
   showRoom(chosen);
+  listening = setInterval(listen, LISTEN_EVERY);
   // The others' machines can be found while the person thinks about the camera.
   room.open();
   if (mediaWanted) {
-    const wants = (/** @type {string} */ device) =>
-      byId(`want-${device}`, HTMLElement).getAttribute("aria-pressed") === "true";
-    const missing = await devices.start({ microphone: wants("microphone"), camera: wants("camera") });
+    const missing = await devices.start({ microphone: lobby.wants("microphone"), camera: lobby.wants("camera") });
     if (!room) return devices.stop();
     if (missing) toast(missing);
   }
@@ -190,10 +164,11 @@ function address(chosen) {
 
 /** @param {Invitation} chosen */
 function showRoom(chosen) {
-  document.body.dataset.view = transferOnly || chosen.kind === "code" ? "transfer" : "room";
-  byId("lobby", HTMLElement).hidden = true;
+  const { purpose } = lobby;
+  const aboutFiles = purpose === "files" || (purpose === "meet" && chosen.kind === "code");
+  document.body.dataset.view = aboutFiles ? "transfer" : purpose === "watch" ? "watch" : "room";
   byId("room", HTMLElement).hidden = false;
-  byId("room-name", HTMLElement).hidden = chosen.kind === "code" || transferOnly;
+  byId("room-name", HTMLElement).hidden = chosen.kind === "code" || purpose !== "meet";
   const label = chosen.kind === "plain" ? chosen.name : "Private room";
   byId("room-label", HTMLElement).textContent = label;
   document.title = `${label} · Sterna`;
@@ -206,20 +181,46 @@ function showRoom(chosen) {
       ? "Sealed from end to end: not even the server can listen."
       : "Anybody who guesses this name can enter, and the server could listen in. A private room cannot be listened to.",
   );
-  byId("share-link", HTMLOutputElement).value = location.href;
-  byId("share-native", HTMLElement).hidden = !navigator.share;
-  byId("qr", HTMLElement).replaceChildren(...qrCode(location.href));
-  byId("waiting-hint", HTMLElement).textContent = isLocal()
-    ? "This address works on this machine only. For other machines start the server with --listen 0.0.0.0 and open the page by its network address."
-    : "";
-  showOwn(devices);
+  showInvitation();
+  byId("screen", HTMLElement).hidden = !devices.canShareScreen;
+  if (purpose !== "watch") stage.add(own);
+  side.turn(side.narrow || purpose !== "meet" ? "none" : "talk");
+  drawOwn();
   drawPeers();
   drawStatus();
 }
 
-function isLocal() {
-  return ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+/** The room cannot be entered, or is over. @param {Error} error */
+function ended(error) {
+  // The other side may hang up on the server once we are connected to it, and we find it again without this room.
+  if ([...peers].some(({ connection }) => connection.established)) return;
+  const transfersSeen = byId("file-list", HTMLElement).childElementCount > 0;
+  if (transfersSeen) return toast(error.message);
+  leave();
+  lobby.complain(error.message);
 }
+
+function leave() {
+  const left = room;
+  room = null;
+  clearInterval(listening);
+  for (const { connection } of [...peers]) connection.close();
+  lastPath = "";
+  left?.close();
+  devices.stop();
+  stage.remove(own);
+  shares.length = 0;
+  byId("file-list", HTMLElement).replaceChildren();
+  chat.clear();
+  lobby.show();
+  byId("join", HTMLElement).focus();
+}
+
+byId("leave", HTMLElement).addEventListener("click", leave);
+addEventListener("pagehide", () => room?.close());
+addEventListener("pageshow", (event) => event.persisted && location.reload());
+
+// ---- people
 
 /** Somebody with the same invitation. @param {Member} member */
 function meet(member) {
@@ -237,21 +238,25 @@ function meet(member) {
     relayOnly: options.get("relay") === "only",
     noRelay: options.get("relay") === "no",
     trickle: options.get("trickle") !== "no",
+    recorded: lobby.purpose === "record",
   });
   const peer = new Peer(connection);
   peers.add(peer);
-  connection.onchange = drawStatus;
+  connection.onchange = () => {
+    peer.draw();
+    drawStatus();
+  };
   connection.onclosed = () => part(peer);
   connection.onchannel = (channel) => {
     if (channel.label === "chat") chatWith(peer, channel);
     if (channel.label === "files") filesWith(peer, channel);
   };
-  if (connection.isPage) {
-    peer.tile = new Tile(peer.name, connection.stream);
-    byId("tiles", HTMLElement).append(peer.tile.element);
-    if (document.body.dataset.view === "transfer") document.body.dataset.view = "room";
-    say("event", `${peer.name} is here.`);
+  if (connection.role !== "none") {
+    if (document.body.dataset.view === "transfer") document.body.dataset.view = connection.role === "play" ? "watch" : "room";
+    chat.note(`${peer.name} is here.`);
   }
+  if (connection.role === "record") recordedBy(peer);
+  peer.draw();
   drawPeers();
   drawStatus();
 }
@@ -260,63 +265,111 @@ function meet(member) {
 function part(peer) {
   peers.delete(peer);
   lastPath = peer.connection.path ? peer.connection.pathLine : "";
-  peer.tile?.element.remove();
-  if (room && peer.connection.isPage) say("event", `${peer.name} left.`);
+  peer.gone();
+  if (room && peer.connection.role !== "none") chat.note(`${peer.name} left.`);
   drawPeers();
   drawStatus();
 }
 
-/** The room cannot be entered, or is over. @param {Error} error */
-function ended(error) {
-  // The other side may hang up on the server once we are connected to it, and we find it again without this room.
-  if ([...peers].some(({ connection }) => connection.established)) return;
-  const transfersSeen = byId("file-list", HTMLElement).childElementCount > 0;
-  if (transfersSeen) return toast(error.message);
-  leave();
-  complain(error.message);
+/** Somebody writes down what we send: only with our consent, and as long as we like. @param {Peer} peer */
+function recordedBy(peer) {
+  const { connection, name } = peer;
+  const stop = () => connection.close();
+  const recording = () => notices.show(peer, "recording", `${name} records your camera and microphone.`, { label: "Stop", act: stop });
+  if (lobby.purpose === "record") return recording();
+  const allow = async () => {
+    recording();
+    const missing = await devices.start({ microphone: true, camera: true });
+    if (!room) return devices.stop();
+    if (missing) toast(missing);
+    connection.media.allow();
+  };
+  const question = `${name} asks to record your camera and microphone into a file.`;
+  notices.show(
+    peer,
+    "recording",
+    question,
+    { label: "Let it record", act: () => void allow(), main: true },
+    { label: "No", act: stop },
+  );
 }
 
-function leave() {
-  const left = room;
-  room = null;
-  for (const { connection } of [...peers]) connection.close();
-  lastPath = "";
-  left?.close();
-  devices.stop();
-  shares.length = 0;
-  byId("file-list", HTMLElement).replaceChildren();
-  byId("chat-log", HTMLElement).replaceChildren();
-  lobby();
-  byId("join", HTMLElement).focus();
+// A network that changes is not waited for: the browser takes half a minute to believe it.
+addEventListener("online", nudge);
+/** @type {Navigator & { connection?: EventTarget }} */ (navigator).connection?.addEventListener("change", nudge);
+function nudge() {
+  for (const { connection } of peers) connection.nudge();
 }
-
-byId("leave", HTMLElement).addEventListener("click", leave);
-addEventListener("pagehide", () => room?.close());
-addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 // ---- media
 
 devices.onchange = () => {
-  showOwn(devices);
+  drawOwn();
   for (const { connection, chat } of peers) {
-    connection.setTracks(devices.tracks);
+    connection.media.set(devices.tracks);
     tellMedia(chat);
   }
 };
+devices.onnotice = toast;
 
-/** @param {RTCDataChannel | null} chat */
-function tellMedia(chat) {
+/** @param {RTCDataChannel | null} channel */
+function tellMedia(channel) {
   const { camera, microphone, screen } = devices;
-  if (chat?.readyState === "open") chat.send(JSON.stringify({ media: { camera, microphone, screen } }));
+  if (channel?.readyState === "open") channel.send(JSON.stringify({ media: { camera, microphone, screen } }));
 }
 
-byId("microphone", HTMLElement).addEventListener("click", async () => complainSoftly(await devices.toggleMicrophone()));
-byId("camera", HTMLElement).addEventListener("click", async () => complainSoftly(await devices.toggleCamera()));
-byId("screen", HTMLElement).addEventListener("click", async () => complainSoftly(await devices.toggleScreen()));
+const TOGGLES = {
+  microphone: () => devices.toggleMicrophone(),
+  camera: () => devices.toggleCamera(),
+  screen: () => devices.toggleScreen(),
+  speaker: async () => {
+    sound = !sound;
+    drawOwn();
+    return "";
+  },
+};
+/** @param {keyof typeof TOGGLES} kind */
+async function toggle(kind) {
+  const complaint = await TOGGLES[kind]();
+  if (complaint) toast(complaint);
+}
+for (const kind of /** @type {(keyof typeof TOGGLES)[]} */ (Object.keys(TOGGLES))) {
+  byId(kind, HTMLElement).addEventListener("click", () => void toggle(kind));
+}
+deviceView.ontoggle = (/** @type {Kind} */ kind) => void toggle(kind);
+deviceView.onchoose = async (/** @type {Kind} */ kind, /** @type {string} */ id) => {
+  const complaint = await devices.choose(kind, id);
+  if (complaint) toast(complaint);
+};
+byId("sound-on", HTMLElement).addEventListener("click", () => {
+  sound = true;
+  drawOwn();
+});
 
-/** @param {string} text */
-function complainSoftly(text) {
-  if (text) toast(text);
+/** What we send, and whether we hear. */
+function drawOwn() {
+  const { camera } = devices.tracks;
+  const shown = /** @type {MediaStream | null} */ (own.video.srcObject);
+  if ((shown?.getVideoTracks()[0] ?? null) !== camera) own.video.srcObject = camera && new MediaStream([camera]);
+  own.show({ picture: devices.camera, microphone: devices.microphone });
+  const { microphone, screen } = devices;
+  for (const [id, on] of Object.entries({ microphone, camera: devices.camera, screen, speaker: sound })) {
+    byId(id, HTMLElement).setAttribute("aria-pressed", String(on));
+  }
+  stage.sound(devices.chosen("speaker"), !sound);
+  deviceView.draw(sound);
+  if (!screen) notices.hide("screen");
+  else if (!byId("notices", HTMLElement).querySelector(".sharing")) {
+    notices.show("screen", "sharing", "You are sharing your screen.", { label: "Stop sharing", act: () => void toggle("screen") });
+  }
+}
+
+/** Who speaks? */
+function listen() {
+  const level = ear.level(devices.tracks.microphone);
+  own.hear(level);
+  deviceView.hear(level);
+  for (const { tile, connection } of peers) tile?.hear(connection.media.level);
 }
 
 // ---- chat
@@ -326,36 +379,25 @@ function chatWith(peer, channel) {
   peer.chat = channel;
   channel.addEventListener("message", ({ data }) => {
     const message = parse(data);
-    if (typeof message?.text === "string") say("other", message.text.slice(0, 16_000), peer.name);
-    if (message?.media) peer.tile?.show(message.media);
+    if (typeof message?.text === "string") chat.hear(message.text.slice(0, 16_000), peer.name);
+    if (message?.media) {
+      const { camera, microphone, screen } = message.media;
+      peer.told = { camera: camera !== false, microphone: microphone !== false, screen: screen === true };
+      peer.draw();
+    }
   });
   const opened = () => tellMedia(channel);
   if (channel.readyState === "open") opened();
   else channel.addEventListener("open", opened);
 }
 
-byId("chat-form", HTMLFormElement).addEventListener("submit", (event) => {
-  event.preventDefault();
-  const input = byId("chat-input", HTMLInputElement);
-  const text = input.value.trim();
-  if (!text) return;
+chat.onsay = (/** @type {string} */ text) => {
   const open = [...peers].filter(({ chat }) => chat?.readyState === "open");
-  if (!open.length) return toast("Nobody is connected yet: your message waits in the field.");
+  if (!open.length) toast("Nobody is connected yet: your message waits in the field.");
   for (const { chat } of open) chat?.send(JSON.stringify({ text }));
-  say("own", text);
-  input.value = "";
-});
-
-/** @param {"own" | "other" | "event"} kind @param {string} text @param {string} [who] */
-function say(kind, text, who) {
-  const log = byId("chat-log", HTMLElement);
-  const line = make("li", { class: kind });
-  if (who && peers.size > 1) line.append(make("span", { class: "who" }, who));
-  else if (kind !== "event") line.setAttribute("aria-label", `${kind === "own" ? "You" : who}: ${text}`);
-  line.append(text);
-  log.append(line);
-  log.scrollTop = log.scrollHeight;
-}
+  return open.length > 0;
+};
+chat.onunread = () => side.unread();
 
 /** @param {unknown} data */
 function parse(data) {
@@ -376,6 +418,7 @@ function filesWith(peer, channel) {
     const accept = () => transfers.accept(transfer);
     const cancel = () => transfers.cancel(transfer, "it was cancelled by the receiver");
     files.incoming(transfer, accept, () => transfers.refuse(transfer, "the other side does not want it"), cancel);
+    side.unread();
     const enough = peer.connection.isPage ? TAKEN_AT_ONCE : TAKEN_FROM_LINK;
     if (transfer.bytes <= enough) accept();
   };
@@ -411,36 +454,51 @@ function offer(peer, shared) {
 // ---- what one sees of it
 
 function drawPeers() {
-  const pages = [...peers].filter(({ connection }) => connection.isPage).length;
-  byId("waiting", HTMLElement).hidden = pages > 0;
-  byId("waiting-title", HTMLElement).textContent = peers.size
-    ? "A command line is connected"
-    : "Waiting for somebody to come";
-  byId("waiting-text", HTMLElement).textContent = peers.size
-    ? "Drop files onto the page to send them. The link lets somebody else in:"
-    : "Send them this link:";
-  layOut(pages);
+  const seen = [...peers].filter(({ tile }) => tile).length;
+  const recorded = [...peers].some(({ connection }) => connection.role === "record");
+  stage.alone = recorded && !seen;
+  chat.several = peers.size > 1;
+  for (const { connection } of peers) connection.media.share(pages().length);
+  byId("waiting", HTMLElement).hidden = seen > 0 || recorded;
+  const [title, text] = waitingFor();
+  setText("waiting-title", title);
+  setText("waiting-text", text);
+  byId("waiting-share", HTMLElement).hidden = lobby.purpose === "watch" || lobby.purpose === "record";
 }
-addEventListener("resize", drawPeers);
+
+/** What the empty stage says. */
+function waitingFor() {
+  if (lobby.purpose === "watch") return lastPath ? ["It is over", "The other side has left. If it begins again, it shows here."] : ["Waiting for it to begin", ""];
+  if (lobby.purpose === "record") return lastPath ? ["The recording is over", "Your camera and microphone are not recorded any more."] : ["Waiting for the recorder", "Nothing is recorded yet."];
+  if (peers.size) return ["A command line is connected", "Drop files onto the page to send them. The link lets somebody else in:"];
+  return ["Waiting for somebody to come", "Send them this link:"];
+}
 
 function drawStatus() {
-  const several = peers.size > 1;
-  const path = [...peers].map(({ name, connection }) => {
-    const line = connection.pathLine || "connecting …";
-    return several ? `${name}: ${line}` : line;
-  });
-  const stages = [...peers].map(({ name, connection: { stages } }) => {
-    const line = `ICE ${stages.ice} · DTLS ${stages.dtls} · channel ${stages.channel}`;
-    return several ? `${name}: ${line}` : line;
-  });
+  const all = [...peers].map(({ connection }) => connection);
   // A command line and we find each other again elsewhere than in the room.
-  const elsewhere = [...peers].filter(({ connection }) => !connection.isPage && connection.established);
-  const state = elsewhere.length ? (elsewhere.every(({ connection }) => connection.signalled) ? "connected" : "lost") : signalling;
+  const elsewhere = all.filter((connection) => !connection.isPage && connection.established);
+  const state = elsewhere.length ? (elsewhere.every(({ signalled }) => signalled) ? "connected" : "lost") : signalling;
   const server = `signalling ${state === "lost" ? "lost, trying again" : state}`;
-  const none = lastPath ? `the other side has left (it was ${lastPath})` : "not connected yet";
-  setText("path", path.join("\n") || none);
-  setText("state", several ? [server, ...stages].join("\n") : [server, ...stages].join(" · "));
+  if (all.length > 1) {
+    const up = all.filter(({ connected }) => connected);
+    const direct = up.filter(({ path }) => path && !path.relayed).length;
+    const relayed = up.filter(({ path }) => path?.relayed).length;
+    setText("state", `${server} · ${up.length} of ${all.length} connected`);
+    const lines = [direct ? `${direct} direct` : "", relayed ? `${relayed} relayed` : "", up.length < all.length ? `${all.length - up.length} not connected` : ""];
+    const because = [...peers].filter(({ connection }) => !connection.connected && connection.pathLine).map(({ name, connection }) => `${name}: ${connection.pathLine}`);
+    setText("path", [lines.filter(Boolean).join(" · ") || "connecting …", ...because].join("\n"));
+  } else {
+    const [only] = all;
+    const { ice, dtls, channel } = only?.stages ?? { ice: "", dtls: "", channel: "" };
+    setText("state", only ? `${server} · ICE ${ice} · DTLS ${dtls} · channel ${channel}` : server);
+    const none = lastPath ? `the other side has left (it was ${lastPath})` : "not connected yet";
+    setText("path", only ? only.pathLine || "connecting …" : none);
+  }
+  if (side.shows === "figures") figures.draw(peers);
 }
+
+side.onturn = drawStatus;
 
 /** @param {string} id @param {string} text */
 function setText(id, text) {
@@ -448,20 +506,4 @@ function setText(id, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-for (const id of ["copy-link", "share-copy"]) {
-  byId(id, HTMLElement).addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(location.href);
-      toast("The link is copied. Send it to the other side.");
-    } catch {
-      // Without https there is no clipboard: select it, so that it can be copied by hand.
-      getSelection()?.selectAllChildren(byId("share-link", HTMLElement));
-      toast("Copy the link from the address bar.");
-    }
-  });
-}
-byId("share-native", HTMLElement).addEventListener("click", () => {
-  void navigator.share({ title: "Sterna", url: location.href }).catch(() => {});
-});
-
-lobby();
+lobby.show();

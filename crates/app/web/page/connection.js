@@ -1,7 +1,9 @@
 // One RTCPeerConnection to one member of the room: offers and answers, channels, media, and what became of it.
 
+import { Figures } from "./figures.js";
 import { describePath, readPath } from "./path.js";
 import { Reunion } from "./reunion.js";
+import { Sections, roleOf } from "./sections.js";
 import { describeVerdicts, examine } from "./verdict.js";
 
 /**
@@ -16,15 +18,21 @@ import { describeVerdicts, examine } from "./verdict.js";
  * @property {boolean} relayOnly use the relay even if there is a better path
  * @property {boolean} noRelay no relay of ours; the other side may have one
  * @property {boolean} trickle send candidates as they are found, not all at once
+ * @property {boolean} recorded whether a recorder may have what there is, without being asked for again
  */
 
-/** @typedef {{ audio: MediaStreamTrack | null, video: MediaStreamTrack | null }} Tracks */
+/** @typedef {import("./sections.js").Tracks} Tracks */
 
 const CHECK_EVERY = 1000;
 /** After so long without a path it is said what is known to be in the way, although ICE goes on: browsers do so for ever. */
 const IMPATIENT = 12_000;
 /** How long a connection may be without a path and without the other side at the server. */
 const GIVE_UP = 60_000;
+/** A path may be silent for so long before another one is looked for; the polite side leaves the first try to the other. */
+const SILENCE = { impolite: 2_500, polite: 6_000 };
+/** How often another path is looked for before there ever was one, and how long after that between two tries. */
+const RESTARTS = 3;
+const RESTART_EVERY = 8_000;
 
 export class Connection {
   /** The channels there are to be, when they open. @type {(channel: RTCDataChannel) => void} */
@@ -34,8 +42,8 @@ export class Connection {
   /** It is over. @type {() => void} */
   onclosed = () => {};
 
-  /** What the other sends us. */
-  stream = new MediaStream();
+  /** What its media is like, second by second. */
+  figures = new Figures();
   /** @type {Stages} */
   stages = { ice: "new", dtls: "new", channel: "waiting" };
   /** One line on how we are connected, or on why not. */
@@ -54,9 +62,10 @@ export class Connection {
   member;
   #room;
   #options;
-  #media;
-  /** @type {Tracks} */
-  #tracks;
+  /** What the other end does with media. */
+  role;
+  /** What goes over the media sections. @type {Sections} */
+  media;
   /** Whether our offer gives way when both make one at once; and who restarts ICE. As it was when the two met first. */
   #polite;
   /** Finds a command line again. A page comes back to the room by itself. @type {Reunion | null} */
@@ -66,6 +75,8 @@ export class Connection {
   /** The offer that was answered last. @type {string | undefined} */
   #answered;
   #restarts = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #impatience;
   /** @type {RTCIceCandidateInit[]} */
   #early = [];
   /** What gathering complained about, by server. @type {Map<string, { url: string, code: number, text: string }>} */
@@ -85,17 +96,17 @@ export class Connection {
   constructor(room, member, tracks, options) {
     this.#room = room;
     this.member = member;
-    this.#tracks = tracks;
     this.#options = options;
-    // A file transfer on a command line has no ears; media is for pages.
-    this.#media = member.hello.app === "page";
+    this.role = roleOf(member.hello.app);
     this.#polite = !member.offers;
-    if (!this.#media && member.wayBack) this.#seek(new Reunion(room, member.offers));
+    if (!this.isPage && member.wayBack) this.#seek(new Reunion(room, member.offers));
     this.#pc = new RTCPeerConnection({
       iceServers: this.#servers(room.iceServers),
       iceTransportPolicy: options.relayOnly ? "relay" : "all",
       bundlePolicy: "max-bundle",
     });
+    this.media = new Sections(this.#pc, this.role, this.role !== "record" || options.recorded);
+    this.media.set(tracks);
     this.#listen();
     this.#follow(member);
     if (member.offers) this.#begin();
@@ -113,7 +124,12 @@ export class Connection {
 
   /** Whether the other is a page, with which one can talk. */
   get isPage() {
-    return this.#media;
+    return this.role === "page";
+  }
+
+  /** Whether there was a path, and none is left. */
+  get silent() {
+    return this.established && !this.connected;
   }
 
   /**
@@ -176,14 +192,9 @@ export class Connection {
     this.#end = setTimeout(() => !this.connected && !this.signalled && this.close(), GIVE_UP);
   }
 
-  /** Sends other tracks from now on; needs no new offer. @param {Tracks} tracks */
-  setTracks(tracks) {
-    this.#tracks = tracks;
-    for (const transceiver of this.#pc.getTransceivers()) {
-      const kind = transceiver.receiver.track.kind;
-      const track = kind === "audio" ? tracks.audio : tracks.video;
-      if (transceiver.sender.track !== track) void transceiver.sender.replaceTrack(track);
-    }
+  /** The network has changed, or may have: a path that is gone is not waited for. */
+  nudge() {
+    if (this.silent) void this.#restart();
   }
 
   close() {
@@ -191,6 +202,7 @@ export class Connection {
     this.closed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#end);
+    clearTimeout(this.#impatience);
     this.#reunion?.close();
     this.#pc.close();
     this.onclosed();
@@ -198,12 +210,9 @@ export class Connection {
 
   /** We were there first: make the channels and the first offer. */
   #begin() {
-    if (this.#media) {
-      for (const kind of ["audio", "video"]) this.#pc.addTransceiver(kind, { direction: "sendrecv" });
-      this.setTracks(this.#tracks);
-      this.#welcome(this.#pc.createDataChannel("chat"));
-    }
-    this.#welcome(this.#pc.createDataChannel("files"));
+    this.media.make();
+    if (this.role !== "none") this.#welcome(this.#pc.createDataChannel("chat"));
+    if (this.role === "page" || this.role === "none") this.#welcome(this.#pc.createDataChannel("files"));
   }
 
   #listen() {
@@ -219,10 +228,7 @@ export class Connection {
       const { url, errorCode, errorText } = /** @type {RTCPeerConnectionIceErrorEvent} */ (event);
       this.#complaints.set(`${errorCode} ${url}`, { url, code: errorCode, text: errorText });
     };
-    pc.ontrack = ({ track }) => {
-      this.stream.addTrack(track);
-      this.onchange();
-    };
+    pc.ontrack = () => this.onchange();
     pc.ondatachannel = ({ channel }) => this.#welcome(channel);
     pc.oniceconnectionstatechange = () => this.#changed();
     pc.onconnectionstatechange = () => this.#changed();
@@ -231,7 +237,7 @@ export class Connection {
   /** @param {RTCDataChannel} channel */
   #welcome(channel) {
     channel.binaryType = "arraybuffer";
-    if (channel.label === "files") {
+    if (channel.label === (this.role === "play" || this.role === "record" ? "chat" : "files")) {
       const follow = () => {
         this.stages.channel = channel.readyState;
         this.#changed();
@@ -281,7 +287,7 @@ export class Connection {
       for (const early of this.#early.splice(0)) await this.#addCandidate(early);
       if (offer) {
         this.#answered = description.sdp;
-        this.#accept();
+        this.media.accept();
         await pc.setLocalDescription();
         await this.#sendDescription();
       }
@@ -301,15 +307,6 @@ export class Connection {
     }
   }
 
-  /** Answers every media section both ways, so that tracks can come and go without another offer. */
-  #accept() {
-    if (!this.#media) return;
-    for (const transceiver of this.#pc.getTransceivers()) {
-      if (transceiver.currentDirection === null) transceiver.direction = "sendrecv";
-    }
-    this.setTracks(this.#tracks);
-  }
-
   #changed() {
     const pc = this.#pc;
     if (this.closed) return;
@@ -317,7 +314,8 @@ export class Connection {
     this.stages.dtls = this.#dtls();
     if (this.connected && !this.established) this.#establish();
     if (pc.iceConnectionState === "disconnected") this.#lost();
-    if (pc.iceConnectionState === "failed" || pc.connectionState === "failed") void this.#restart();
+    const failed = pc.iceConnectionState === "failed" || pc.connectionState === "failed";
+    if (failed && !this.#polite) void this.#restart();
     this.#mind();
     this.onchange();
     this.#watch();
@@ -328,9 +326,21 @@ export class Connection {
     if (this.member.wayBack) this.#reunion?.wait(this.member.wayBack);
   }
 
-  /** What broke the path may have broken the signalling as well: it is not waited for. */
+  /** What broke the path may have broken the signalling as well: neither is waited for. */
   #lost() {
-    if (this.established) this.#reunion?.knock();
+    if (!this.established) return;
+    this.#reunion?.knock();
+    this.#persist(this.#polite ? SILENCE.polite : SILENCE.impolite);
+  }
+
+  /** Looks for another path as long as there is none. @param {number} after milliseconds */
+  #persist(after) {
+    clearTimeout(this.#impatience);
+    this.#impatience = setTimeout(() => {
+      if (!this.silent || this.closed) return;
+      void this.#restart();
+      this.#persist(RESTART_EVERY);
+    }, after);
   }
 
   #dtls() {
@@ -338,13 +348,15 @@ export class Connection {
     return state ?? (this.connected ? "connected" : this.#pc.connectionState);
   }
 
-  /** A path that is gone may come back elsewhere: one side asks for a restart, a few times. */
+  /** A path that is gone may come back elsewhere. Both may ask for a restart at once: that is a collision of offers like any other. */
   async #restart() {
-    this.#lost();
-    if (this.#polite || this.#restarts >= 3 || this.#room.state !== "connected") return;
+    if (this.established) this.#reunion?.knock();
+    if ((!this.established && this.#restarts >= RESTARTS) || this.#room.state !== "connected" || !this.signalled) return;
+    // An offer is under way already.
+    if (this.#pc.signalingState !== "stable") return;
     this.#restarts++;
     const iceServers = this.#servers(await this.#room.refreshIceServers());
-    if (this.closed) return;
+    if (this.closed || (this.established && this.connected)) return;
     this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
     this.#pc.restartIce();
   }
@@ -383,6 +395,7 @@ export class Connection {
     const look = async () => {
       if (this.closed) return;
       const report = await this.#pc.getStats();
+      this.figures.add(report.values(), this.media.mids, performance.now());
       const failed = this.#pc.iceConnectionState === "failed";
       const path = failed ? null : readPath(report, this.#seen());
       this.stages.dtls = this.#dtls();

@@ -55,9 +55,9 @@ await run(async () => {
 
   // The camera goes off and on without another negotiation.
   await a.getByRole("button", { name: "Camera" }).click();
-  await b.locator(".tile.dark").waitFor();
+  await b.locator(".tile.person.dark").waitFor();
   await a.getByRole("button", { name: "Camera" }).click();
-  await b.locator(".tile:not(.dark)").waitFor();
+  await b.locator(".tile.person:not(.dark)").waitFor();
   await moves(b);
 
   await b.getByRole("button", { name: "Leave the room" }).click();

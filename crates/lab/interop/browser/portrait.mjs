@@ -8,6 +8,10 @@ import { writeFile } from "node:fs/promises";
 export const PEOPLE = {
   ada: { wall: "#d9e5dc", light: "#f6f3e7", skin: "#e0ab86", hair: "#3b2620", shirt: "#b4532f", long: true },
   emil: { wall: "#cfdbe6", light: "#f3f7fb", skin: "#8d5b3f", hair: "#1d1716", shirt: "#1f5c70" },
+  noor: { wall: "#ead9cf", light: "#fbf3ea", skin: "#c98d63", hair: "#5a2b4b", shirt: "#5b3f8c", long: true },
+  kofi: { wall: "#d5d9c9", light: "#f5f5e6", skin: "#5d3a29", hair: "#120e0d", shirt: "#c98a1b" },
+  lena: { wall: "#d3e0e4", light: "#f0f8fa", skin: "#f0c7a8", hair: "#b9843b", shirt: "#2f7a55", long: true },
+  tomo: { wall: "#dcd3e3", light: "#f7f2fa", skin: "#e8be98", hair: "#26201f", shirt: "#33485a" },
 };
 
 const FRAMES = 24;
@@ -49,15 +53,54 @@ function picture({ wall, light, skin, hair, shirt, long }, turn) {
   </svg>`;
 }
 
-/** Draws a person into a file for `--use-file-for-fake-video-capture`. @param {import("playwright-core").Browser} where @param {Looks} looks @param {string} file */
-export async function film(where, looks, file) {
+/** Draws a person, picture by picture, as JPEG. @param {import("playwright-core").Browser} where @param {Looks} looks @param {number} frames */
+async function draw(where, looks, frames) {
   const context = await where.newContext({ viewport: { width: 640, height: 480 } });
   const canvas = await context.newPage();
-  const frames = [];
-  for (let frame = 0; frame < FRAMES; frame++) {
-    await canvas.setContent(`<body style="margin:0">${picture(looks, frame / FRAMES)}</body>`);
-    frames.push(await canvas.screenshot({ type: "jpeg", quality: 88 }));
+  const pictures = [];
+  for (let frame = 0; frame < frames; frame++) {
+    await canvas.setContent(`<body style="margin:0">${picture(looks, frame / frames)}</body>`);
+    pictures.push(await canvas.screenshot({ type: "jpeg", quality: 88 }));
   }
   await context.close();
-  await writeFile(file, Buffer.concat(frames));
+  return pictures;
+}
+
+/**
+ * Puts a drawn person before the camera of a page, and a voice before its microphone, so that one browser plays many people.
+ * @param {import("playwright-core").Browser} where @param {import("playwright-core").Page} there @param {Looks} looks
+ * @param {boolean} [speaks]
+ */
+export async function disguise(where, there, looks, speaks = false) {
+  const pictures = (await draw(where, looks, 8)).map((bytes) => bytes.toString("base64"));
+  await there.addInitScript(({ pictures, speaks }) => {
+    navigator.mediaDevices.getUserMedia = async ({ audio, video }) => {
+      const tracks = [];
+      if (video) {
+        const bitmaps = await Promise.all(
+          pictures.map((text) => createImageBitmap(new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]))),
+        );
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [640, 480];
+        const pen = canvas.getContext("2d");
+        let at = 0;
+        setInterval(() => pen.drawImage(bitmaps[at++ % bitmaps.length], 0, 0), 100);
+        tracks.push(...canvas.captureStream(10).getTracks());
+      }
+      if (audio) {
+        const context = new AudioContext();
+        const [voice, volume, out] = [context.createOscillator(), context.createGain(), context.createMediaStreamDestination()];
+        volume.gain.value = speaks ? 0.3 : 0;
+        voice.connect(volume).connect(out);
+        voice.start();
+        tracks.push(...out.stream.getTracks());
+      }
+      return new MediaStream(tracks);
+    };
+  }, { pictures, speaks });
+}
+
+/** Draws a person into a file for `--use-file-for-fake-video-capture`. @param {import("playwright-core").Browser} where @param {Looks} looks @param {string} file */
+export async function film(where, looks, file) {
+  await writeFile(file, Buffer.concat(await draw(where, looks, FRAMES)));
 }

@@ -42,7 +42,7 @@ await run(async () => {
   await enter(f, `${SERVER}/#without`);
   await connected(e, f);
   await moves(e);
-  await f.locator(".tile.dark").waitFor();
+  await f.locator(".tile.person.dark").waitFor();
 
   // Over plain http from another machine there is neither camera nor the browser's cryptography.
   const g = await page(one);
