@@ -243,7 +243,7 @@ pub(crate) fn description(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for media in [false, true] {
         let mut configuration = peer::Configuration::new(Seed::from(1), CERTIFICATE.clone());
-        configuration.media = media;
+        configuration.media = media.then(Box::default);
         let mut connection = peer::Connection::new(Time::ZERO, configuration);
         if media {
             connection

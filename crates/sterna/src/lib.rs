@@ -1,8 +1,8 @@
 //! Connects any two machines.
 //!
 //! Sterna is WebRTC without a browser: it finds the best path between two machines through whatever NATs and firewalls
-//! stand in the way (ICE, STUN, TURN), secures it (DTLS), and carries messages over it (SCTP data channels). The other
-//! side may be Sterna or a browser. The names are W3C's in Rust's spelling; there are no callbacks.
+//! stand in the way (ICE, STUN, TURN), secures it (DTLS), and carries messages (SCTP data channels), sound and pictures
+//! (SRTP) over it. The other side may be Sterna or a browser. The names are W3C's in Rust's spelling; there are no callbacks.
 //!
 //! # In fifteen lines
 //!
@@ -56,6 +56,45 @@
 //! [`DataChannel::into_stream`] makes the channel an [`AsyncRead`](tokio::io::AsyncRead) and
 //! [`AsyncWrite`](tokio::io::AsyncWrite).
 //!
+//! **Sound and pictures.** [`PeerConnection::add_track`] makes a [`LocalTrack`], to which frames are written that an encoder
+//! made; the other side's arrive as [`PeerEvent::Track`], a [`RemoteTrack`] to read frames from. Nothing is encoded or shown
+//! here. What is lost is asked for and sent again, and the encoder is told how many bits the way can carry:
+//!
+//! ```
+//! use std::time::Duration;
+//! use sterna::{LocalFrame, LocalTrackEvent, MediaKind, PeerConnection, WriteError};
+//!
+//! # trait Encoder {
+//! #     fn picture(&mut self, time: Duration, key_frame: bool) -> Vec<u8>;
+//! #     fn set_bitrate(&mut self, bits_per_second: u64);
+//! # }
+//! async fn film(peer: &PeerConnection, camera: &mut impl Encoder) -> Result<(), sterna::Error> {
+//!     let track = peer.add_track(MediaKind::Video, &["camera"])?; // and then offer, or answer
+//!     track.ready().await?;
+//!     let (mut key_frame, mut time) = (true, Duration::ZERO);
+//!     let mut every = tokio::time::interval(Duration::from_millis(40));
+//!     loop {
+//!         tokio::select! {
+//!             _ = every.tick() => {
+//!                 time += every.period();
+//!                 let picture = camera.picture(time, key_frame);
+//!                 let frame = LocalFrame { data: &picture, time, ..LocalFrame::default() };
+//!                 key_frame = matches!(track.write(&frame), Err(WriteError::KeyFrameNeeded | WriteError::Full));
+//!             }
+//!             news = track.next_event() => match news {
+//!                 Some(LocalTrackEvent::KeyFrameRequested { .. }) => key_frame = true,
+//!                 Some(LocalTrackEvent::BitrateChanged { bits_per_second, .. }) => camera.set_bitrate(bits_per_second),
+//!                 Some(_) => {}
+//!                 None => return Ok(()),
+//!             }
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! What the other side offers becomes tracks with [`Configuration::media`]. Those who forward media, not show it, read and write
+//! packets ([`RemoteTrack::recv_packet`], [`LocalTrack::write_packet`]).
+//!
 //! **Ending.** Dropping the handles closes; closing delivers what was sent before. To know that it has arrived, await
 //! [`DataChannel::close`].
 //!
@@ -72,11 +111,16 @@
 //! are at [`machine`].
 
 pub use driver::{
-    ByteStream, CandidateError, CandidateKind, Certificate, CertificateDer, ChannelState, Code,
-    Configuration, Congestion, ConnectionState, DataChannel, DataChannelInit, Endpoint, Error, Evidence,
-    Failure, FailureCause, Fingerprint, IceCandidateInit, IceConnectionState, IceGatheringState, IceServer,
-    IceTransportPolicy, Message, PathInfo, PathKind, PeerConnection, PeerEvent, Punch, Report, SdpType,
-    SendError, SessionDescription, SignalingState, Stats, Summary, Verdict,
+    AbsoluteCaptureTime, AudioLevel, ByteStream, CandidateError, CandidateKind, Certificate, CertificateDer,
+    ChannelState, Code, Codec, CodecError, CodecStats, Configuration, Congestion, ConnectionState,
+    DataChannel, DataChannelInit, Delivery, Direction, EncodingParameters, Endpoint, Error, Evidence,
+    Failure, FailureCause, Fingerprint, Format, IceCandidateInit, IceConnectionState, IceGatheringState,
+    IceServer, IceTransportPolicy, InboundRtpStats, LocalFrame, LocalTrack, LocalTrackEvent,
+    MediaConfiguration, MediaKind, Message, OutboundRtpStats, OutgoingPacket, PacketHeader, PathInfo,
+    PathKind, PayloadInfo, PeerConnection, PeerEvent, Punch, Rejection, RemoteFrame, RemoteInboundRtpStats,
+    RemotePacket, RemoteTrack, Report, RequestError, RtpCodec, SdpType, SendError, SessionDescription,
+    SignalingState, Stats, StatsOf, Summary, Transceiver, TransceiverError, TransceiverInit, Verdict,
+    VideoOrientation, WriteError,
 };
 
 /// What most programs need, for `use sterna::prelude::*`.

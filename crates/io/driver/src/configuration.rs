@@ -1,13 +1,14 @@
-use peer::Congestion;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crypto::Certificate;
 use ice::Punch;
+use peer::{Congestion, EstimatorConfig, RtpCodec};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Error;
+use crate::inbox::Limits;
 
 /// How a [`PeerConnection`](crate::PeerConnection) is made (`RTCConfiguration`, and what browsers decide themselves).
 ///
@@ -89,6 +90,62 @@ pub struct Configuration {
     /// sides have to want it. A relay is used at once meanwhile; a direct path takes its place. `None`, the default, is not
     /// to. How often it helps is in `docs/punching.md`.
     pub punch: Option<Punch>,
+    /// Whether sound and pictures that the other side offers become transceivers, as W3C has it
+    /// ([`PeerEvent::Track`](crate::PeerEvent::Track)), and how media is carried. Without that, and until
+    /// [`PeerConnection::add_transceiver`](crate::PeerConnection::add_transceiver) or
+    /// [`PeerConnection::add_track`](crate::PeerConnection::add_track) is called, they are answered, but silent: what nobody
+    /// reads does not come.
+    pub media: Option<MediaConfiguration>,
+}
+
+/// How sound and pictures are carried.
+#[derive(Clone, Debug)]
+pub struct MediaConfiguration {
+    /// What is offered and taken unless a transceiver is told otherwise
+    /// ([`Transceiver::set_codec_preferences`](crate::Transceiver::set_codec_preferences)), the preferred first. If there is none
+    /// of a kind: all that are known, as [`RtpCodec::capabilities`] lists them.
+    pub codecs: Vec<RtpCodec>,
+    /// How long a missing packet is waited for. What is played live has less time, what is recorded more.
+    pub patience: Duration,
+    /// What the way is thought to carry before anything is known, in bits a second, of all that is sent.
+    pub start_bitrate: u64,
+    /// The most that is sent, in bits a second.
+    pub max_bitrate: u64,
+    /// Frames that wait on one track for [`RemoteTrack::recv`](crate::RemoteTrack::recv), before the oldest go. Of packets, where
+    /// those are read, four times as many.
+    pub receive_frames: usize,
+    /// Bytes of them.
+    pub receive_bytes: usize,
+}
+
+impl Default for MediaConfiguration {
+    /// All formats; 400 ms; 300 kbit/s to 20 Mbit/s; 512 frames and 8 MiB.
+    fn default() -> Self {
+        Self {
+            codecs: Vec::new(),
+            patience: Duration::from_millis(400),
+            start_bitrate: 300_000,
+            max_bitrate: 20_000_000,
+            receive_frames: 512,
+            receive_bytes: 8 << 20,
+        }
+    }
+}
+
+impl MediaConfiguration {
+    /// What may wait on a track.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { frames: self.receive_frames, bytes: self.receive_bytes }
+    }
+
+    /// What the machine has to know of it.
+    pub(crate) fn machine(self) -> peer::MediaConfiguration {
+        let usual = EstimatorConfig::default();
+        let most = (self.max_bitrate as f64).max(usual.least);
+        let bandwidth =
+            EstimatorConfig { start: (self.start_bitrate as f64).clamp(usual.least, most), most, ..usual };
+        peer::MediaConfiguration { codecs: self.codecs, patience: self.patience, bandwidth }
+    }
 }
 
 impl Default for Configuration {
@@ -114,6 +171,7 @@ impl Default for Configuration {
             port_mapping: true,
             roam: Some(Duration::from_secs(30)),
             punch: None,
+            media: None,
         }
     }
 }

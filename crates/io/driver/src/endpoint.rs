@@ -172,7 +172,7 @@ impl Endpoint {
         let Door { shared, porch, addresses } = &*self.handle;
         let now = shared.now();
         let configuration = Configuration { port_mapping: false, punch: None, ..configuration };
-        let mut plan = Plan::new(configuration, now, heard_on(addresses))?;
+        let mut plan = Plan::new(configuration, shared.clock(), heard_on(addresses))?;
         plan.machine.shared_sockets = true;
         let (trickle, use_relay) = (plan.settings.trickle, plan.use_relay);
         let bell = Bell::Resident { porch: porch.clone(), id: OnceLock::new(), rung: AtomicBool::new(false) };

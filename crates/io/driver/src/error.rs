@@ -41,6 +41,9 @@ pub enum Error {
     /// A channel cannot be made.
     #[error(transparent)]
     Channel(#[from] peer::ChannelError),
+    /// A transceiver cannot be made, or not be as was wished.
+    #[error(transparent)]
+    Media(#[from] peer::TransceiverError),
     /// The connection is closed, by this side or the other.
     #[error("the connection is closed")]
     Closed,
@@ -61,6 +64,7 @@ impl Error {
             Self::NoCredential { .. } => "server-credential",
             Self::Negotiation(_) => "negotiation",
             Self::Channel(_) => "channel",
+            Self::Media(_) => "media",
             Self::Closed => "closed",
             Self::Failed(failure) => failure.code(),
         }

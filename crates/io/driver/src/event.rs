@@ -1,9 +1,9 @@
 use peer::{
     CandidateError, ConnectionState, Failure, IceCandidateInit, IceConnectionState, IceGatheringState,
-    PathSummary, SignalingState,
+    MediaKind, PathSummary, Rejection, SignalingState,
 };
 
-use crate::DataChannel;
+use crate::{DataChannel, RemoteTrack};
 
 /// What [`PeerConnection::next_event`](crate::PeerConnection::next_event) tells; behind each stands the W3C event it
 /// corresponds to.
@@ -30,6 +30,21 @@ pub enum PeerEvent {
     SignalingStateChange(SignalingState),
     /// Data takes this path from now on (`selectedcandidatepairchange`).
     PathChange(Box<PathSummary>),
+    /// The other side sends sound or pictures, as its description says (`track`). Nothing has come yet: it is muted.
+    Track(RemoteTrack),
+    /// Nothing comes by this track any more: the other side has said so, or has fallen silent. It may go on (`mute`).
+    TrackMute(RemoteTrack),
+    /// Something comes by this track (`unmute`).
+    TrackUnmute(RemoteTrack),
+    /// Sound or pictures were refused, by us or by the other side. W3C has no such event: transceivers just stop.
+    MediaRejected {
+        /// The section's name, if it has one.
+        mid: Option<String>,
+        /// Sound or pictures.
+        kind: MediaKind,
+        /// Why.
+        because: Rejection,
+    },
     /// The other side has closed the connection.
     PeerClosed,
     /// The connection did not come about, or broke: why, and what to do about it.

@@ -20,7 +20,9 @@ mod endpoint;
 pub mod engine;
 mod error;
 mod event;
+mod inbox;
 mod interfaces;
+mod local_track;
 mod mdns;
 mod message;
 mod multicast;
@@ -29,15 +31,18 @@ mod network;
 mod peer_connection;
 mod portmap;
 mod proxy;
+mod remote_frame;
+mod remote_track;
 mod sockets;
 mod state;
 mod streams;
 mod tls;
+mod transceiver;
 mod wake;
 
 pub use byte_stream::ByteStream;
 pub use clock::Clock;
-pub use configuration::{Configuration, IceServer, IceTransportPolicy};
+pub use configuration::{Configuration, IceServer, IceTransportPolicy, MediaConfiguration};
 pub use connect::Connector;
 pub use crypto::{Certificate, Fingerprint};
 pub use data_channel::DataChannel;
@@ -49,18 +54,26 @@ pub use error::{Error, SendError};
 pub use event::PeerEvent;
 pub use ice::{CandidateKind, Punch};
 pub use interfaces::{interfaces, source_for};
+pub use local_track::{LocalFrame, LocalTrack, LocalTrackEvent};
 pub use mdns::hears_itself;
 pub use message::Message;
 pub use names::locate;
 pub use network::Network;
 pub use peer::{
-    CandidateError, ChannelState, Congestion, ConnectionState, DataChannelInit, Failure, FailureCause,
-    IceCandidateInit, IceConnectionState, IceGatheringState, PathKind, PathSummary as PathInfo, SdpType,
-    SessionDescription, SignalingState, Stats,
+    AbsoluteCaptureTime, AudioLevel, CandidateError, ChannelState, Codec, CodecError, CodecStats, Congestion,
+    ConnectionState, DataChannelInit, Delivery, Direction, EncodingParameters, Failure, FailureCause, Format,
+    IceCandidateInit, IceConnectionState, IceGatheringState, InboundRtpStats, MediaKind, OutboundRtpStats,
+    OutgoingPacket, PacketHeader, PathKind, PathSummary as PathInfo, PayloadInfo,
+    ReceivedPacket as RemotePacket, Rejection, RemoteInboundRtpStats, RequestError, RtpCodec, SdpType,
+    SessionDescription, SignalingState, Stats, StatsOf, TransceiverError, TransceiverInit, VideoOrientation,
+    WriteError,
 };
 pub use peer_connection::PeerConnection;
 pub use portmap::{PortMappers, port_mappers};
 pub use proxy::configured as proxy;
+pub use remote_frame::RemoteFrame;
+pub use remote_track::RemoteTrack;
 pub use rustls_pki_types::CertificateDer;
 pub use tls::system_authorities;
+pub use transceiver::Transceiver;
 pub use turn::discovery::{Found, Relay};

@@ -9,7 +9,8 @@ use crypto::Certificate;
 use doctor::{Report, Summary};
 use peer::{
     Connection, ConnectionState, DataChannelInit, IceCandidateInit, IceConnectionState, IceGatheringState,
-    OfferOptions, PathSummary, SessionDescription, SignalingState, Stats,
+    MediaKind, OfferOptions, PathSummary, SessionDescription, SignalingState, Stats, TransceiverId,
+    TransceiverInit,
 };
 use sansio::{Seed, Time};
 use tokio::task::JoinHandle;
@@ -19,8 +20,8 @@ use crate::interfaces::interfaces;
 use crate::portmap;
 use crate::state::{Settings, State, Told};
 use crate::{
-    Clock, Configuration, Connector, DataChannel, Engine, Error, IceServer, IceTransportPolicy, Network,
-    PeerEvent, Shared,
+    Clock, Configuration, Connector, DataChannel, Engine, Error, IceServer, IceTransportPolicy, LocalTrack,
+    MediaConfiguration, Network, PeerEvent, RemoteTrack, Shared, Transceiver,
 };
 
 /// A connection to one other peer (`RTCPeerConnection`).
@@ -67,7 +68,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(
         configuration: Configuration,
-        now: Time,
+        clock: Clock,
         interfaces: Vec<ice::Interface>,
     ) -> Result<Self, Error> {
         let ice_servers = configuration.servers()?;
@@ -83,7 +84,11 @@ impl Plan {
             ice_timings.gathering = ice_timings.gathering_at_once;
         }
         let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-        let unix_time = unix_time.map(|unix_time| unix_time.saturating_sub(now.elapsed()));
+        let unix_time = unix_time.map(|unix_time| unix_time.saturating_sub(clock.now().elapsed()));
+        let limits = configuration
+            .media
+            .as_ref()
+            .map_or_else(|| MediaConfiguration::default().limits(), |it| it.limits());
         let machine = peer::Configuration {
             ice_timings,
             ice_servers,
@@ -109,12 +114,15 @@ impl Plan {
             expect_mappings: maps && configuration.trickle,
             roam: configuration.roam,
             punch: configuration.punch,
+            media: configuration.media.map(|media| Box::new(media.machine())),
             ..peer::Configuration::new(Seed(crypto::seed()), certificate)
         };
         let settings = Settings {
             trickle: configuration.trickle,
             receive_buffer: configuration.receive_buffer,
             close_timeout: configuration.close_timeout,
+            limits,
+            clock,
         };
         let connector =
             Connector::new(configuration.certificate_authorities).with_names(configuration.certificate_names);
@@ -135,7 +143,7 @@ impl PeerConnection {
     pub fn new(configuration: Configuration) -> Result<Self, Error> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
         let clock = Clock::start();
-        let plan = Plan::new(configuration, clock.now(), interfaces())?;
+        let plan = Plan::new(configuration, clock, interfaces())?;
         let network = Network::new(plan.connector.clone());
         let (maps, roams) = (plan.maps, plan.machine.roam.is_some());
         let (trickle, use_relay) = (plan.settings.trickle, plan.use_relay);
@@ -174,6 +182,50 @@ impl PeerConnection {
             state.add_channel(id);
             Ok(DataChannel::new(self.handle.clone(), id, label.to_owned(), init))
         })
+    }
+
+    /// Makes a transceiver (`addTransceiver`): a way for sound or pictures, there and back, which gets a section of its own with the
+    /// next exchange. [`PeerEvent::NegotiationNeeded`] follows.
+    ///
+    /// # Errors
+    /// If the encodings' names make no sense, there are too many, or after closing.
+    #[doc(alias = "addTransceiver")]
+    pub fn add_transceiver(&self, kind: MediaKind, init: TransceiverInit) -> Result<Transceiver, Error> {
+        let id = self.handle.act(|state, now| state.connection.add_transceiver(now, kind, init))?;
+        Ok(Transceiver::new(self.handle.clone(), id, kind))
+    }
+
+    /// Says that there is something to send (`addTrack`), which belongs to these streams: by a transceiver that sends nothing yet,
+    /// such as one that the other side's offer has made, or by a new one.
+    ///
+    /// # Errors
+    /// If there are too many, or after closing.
+    #[doc(alias = "addTrack")]
+    pub fn add_track(&self, kind: MediaKind, streams: &[&str]) -> Result<LocalTrack, Error> {
+        let streams = streams.iter().map(|it| String::from(*it)).collect();
+        let id = self.handle.act(|state, now| state.connection.add_track(now, kind, streams))?;
+        Ok(Transceiver::new(self.handle.clone(), id, kind).sender())
+    }
+
+    /// Says that nothing is sent any more by a track of this connection (`removeTrack`). Its transceiver stays.
+    ///
+    /// # Errors
+    /// If its transceiver is stopped, or the connection closed.
+    #[doc(alias = "removeTrack")]
+    pub fn remove_track(&self, track: &LocalTrack) -> Result<(), Error> {
+        track.stake().wish(|connection, now, id| connection.remove_track(now, id))
+    }
+
+    /// All transceivers that are not stopped on both sides, the oldest first (`getTransceivers`).
+    #[doc(alias = "getTransceivers")]
+    pub fn transceivers(&self) -> Vec<Transceiver> {
+        let known: Vec<_> =
+            self.handle.state().connection.transceivers().map(|it| (it.id(), it.kind())).collect();
+        known.into_iter().map(|(id, kind)| Transceiver::new(self.handle.clone(), id, kind)).collect()
+    }
+
+    fn remote_track(&self, id: TransceiverId, kind: MediaKind) -> RemoteTrack {
+        Transceiver::new(self.handle.clone(), id, kind).receiver()
     }
 
     /// Makes an offer (`createOffer`). It changes nothing until it is set as the local description.
@@ -316,6 +368,10 @@ impl PeerConnection {
             Told::IceGathering(state) => PeerEvent::IceGatheringStateChange(state),
             Told::Signaling(state) => PeerEvent::SignalingStateChange(state),
             Told::Path(path) => PeerEvent::PathChange(path),
+            Told::Track(id, kind) => PeerEvent::Track(self.remote_track(id, kind)),
+            Told::TrackMute(id, kind) => PeerEvent::TrackMute(self.remote_track(id, kind)),
+            Told::TrackUnmute(id, kind) => PeerEvent::TrackUnmute(self.remote_track(id, kind)),
+            Told::MediaRejected { mid, kind, because } => PeerEvent::MediaRejected { mid, kind, because },
             Told::PeerClosed => PeerEvent::PeerClosed,
             Told::Failed(failure) => PeerEvent::Failed(failure),
         })
@@ -414,6 +470,10 @@ impl Handle {
 
     pub(crate) fn now(&self) -> Time {
         self.shared.now()
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.shared.clock()
     }
 
     /// Does something that the engine has to know of.

@@ -1,5 +1,7 @@
 //! What the engine and the handles share: the machine, and what waits for its holders.
 
+mod media;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
@@ -8,13 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use peer::{
     ChannelId, Connection, ConnectionState, DataChannelInit, Event, Failure, IceCandidateInit,
-    IceConnectionState, IceGatheringState, MessageKind, SignalingState,
+    IceConnectionState, IceGatheringState, MediaKind, MessageKind, Rejection, SignalingState, TransceiverId,
 };
 use sansio::{Machine, Time};
 use tokio::sync::watch;
 
+use crate::inbox::Limits;
 use crate::wake::Waiting;
-use crate::{Error, Host, Message, SendError};
+use crate::{Clock, Error, Host, Message, SendError};
 
 /// Events that nobody has asked for before the oldest are forgotten.
 const MAX_EVENTS: usize = 4096;
@@ -28,6 +31,8 @@ pub(crate) struct State {
     events: VecDeque<Told>,
     /// Boxed, as most connections have few: a node of the map has room for eleven.
     channels: BTreeMap<ChannelId, Box<Inbox>>,
+    /// Sound and pictures, once there are any.
+    tracks: Option<Box<media::Tracks>>,
     /// Tasks that wait for the next event.
     listeners: Waiting,
     /// Tasks that wait for a state of the connection.
@@ -50,6 +55,10 @@ pub(crate) struct Settings {
     pub(crate) trickle: bool,
     pub(crate) receive_buffer: usize,
     pub(crate) close_timeout: Duration,
+    /// What may wait on each track.
+    pub(crate) limits: Limits,
+    /// The clock that the machine is told the time by.
+    pub(crate) clock: Clock,
 }
 
 /// An event without handles, which would keep the connection alive from within.
@@ -64,6 +73,10 @@ pub(crate) enum Told {
     IceGathering(IceGatheringState),
     Signaling(SignalingState),
     Path(Box<peer::PathSummary>),
+    Track(TransceiverId, MediaKind),
+    TrackMute(TransceiverId, MediaKind),
+    TrackUnmute(TransceiverId, MediaKind),
+    MediaRejected { mid: Option<String>, kind: MediaKind, because: Rejection },
     PeerClosed,
     Failed(Box<Failure>),
 }
@@ -91,6 +104,7 @@ impl State {
             settings,
             events: VecDeque::new(),
             channels: BTreeMap::new(),
+            tracks: None,
             listeners: Waiting::default(),
             watchers: Waiting::default(),
             failure: None,
@@ -370,6 +384,7 @@ impl State {
     }
 
     fn handle(&mut self, now: Time, event: Event, wakers: &mut Vec<Waker>) {
+        let Some(event) = self.handle_media(event, wakers) else { return };
         match event {
             Event::MessageReceived { id, kind, data } => return self.receive(now, id, kind, data, wakers),
             Event::Writable(id) => return self.with(id, |inbox| inbox.writers.drain_into(wakers)),
@@ -397,8 +412,8 @@ impl State {
             }
             Event::NegotiationNeeded => self.tell(Told::NegotiationNeeded),
             Event::SignalingStateChanged(state) => {
-                // As soon as the other side is known, messages are taken.
-                self.wake_channels(wakers);
+                // As soon as the other side is known, messages are taken. Transceivers may have begun, or ended.
+                self.wake_waiting(wakers);
                 self.tell(Told::Signaling(state));
             }
             Event::IceGatheringStateChanged(state) => self.tell(Told::IceGathering(state)),
@@ -429,12 +444,12 @@ impl State {
             }
             Event::PeerClosed => {
                 self.severed = true;
-                self.wake_channels(wakers);
+                self.wake_waiting(wakers);
                 self.tell(Told::PeerClosed);
             }
             Event::Failed(failure) => {
                 self.failure = Some(failure.clone());
-                self.wake_channels(wakers);
+                self.wake_waiting(wakers);
                 self.tell(Told::Failed(failure));
             }
             _ => return,
@@ -465,7 +480,9 @@ impl State {
         }
     }
 
-    fn wake_channels(&mut self, wakers: &mut Vec<Waker>) {
+    /// Wakes all who wait for a channel or a track.
+    fn wake_waiting(&mut self, wakers: &mut Vec<Waker>) {
+        self.wake_tracks(wakers);
         for inbox in self.channels.values_mut() {
             inbox.readers.drain_into(wakers);
             inbox.writers.drain_into(wakers);
@@ -505,6 +522,6 @@ impl Host for State {
         self.sockets = watch::Sender::new(Vec::new());
         self.listeners.drain_into(wakers);
         self.watchers.drain_into(wakers);
-        self.wake_channels(wakers);
+        self.wake_waiting(wakers);
     }
 }

@@ -78,7 +78,7 @@ impl Course {
             Places { nets, turn: None }
         };
         let mut world = World::build_with(1, Signalling::default(), places, |_, _, configuration| {
-            configuration.media = true
+            configuration.media = Some(Box::default());
         });
         let uplink = world.net.uplink(world.nets[A]);
         let track =

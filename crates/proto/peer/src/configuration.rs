@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use crypto::Certificate;
+use rtp::bandwidth::EstimatorConfig;
 use sansio::Seed;
+
+use crate::RtpCodec;
 
 /// What a [`Connection`](crate::Connection) is made from (`RTCConfiguration`, and what a sans-IO machine must be
 /// given besides). Start from [`Configuration::new`].
@@ -70,10 +73,10 @@ pub struct Configuration {
     /// Whether SCTP's INIT chunks are in the descriptions, which saves two round trips (draft-hancke-tsvwg-snap-00), if the other
     /// side wants it, too: `a=sctp-init`.
     pub snap: bool,
-    /// Whether sound and pictures that the other side offers become transceivers, as W3C has it. Without that, and until
-    /// [`Connection::add_transceiver`](crate::Connection::add_transceiver) or
+    /// Whether sound and pictures that the other side offers become transceivers, as W3C has it, and how media is carried.
+    /// Without that, and until [`Connection::add_transceiver`](crate::Connection::add_transceiver) or
     /// [`add_track`](crate::Connection::add_track) is called, they are answered, but silent: what nobody reads needs not come.
-    pub media: bool,
+    pub media: Option<Box<MediaConfiguration>>,
     /// Whether others send and receive by the same UDP sockets, as the connections of a [`Hub`](crate::Hub) do. TURN by UDP is
     /// not used then, since there is one allocation for all that comes from one socket (RFC 8656 §3.2; by TCP and TLS it is), and
     /// there is no punching, which takes many sockets.
@@ -115,7 +118,7 @@ impl Configuration {
             punch: None,
             sped: true,
             snap: true,
-            media: false,
+            media: None,
             shared_sockets: false,
             roam: None,
         }
@@ -142,6 +145,29 @@ impl Configuration {
             punch: self.punch.filter(|_| !self.shared_sockets),
             timings: self.ice_timings,
             ..ice::Config::new(seed)
+        }
+    }
+}
+
+/// How sound and pictures are carried.
+#[derive(Clone, Debug)]
+pub struct MediaConfiguration {
+    /// What is offered and taken unless a transceiver is told otherwise
+    /// ([`Connection::set_codec_preferences`](crate::Connection::set_codec_preferences)), the preferred first. If there is none
+    /// of a kind: all that are known, as [`RtpCodec::capabilities`] lists them.
+    pub codecs: Vec<RtpCodec>,
+    /// How long a missing packet is waited for: 400 ms. What is played live has less time, what is recorded more.
+    pub patience: Duration,
+    /// Where the estimate of what the way can carry begins, and between what it stays.
+    pub bandwidth: EstimatorConfig,
+}
+
+impl Default for MediaConfiguration {
+    fn default() -> Self {
+        Self {
+            codecs: Vec::new(),
+            patience: Duration::from_millis(400),
+            bandwidth: EstimatorConfig::default(),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Connection {
             fingerprint: configuration.certificate.fingerprint().to_string(),
             transport: Transport::default(),
             // "MUST be representable by a 64-bit signed integer" (RFC 9429 §5.2.1).
-            negotiation: Negotiation::new(rng.next_u64() >> 2, configuration.media),
+            negotiation: Negotiation::new(rng.next_u64() >> 2, configuration.media.is_some()),
             configuration,
             stats_salt: rng.bytes(),
             sctp_seed: rng.fork(),

@@ -117,7 +117,7 @@ mod transport;
 pub use candidate::IceCandidateInit;
 pub use channel::{Channel, ChannelError, ChannelId, ChannelState, DataChannelInit, MessageKind, SendError};
 pub use codec::RtpCodec;
-pub use configuration::{Configuration, OfferOptions};
+pub use configuration::{Configuration, MediaConfiguration, OfferOptions};
 pub use connection::Connection;
 pub use description::{SdpType, SessionDescription};
 pub use error::{DescriptionError, Error};
@@ -126,7 +126,12 @@ pub use failure::{Failure, FailureCause};
 pub use hub::{Census, ConnectionId, Hub, HubConfig, HubDrops, Resident};
 pub use media_stats::{CodecStats, InboundRtpStats, OutboundRtpStats, RemoteInboundRtpStats};
 pub use path::{PathKind, PathSummary};
-pub use rtp::codecs::Codec;
+pub use rtp::Header as PacketHeader;
+pub use rtp::bandwidth::EstimatorConfig;
+pub use rtp::codecs::{Codec, PacketizeError, PayloadInfo};
+pub use rtp::extension::{AbsoluteCaptureTime, AudioLevel, VideoOrientation};
+pub use rtp::ntp::NtpClock;
+pub use rtp::receive::Frame;
 pub use rtp::session::{
     Delivery, Format, Kind as MediaKind, OutgoingFrame, OutgoingPacket, RequestError, SendError as WriteError,
 };

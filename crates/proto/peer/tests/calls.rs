@@ -169,7 +169,9 @@ fn world(seed: u64, places: impl FnOnce(&mut Net) -> Places) -> World {
 }
 
 fn with_signalling(seed: u64, signalling: Signalling, places: impl FnOnce(&mut Net) -> Places) -> World {
-    World::build_with(seed, signalling, places, |_, _, configuration| configuration.media = true)
+    World::build_with(seed, signalling, places, |_, _, configuration| {
+        configuration.media = Some(Box::default())
+    })
 }
 
 fn linked(link: Link) -> impl FnOnce(&mut Net) -> Places {
@@ -423,7 +425,7 @@ fn a_call_ends_when_one_side_closes() {
 #[test]
 fn who_does_not_want_media_gets_none() {
     let configure = |side: usize, _: &Net, configuration: &mut sterna_peer::Configuration| {
-        configuration.media = side == A;
+        configuration.media = (side == A).then(Box::default);
     };
     let world = World::build_with(1, Signalling::default(), linked(Link::delay_ms(20)), configure);
     let mut call = Call::new(world);

@@ -17,7 +17,7 @@ fn connection(seed: u64) -> Connection {
     let make = || crypto::Certificate::generate().unwrap();
     let certificate = CERTIFICATES.get_or_init(|| [make(), make()])[(seed % 2) as usize].clone();
     let mut configuration = Configuration::new(Seed::from(seed), certificate);
-    configuration.media = true;
+    configuration.media = Some(Box::default());
     Connection::new(NOW, configuration)
 }
 

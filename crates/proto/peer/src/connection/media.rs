@@ -7,8 +7,8 @@ use sansio::Time;
 use super::Connection;
 use crate::media::Media;
 use crate::{
-    Direction, EncodingParameters, Event, MediaKind, ReceivedFrame, ReceivedPacket, RtpCodec, Transceiver,
-    TransceiverError, TransceiverId, TransceiverInit, WriteError,
+    Direction, EncodingParameters, Event, MediaConfiguration, MediaKind, ReceivedFrame, ReceivedPacket,
+    RtpCodec, Transceiver, TransceiverError, TransceiverId, TransceiverInit, WriteError,
 };
 
 impl Connection {
@@ -208,7 +208,9 @@ impl Connection {
             let config = SessionConfig::new(rng.fork());
             let clock = configuration.unix_time_at_start.map_or(config.clock, NtpClock::from_unix);
             let max_packet = config.max_packet.min(configuration.mtu.saturating_sub(crate::secure::ENVELOPE));
-            SessionConfig { cname, clock, max_packet, ..config }
+            let MediaConfiguration { patience, bandwidth, .. } =
+                configuration.media.as_deref().cloned().unwrap_or_default();
+            SessionConfig { cname, clock, max_packet, patience, bandwidth, ..config }
         });
     }
 
@@ -289,8 +291,11 @@ impl Connection {
     /// From now on media is of interest.
     fn media_mut(&mut self) -> &mut Media {
         self.negotiation.media = true;
-        let rng = &mut self.rng;
-        self.media.get_or_insert_with(|| Box::new(Media::new(sansio::Rng::new(rng.fork()))))
+        let Self { rng, configuration, .. } = self;
+        self.media.get_or_insert_with(|| {
+            let codecs = configuration.media.as_ref().map(|it| it.codecs.clone()).unwrap_or_default();
+            Box::new(Media::new(sansio::Rng::new(rng.fork()), codecs))
+        })
     }
 
     /// An offer of the other side's has been applied.

@@ -22,7 +22,8 @@ impl Media {
                 continue;
             }
             let owner = known.and_then(|id| self.transceiver(id));
-            if let Some(because) = refusal(session, section, &rtp, remote, owner, kind) {
+            let own = owner.map_or_else(|| self.usual_codecs(kind), Transceiver::codecs);
+            if let Some(because) = refusal(session, section, &rtp, remote, &own) {
                 match known {
                     Some(id) => self.refuse(id, section.mid(), because),
                     None => self.events.push_back(Event::MediaRejected {
@@ -94,7 +95,7 @@ impl Media {
             self.planned.push((index, transceiver.id));
             let Some(section) = offer.section(index).filter(|it| !it.is_rejected()) else { continue };
             let Ok(theirs) = section.rtp() else { continue };
-            let refused = refusal(offer, section, &theirs, Some(remote), Some(transceiver), transceiver.kind);
+            let refused = refusal(offer, section, &theirs, Some(remote), &transceiver.codecs());
             if !transceiver.stopping && refused.is_none() {
                 accepted.push((index, section_of(transceiver, &theirs, &self.cname)));
             }
@@ -118,10 +119,8 @@ fn refusal(
     section: Section<'_>,
     theirs: &Rtp,
     remote: Option<&Remote>,
-    owner: Option<&Transceiver>,
-    kind: Kind,
+    own: &[RtpCodec],
 ) -> Option<Rejection> {
-    let own = owner.map_or_else(|| RtpCodec::capabilities(kind), Transceiver::codecs);
     let carrier = remote.and_then(|remote| session.section(remote.index));
     let is_carried = carrier.is_some_and(|carrier| {
         let mid = |section: Section<'_>| section.mid().map(String::from);
@@ -135,7 +134,7 @@ fn refusal(
     } else if !theirs.rtcp_mux {
         Some(Rejection::NoRtcpMux)
     } else {
-        nothing_common(&own, theirs)
+        nothing_common(own, theirs)
     }
 }
 

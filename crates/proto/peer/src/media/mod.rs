@@ -32,6 +32,8 @@ pub(crate) struct Media {
     rng: Rng,
     /// What all that is sent has in common (RFC 7022).
     cname: String,
+    /// What new transceivers prefer.
+    codecs: Vec<RtpCodec>,
     transceivers: Vec<Transceiver>,
     types: PayloadTypes,
     next: u32,
@@ -43,10 +45,11 @@ pub(crate) struct Media {
 }
 
 impl Media {
-    pub(crate) fn new(mut rng: Rng) -> Self {
+    pub(crate) fn new(mut rng: Rng, codecs: Vec<RtpCodec>) -> Self {
         Self {
             cname: rng.ice_chars(16),
             rng,
+            codecs,
             transceivers: Vec::new(),
             types: PayloadTypes::default(),
             next: 0,
@@ -235,10 +238,23 @@ impl Media {
         }
     }
 
+    /// What a new transceiver prefers; nothing: all that are known.
+    fn preferences(&self, kind: Kind) -> Vec<RtpCodec> {
+        let is_audio = kind == Kind::Audio;
+        self.codecs.iter().filter(|it| it.codec.is_audio() == is_audio).cloned().collect()
+    }
+
+    /// What a transceiver takes that nobody has told otherwise.
+    fn usual_codecs(&self, kind: Kind) -> Vec<RtpCodec> {
+        let preferred = self.preferences(kind);
+        if preferred.is_empty() { RtpCodec::capabilities(kind) } else { preferred }
+    }
+
     fn insert(&mut self, kind: Kind, direction: Direction, sending: Vec<Sending>) -> TransceiverId {
         let id = TransceiverId(self.next);
         self.next = self.next.wrapping_add(1);
         let (track, remote_track) = (self.name(), self.name());
+        let preferences = self.preferences(kind);
         self.transceivers.push(Transceiver {
             id,
             kind,
@@ -248,7 +264,7 @@ impl Media {
             current_direction: None,
             stopping: false,
             stopped: false,
-            preferences: Vec::new(),
+            preferences,
             has_track: false,
             by_add_track: false,
             by_remote: false,
