@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A Debian package and a file that tells whether it is there.
+/// A Debian package, and a file or folder that tells whether it is there.
 const DEBIAN: &[(&str, &str)] = &[
     ("chromium", "/usr/bin/chromium"),
     ("coturn", "/usr/bin/turnserver"),
@@ -17,6 +17,13 @@ const DEBIAN: &[(&str, &str)] = &[
     ("pebble", "/usr/bin/pebble"),
     ("openssl", "/usr/bin/openssl"),
     ("valgrind", "/usr/bin/valgrind"),
+    // What webrtcbin is made of, and Python's way to it.
+    ("gstreamer1.0-plugins-base", "/usr/share/doc/gstreamer1.0-plugins-base"),
+    ("gstreamer1.0-plugins-good", "/usr/share/doc/gstreamer1.0-plugins-good"),
+    ("gstreamer1.0-plugins-bad", "/usr/share/doc/gstreamer1.0-plugins-bad"),
+    ("gstreamer1.0-nice", "/usr/share/doc/gstreamer1.0-nice"),
+    ("python3-gst-1.0", "/usr/share/doc/python3-gst-1.0"),
+    ("gir1.2-gst-plugins-bad-1.0", "/usr/share/doc/gir1.2-gst-plugins-bad-1.0"),
 ];
 
 /// Cargo subcommands: name, package and extra arguments of `cargo install`.

@@ -72,4 +72,5 @@ async def main():
     say("closed")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

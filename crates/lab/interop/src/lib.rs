@@ -1,10 +1,11 @@
-//! Interop tests against third-party peers: browsers, coturn, aiortc.
+//! Interop tests against third-party peers: browsers, coturn, aiortc, GStreamer.
 //!
 //! A third-party program that is missing is a visible skip on a person's machine and a failure in CI; see [`missing`].
 
 mod foreign;
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 pub use foreign::Foreign;
 
@@ -23,6 +24,16 @@ pub fn python() -> Option<PathBuf> {
     let told = std::env::var_os("STERNA_PYTHON").map(PathBuf::from);
     let usual = PathBuf::from(FOLDER).join("../../../target/python/bin/python");
     told.into_iter().chain([usual]).find(|path| path.exists())
+}
+
+/// The system's Python, if GStreamer's webrtcbin and what scripts need of it are there.
+pub fn gstreamer() -> Option<PathBuf> {
+    let python = PathBuf::from("/usr/bin/python3");
+    let script = "import gi; gi.require_version('GstWebRTC', '1.0'); gi.require_version('Gst', '1.0'); \
+                  from gi.repository import Gst; Gst.init(None); \
+                  assert all(map(Gst.ElementFactory.find, ['webrtcbin', 'nicesrc', 'vp8enc', 'opusenc', 'rtpvp8pay']))";
+    let found = std::process::Command::new(&python).args(["-c", script]).stderr(Stdio::null()).status();
+    found.is_ok_and(|status| status.success()).then_some(python)
 }
 
 /// Chromium, where distributions put it.

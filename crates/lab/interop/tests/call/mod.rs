@@ -1,25 +1,25 @@
-//! A call between a connection of ours and Chromium, in which all that comes to us goes back.
+//! A call between a connection of ours and somebody else's, in which all that comes to us goes back.
 
+mod echo;
+mod library;
 mod lossy;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use relay::{Relay, RelayConfig};
 use serde_json::{Value, json};
 use sterna::{
-    Configuration, Direction, IceCandidateInit, IceServer, IceTransportPolicy, LocalFrame, LocalTrack,
-    LocalTrackEvent, MediaConfiguration, MediaKind, PathKind, PeerConnection, PeerEvent, RemoteTrack,
-    SessionDescription, Transceiver, WriteError,
+    Configuration, Direction, IceCandidateInit, IceServer, IceTransportPolicy, MediaKind, PathKind,
+    SessionDescription, Transceiver,
 };
 use sterna_interop::{FOLDER, Foreign};
 use tokio::process::Command;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use turn::{Auth, ServerConfig};
 
+use echo::Echo;
+pub(crate) use library::{Library, Offers};
 use lossy::Lossy;
 
 /// How the two meet.
@@ -40,23 +40,9 @@ pub(crate) struct Rig {
     pub(crate) simulcast: bool,
 }
 
-/// What the tasks that send back know.
-#[derive(Debug, Default)]
-struct Ledger {
-    /// Frames that came: sound, pictures.
-    frames: [u64; 2],
-    /// Pictures by the names of their encodings.
-    layers: BTreeMap<String, u64>,
-    /// Which layer goes back, if there are several.
-    chosen: Option<String>,
-    dropped: u64,
-}
-
 pub(crate) struct Call {
-    connection: PeerConnection,
+    pub(crate) echo: Echo,
     chromium: Foreign,
-    ledger: Arc<Mutex<Ledger>>,
-    candidates: mpsc::UnboundedReceiver<Option<IceCandidateInit>>,
     lossy: Option<Lossy>,
     path: PathKind,
     tasks: Vec<JoinHandle<()>>,
@@ -69,10 +55,7 @@ impl Call {
     /// Chromium offers and we answer; all that comes goes back. `None` if it is missing.
     pub(crate) async fn start(rig: Rig) -> Option<Self> {
         let chromium = start_chromium(rig.simulcast)?;
-        let mut configuration = Configuration {
-            media: Some(MediaConfiguration { start_bitrate: 1_500_000, ..MediaConfiguration::default() }),
-            ..Configuration::default()
-        };
+        let mut configuration = Configuration::default();
         let mut tasks = Vec::new();
         if rig.way == Way::Relayed {
             let (server, task) = relay();
@@ -82,32 +65,29 @@ impl Call {
                 vec![IceServer::new(format!("turn:{server}")).with_credential("user", "secret")];
             configuration.include_loopback = true;
         }
-        let connection = PeerConnection::new(configuration).unwrap();
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let (out, candidates) = mpsc::unbounded_channel();
-        tasks.push(tokio::spawn(attend(connection.clone(), Arc::clone(&ledger), out)));
+        let echo = Echo::new(configuration);
         let lossy = match rig.way {
             Way::Lossy(part) => Some(Lossy::new(part).await),
             _ => None,
         };
         let path = PathKind::Direct;
-        let mut call = Self { connection, chromium, ledger, candidates, lossy, path, tasks };
+        let mut call = Self { echo, chromium, lossy, path, tasks };
         let offer = call.chromium.event("description").await;
         call.answers(&offer).await;
-        call.path = call.connection.connected().await.unwrap().kind;
+        call.path = call.echo.connection.connected().await.unwrap().kind;
         Some(call)
     }
 
     /// Chromium has offered.
     async fn answers(&mut self, offer: &Value) {
-        self.connection.set_remote_description(self.without_addresses(read(offer))).await.unwrap();
+        self.echo.connection.set_remote_description(self.without_addresses(read(offer))).await.unwrap();
         // What comes goes back the same way.
-        for transceiver in self.connection.transceivers() {
+        for transceiver in self.echo.connection.transceivers() {
             if transceiver.direction() == Direction::Recvonly {
                 transceiver.set_direction(Direction::Sendrecv).unwrap();
             }
         }
-        let answer = self.connection.set_local_description(None).await.unwrap();
+        let answer = self.echo.connection.set_local_description(None).await.unwrap();
         let answer = self.without_addresses(answer);
         self.chromium.tell(&serde_json::to_value(answer).unwrap()).await;
         self.exchanges_candidates().await;
@@ -124,8 +104,8 @@ impl Call {
 
     /// Until each side has told all of its own, and Chromium has taken our answer.
     async fn exchanges_candidates(&mut self) {
-        self.connection.gathering_complete().await.unwrap();
-        while let Ok(candidate) = self.candidates.try_recv() {
+        self.echo.connection.gathering_complete().await.unwrap();
+        while let Ok(candidate) = self.echo.candidates.try_recv() {
             let Some(candidate) = candidate else { continue };
             let told = match &self.lossy {
                 Some(lossy) => lossy.ours(&candidate),
@@ -148,7 +128,7 @@ impl Call {
                 None => Some(candidate),
             };
             if told.is_some() {
-                self.connection.add_ice_candidate(told).await.unwrap();
+                self.echo.connection.add_ice_candidate(told).await.unwrap();
             }
         }
     }
@@ -158,22 +138,7 @@ impl Call {
     }
 
     pub(crate) fn transceivers(&self) -> Vec<Transceiver> {
-        self.connection.transceivers()
-    }
-
-    /// Frames of one kind that have come to us.
-    pub(crate) fn frames(&self, kind: MediaKind) -> u64 {
-        lock(&self.ledger).frames[usize::from(kind == MediaKind::Video)]
-    }
-
-    pub(crate) fn dropped(&self) -> u64 {
-        lock(&self.ledger).dropped
-    }
-
-    /// Waits until so many more frames have come.
-    pub(crate) async fn has_come(&self, kind: MediaKind, more: u64) {
-        let before = self.frames(kind);
-        until(|| self.frames(kind) >= before + more).await;
+        self.echo.connection.transceivers()
     }
 
     pub(crate) async fn look(&mut self) -> Seen {
@@ -199,7 +164,7 @@ impl Call {
     pub(crate) async fn goes_on(&mut self) {
         let decoded = |seen: &Seen| seen.inbound("video")["framesDecoded"].as_u64().unwrap();
         let before = decoded(&self.look().await);
-        self.has_come(MediaKind::Video, 20).await;
+        self.echo.has_come(MediaKind::Video, 20).await;
         while decoded(&self.look().await) < before + 20 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -219,38 +184,22 @@ impl Call {
 
     /// Without new candidates.
     async fn renegotiates(&mut self, offer: &Value) {
-        self.connection.set_remote_description(read(offer)).await.unwrap();
-        let answer = self.connection.set_local_description(None).await.unwrap();
+        self.echo.connection.set_remote_description(read(offer)).await.unwrap();
+        let answer = self.echo.connection.set_local_description(None).await.unwrap();
         self.chromium.tell(&serde_json::to_value(answer).unwrap()).await;
         self.chromium.event("stable").await;
     }
 
     /// We offer another direction for sound.
     pub(crate) async fn turns_sound(&mut self, direction: Direction) {
-        let sound = self.connection.transceivers().into_iter().find(|it| it.kind() == MediaKind::Audio);
+        let sound = self.echo.connection.transceivers().into_iter().find(|it| it.kind() == MediaKind::Audio);
         let sound = sound.expect("there is sound");
         sound.set_direction(direction).unwrap();
-        let offer = self.connection.set_local_description(None).await.unwrap();
+        let offer = self.echo.connection.set_local_description(None).await.unwrap();
         self.chromium.tell(&serde_json::to_value(offer).unwrap()).await;
         let answer = self.chromium.event("description").await;
-        self.connection.set_remote_description(read(&answer)).await.unwrap();
+        self.echo.connection.set_remote_description(read(&answer)).await.unwrap();
         assert_eq!(sound.current_direction(), Some(direction));
-    }
-
-    /// Waits until all of these encodings come.
-    pub(crate) async fn layers(&self, rids: &[&str]) {
-        until(|| {
-            let ledger = lock(&self.ledger);
-            rids.iter().all(|rid| ledger.layers.get(*rid).is_some_and(|frames| *frames > 10))
-        })
-        .await;
-        let video = self.connection.transceivers().into_iter().find(|it| it.kind() == MediaKind::Video);
-        assert_eq!(video.expect("there are pictures").receiver().rids(), rids);
-    }
-
-    /// From now on this encoding goes back.
-    pub(crate) fn sends_back(&self, rid: &str) {
-        lock(&self.ledger).chosen = Some(rid.to_owned());
     }
 
     /// Waits until Chromium shows a picture of this width.
@@ -263,7 +212,7 @@ impl Call {
     /// Chromium hangs up.
     pub(crate) async fn ends(mut self) {
         self.chromium.quit().await;
-        self.connection.close().await;
+        self.echo.connection.close().await;
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
@@ -331,107 +280,4 @@ fn relay() -> (SocketAddr, JoinHandle<()>) {
 
 fn read(event: &Value) -> SessionDescription {
     serde_json::from_value(json!({ "type": event["type"], "sdp": event["sdp"] })).unwrap()
-}
-
-fn lock(ledger: &Mutex<Ledger>) -> std::sync::MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn until(done: impl Fn() -> bool) {
-    while !done() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Hands candidates on, and sends back what comes by each track.
-async fn attend(
-    connection: PeerConnection,
-    ledger: Arc<Mutex<Ledger>>,
-    candidates: mpsc::UnboundedSender<Option<IceCandidateInit>>,
-) {
-    while let Some(event) = connection.next_event().await {
-        match event {
-            PeerEvent::IceCandidate(candidate) => {
-                let _ = candidates.send(candidate);
-            }
-            PeerEvent::Track(track) => {
-                let back = track.transceiver().sender();
-                tokio::spawn(send_back(track, back, Arc::clone(&ledger)));
-            }
-            PeerEvent::Failed(failure) => panic!("{failure}"),
-            _ => {}
-        }
-    }
-}
-
-async fn send_back(from: RemoteTrack, to: LocalTrack, ledger: Arc<Mutex<Ledger>>) {
-    let at = usize::from(from.kind() == MediaKind::Video);
-    let mut switch = Switch::default();
-    loop {
-        tokio::select! {
-            frame = from.recv() => {
-                let Some(frame) = frame else { return };
-                let chosen = {
-                    let mut ledger = lock(&ledger);
-                    ledger.frames[at] += 1;
-                    ledger.dropped = from.dropped();
-                    if let Some(rid) = &frame.rid {
-                        *ledger.layers.entry(rid.to_string()).or_default() += 1;
-                    }
-                    ledger.chosen.clone()
-                };
-                if switch.choose(chosen) {
-                    let _ = from.request_key_frame(switch.wanted.as_deref());
-                }
-                let Some(time) = switch.passes(frame.rid.as_deref(), frame.key_frame, frame.time) else { continue };
-                let local = LocalFrame { data: &frame.data, time, codec: Some(frame.codec), ..LocalFrame::default() };
-                let refused = to.write(&local).err();
-                if matches!(refused, Some(WriteError::KeyFrameNeeded | WriteError::Paused | WriteError::Full)) {
-                    let _ = from.request_key_frame(frame.rid.as_deref());
-                }
-            }
-            news = to.next_event() => match news {
-                Some(LocalTrackEvent::KeyFrameRequested { .. }) => {
-                    let _ = from.request_key_frame(switch.current.as_deref());
-                }
-                Some(_) => {}
-                None => return,
-            }
-        }
-    }
-}
-
-/// Which of several encodings goes back. It changes at a picture that needs no other, and its time goes on.
-#[derive(Default)]
-struct Switch {
-    current: Option<String>,
-    wanted: Option<String>,
-    /// What is added to the times of the present one, and the last time that went out.
-    offset: Duration,
-    last: Duration,
-}
-
-impl Switch {
-    /// Whether this is a new choice.
-    fn choose(&mut self, chosen: Option<String>) -> bool {
-        let new = chosen.is_some() && chosen != self.wanted;
-        if new {
-            self.wanted = chosen;
-        }
-        new
-    }
-
-    /// The time under which a frame goes out, if it does.
-    fn passes(&mut self, rid: Option<&str>, key_frame: bool, time: Duration) -> Option<Duration> {
-        if rid.is_some() && self.wanted.as_deref() == rid && self.current != self.wanted && key_frame {
-            self.current.clone_from(&self.wanted);
-            // The next picture's time, whatever the encoding counts from.
-            self.offset = (self.last + Duration::from_millis(50)).saturating_sub(time);
-        }
-        if rid != self.current.as_deref() {
-            return None;
-        }
-        self.last = time + self.offset;
-        Some(self.last)
-    }
 }
