@@ -1,13 +1,19 @@
 //! Sterna as its users hold it: `PeerConnection` on tokio, with its own sockets. One end of a duel.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
-use driver::{Configuration, DataChannel, DataChannelInit, PeerConnection, PeerEvent, SessionDescription};
+use driver::{
+    Configuration, DataChannel, DataChannelInit, Message, PeerConnection, PeerEvent, SessionDescription,
+};
 
 use crate::contender::{Channel, Received};
 use crate::duel::Task;
 use crate::end::{Count, Wire};
 use crate::flow::{Processor, monotonic};
+
+/// Messages that are sent and received at once.
+const BATCH: usize = 64;
 
 fn connection() -> PeerConnection {
     let configuration = Configuration { include_loopback: true, trickle: false, ..Configuration::default() };
@@ -45,10 +51,10 @@ pub async fn offer(task: Task) {
     wire.hear("flood");
     let payload = bytes::Bytes::from(vec![0x5a; task.size]);
     let (begin, processor) = (Instant::now(), Processor::now());
+    let mut messages = VecDeque::new();
     while !wire.is_said("stop") {
-        for _ in 0..16 {
-            channel.send(payload.clone()).await.expect("it is sent");
-        }
+        messages.extend(std::iter::repeat_n(Message::from(payload.clone()), BATCH));
+        channel.send_all(&mut messages).await.expect("they are sent");
     }
     wire.tell_numbers("sent", [begin.elapsed().as_nanos(), processor.elapsed().as_nanos()]);
 }
@@ -71,12 +77,13 @@ pub async fn answer(task: Task) {
     wire.tell("answer", &say(&connection.set_local_description(None).await.expect("an answer")));
     let channel = channel_of(&connection).await;
     let (mut received, mut count, mut told) = (Received::default(), Count::new(), false);
+    let mut messages = Vec::new();
     loop {
-        let message = channel.recv().await.expect("a message");
-        received.count(message.as_bytes().len());
-        if received.messages == 1 {
+        assert!(channel.recv_many(&mut messages, BATCH).await > 0, "messages come");
+        if received.messages == 0 {
             wire.tell_numbers("first", [monotonic().as_nanos()]);
         }
+        messages.drain(..).for_each(|message| received.count(message.as_bytes().len()));
         told = told || count.look(received, task.duration, &wire);
     }
 }

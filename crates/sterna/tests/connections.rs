@@ -1,5 +1,6 @@
 //! Two connections in one process, over the addresses of this machine.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use sterna::{
@@ -322,4 +323,36 @@ async fn closing_while_connecting_ends_at_once_and_tells_those_who_wait() {
 fn outside_a_runtime_there_is_an_error() {
     let error = PeerConnection::new(configuration()).unwrap_err();
     assert!(matches!(error, Error::NoRuntime), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_small_messages_are_sent_and_received_at_once() {
+    let (_here, _there, ours, theirs) = pair(DataChannelInit::default()).await;
+    ours.opened().await.unwrap();
+    const COUNT: u32 = 200_000;
+    let sender = tokio::spawn(async move {
+        let numbers = |number: u32| Message::from(number.to_be_bytes().to_vec());
+        let mut messages: VecDeque<Message> = (0..COUNT).map(numbers).collect();
+        // More than a buffer holds; and whoever gives up in between has what is left.
+        while !messages.is_empty() {
+            let before = messages.len();
+            if timeout(Duration::from_millis(1), ours.send_all(&mut messages)).await.is_err() {
+                assert!(messages.len() <= before);
+            }
+        }
+        ours
+    });
+    let (mut messages, mut next) = (Vec::new(), 0);
+    while next < COUNT {
+        let count = timeout(LONG, theirs.recv_many(&mut messages, 100)).await.unwrap();
+        assert!((1..=100).contains(&count) && count == messages.len());
+        for message in messages.drain(..) {
+            assert_eq!(message.as_bytes(), next.to_be_bytes());
+            next += 1;
+        }
+    }
+    assert_eq!(theirs.recv_many(&mut messages, 0).await, 0);
+    let ours = sender.await.unwrap();
+    ours.close().await.unwrap();
+    assert_eq!(timeout(LONG, theirs.recv_many(&mut messages, 100)).await.unwrap(), 0, "it has ended");
 }

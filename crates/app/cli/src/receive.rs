@@ -55,7 +55,8 @@ pub(crate) async fn run(args: Receive, output: Output) -> Result<(), Failure> {
     let seconds = meter.seconds();
     let path = if args.overwrite || !args.rename { args.out.join(&name) } else { args.out.clone() };
     let fields = json!({
-        "bytes": summary.bytes, "resumed": summary.resumed, "seconds": round(seconds), "sha256": summary.sha256,
+        "bytes": summary.bytes, "resumed": summary.resumed, "seconds": round(seconds),
+        summary.hash.name(): summary.digest,
         "path": path, "via": via,
     });
     output.event("done", fields);

@@ -28,7 +28,8 @@ pub(crate) async fn run(args: Send, output: Output) -> Result<(), Failure> {
     let summary = result?;
     let seconds = meter.seconds();
     let fields = json!({
-        "bytes": summary.bytes, "resumed": summary.resumed, "seconds": round(seconds), "sha256": summary.sha256, "via": via,
+        "bytes": summary.bytes, "resumed": summary.resumed, "seconds": round(seconds),
+        summary.hash.name(): summary.digest, "via": via,
     });
     output.event("done", fields);
     output.say(&summary.line("sent", seconds));

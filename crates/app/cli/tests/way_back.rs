@@ -52,7 +52,7 @@ fn a_relayed_transfer_outlives_the_server_and_its_relay() {
     println!("a path again after {} ms", path["outage_ms"]);
     assert_eq!(path["path"]["kind"], "relayed", "{path}");
     let (sent, received) = (sender.event("done"), receiver.event("done"));
-    assert_eq!(sent["sha256"], received["sha256"]);
+    assert_eq!(sent["blake3"], received["blake3"]);
     assert_eq!((sender.end().0, receiver.end().0), (0, 0));
     assert!(same(&scratch.path("big"), &scratch.path("out/big")));
 }

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -35,9 +36,9 @@ impl DataChannel {
     /// If the message is too large, the channel is closed, or the connection has failed.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
-        let (kind, data) = (message.kind(), message.into_bytes());
+        let (kind, mut data) = (message.kind(), message.into_bytes());
         poll_fn(|cx| {
-            self.poll_send(cx, |connection, now| connection.send_bytes(now, self.id, kind, data.clone()))
+            self.poll_send(cx, |connection, now| connection.send_bytes(now, self.id, kind, &mut data))
         })
         .await
     }
@@ -50,6 +51,24 @@ impl DataChannel {
         self.send(text).await
     }
 
+    /// Sends messages in their order, and waits where [`DataChannel::send`] would: what is sent is taken off the front
+    /// of `messages`, so that a future that is dropped leaves what was not. For many small messages this costs a part of
+    /// sending them one by one.
+    ///
+    /// # Errors
+    /// As [`DataChannel::send`]; the message in question is the first of those that are left.
+    pub async fn send_all(&self, messages: &mut VecDeque<Message>) -> Result<(), SendError> {
+        poll_fn(|cx| {
+            let now = self.handle.now();
+            let (polled, sent) = self.handle.state().poll_send_all(cx, now, self.id, messages);
+            if sent > 0 {
+                self.handle.wake();
+            }
+            polled
+        })
+        .await
+    }
+
     /// Sends a message if there is room for it now.
     ///
     /// # Errors
@@ -57,8 +76,8 @@ impl DataChannel {
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
         let now = self.handle.now();
-        let (kind, data) = (message.kind(), message.into_bytes());
-        self.handle.state().try_send(|connection| connection.send_bytes(now, self.id, kind, data))?;
+        let (kind, mut data) = (message.kind(), message.into_bytes());
+        self.handle.state().try_send(|connection| connection.send_bytes(now, self.id, kind, &mut data))?;
         self.handle.wake();
         Ok(())
     }
@@ -87,8 +106,23 @@ impl DataChannel {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
+    /// Waits for a message, and appends all that are there by then to `messages`, but no more than `limit`. Returns how
+    /// many; 0 where [`DataChannel::recv`] returns `None`, and if `limit` is 0. For many small messages this costs a part
+    /// of receiving them one by one.
+    pub async fn recv_many(&self, messages: &mut Vec<Message>, limit: usize) -> usize {
+        if limit == 0 {
+            return 0;
+        }
+        poll_fn(|cx| self.poll_recv_many(cx, limit, |message| messages.push(message))).await
+    }
+
     pub(crate) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let (polled, resumed) = self.handle.state().poll_recv(cx, || self.handle.now(), self.id);
+        let mut received = None;
+        self.poll_recv_many(cx, 1, |message| received = Some(message)).map(|_| received)
+    }
+
+    fn poll_recv_many(&self, cx: &mut Context<'_>, limit: usize, take: impl FnMut(Message)) -> Poll<usize> {
+        let (polled, resumed) = self.handle.state().poll_recv(cx, || self.handle.now(), self.id, limit, take);
         if resumed {
             self.handle.wake();
         }

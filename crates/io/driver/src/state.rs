@@ -206,6 +206,27 @@ impl State {
         }
     }
 
+    /// Sends messages in their order, as many as there is room for; ready when none is left. How many left.
+    pub(crate) fn poll_send_all(
+        &mut self,
+        cx: &Context<'_>,
+        now: Time,
+        id: ChannelId,
+        messages: &mut VecDeque<Message>,
+    ) -> (Poll<Result<(), SendError>>, usize) {
+        let mut sent = 0;
+        while let Some(message) = messages.pop_front() {
+            let (kind, mut data) = (message.kind(), message.into_bytes());
+            let polled = self.poll_send(cx, id, |connection| connection.send_bytes(now, id, kind, &mut data));
+            if !matches!(polled, Poll::Ready(Ok(()))) {
+                messages.push_front(Message::new(kind, data));
+                return (polled, sent);
+            }
+            sent += 1;
+        }
+        (Poll::Ready(Ok(())), sent)
+    }
+
     /// Sends a message, by what `send` does to the connection, if there is room.
     pub(crate) fn try_send(
         &mut self,
@@ -225,17 +246,22 @@ impl State {
         })
     }
 
-    /// The next message; `None` when there will be no more. Whether the engine has to know that there is room again.
+    /// The next messages, `limit` at most, by what `take` does with each; how many, none when there will be no more. Whether
+    /// the engine has to know that there is room again.
     pub(crate) fn poll_recv(
         &mut self,
         cx: &Context<'_>,
         now: impl FnOnce() -> Time,
         id: ChannelId,
-    ) -> (Poll<Option<Message>>, bool) {
+        limit: usize,
+        take: impl FnMut(Message),
+    ) -> (Poll<usize>, bool) {
         let over = self.is_over() || self.failure.is_some();
-        let Some(inbox) = self.channels.get_mut(&id) else { return (Poll::Ready(None), false) };
-        if let Some(message) = inbox.messages.pop_front() {
-            inbox.bytes -= message.len();
+        let Some(inbox) = self.channels.get_mut(&id) else { return (Poll::Ready(0), false) };
+        let count = limit.min(inbox.messages.len());
+        if count > 0 {
+            let taken = inbox.messages.drain(..count).inspect(|message| inbox.bytes -= message.len());
+            taken.for_each(take);
             let resume = inbox.stopped
                 && inbox.bytes <= self.settings.receive_buffer / 2
                 && inbox.messages.len() <= MAX_MESSAGES / 2;
@@ -243,10 +269,10 @@ impl State {
                 inbox.stopped = false;
                 self.connection.set_reading(now(), id, true);
             }
-            return (Poll::Ready(Some(message)), resume);
+            return (Poll::Ready(count), resume);
         }
         if inbox.closed.is_some() || over {
-            return (Poll::Ready(None), false);
+            return (Poll::Ready(0), false);
         }
         inbox.readers.register(cx);
         (Poll::Pending, false)

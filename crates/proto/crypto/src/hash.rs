@@ -74,6 +74,40 @@ impl fmt::Debug for Sha256 {
     }
 }
 
+/// BLAKE3 bit by bit, with 32 bytes of output: as strong as SHA-256 against collisions, and several times as fast where
+/// the CPU computes with wide vectors.
+#[derive(Clone)]
+pub struct Blake3(blake3::Hasher);
+
+impl Blake3 {
+    /// The hash of nothing yet.
+    pub fn new() -> Self {
+        Self(blake3::Hasher::new())
+    }
+
+    /// Appends bytes to what is hashed. It is fastest with some dozens of kilobytes at once.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all that was appended.
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+impl Default for Blake3 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Blake3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Blake3(..)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +128,23 @@ mod tests {
         }
         assert!(hex(&sha384(&[b"abc"])).starts_with("cb00753f45a35e8bb5a03d699ac65007272c32ab0eded163"));
         assert!(hex(&sha512(&[b"abc"])).starts_with("ddaf35a193617abacc417349ae204131"));
+    }
+
+    #[test]
+    fn blake3_matches_its_published_vectors_in_any_split() {
+        // `test_vectors.json` of the authors: bytes 0 to 250 again and again.
+        let input: Vec<u8> = (0..31_744).map(|at| (at % 251) as u8).collect();
+        for (length, expected) in [
+            (0, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"),
+            (1, "2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213"),
+            (31_744, "62b6960e1a44bcc1eb1a611a8d6235b6b4b78f32e7abc4fb4c6cdcce94895c47"),
+        ] {
+            for split in [1, 1000, usize::MAX] {
+                let mut blake = Blake3::new();
+                input[..length].chunks(split.min(length.max(1))).for_each(|part| blake.update(part));
+                assert_eq!(hex(&blake.finish()), expected);
+            }
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use certificate::{Certificate, CertificateError};
 pub use counter::AesCounterKey;
 pub use crc32::crc32;
 pub use fingerprint::{Fingerprint, FingerprintAlgorithm, FingerprintParseError};
-pub use hash::{Sha256, md5, sha1, sha256, sha384, sha512};
+pub use hash::{Blake3, Sha256, md5, sha1, sha256, sha384, sha512};
 pub use kdf::{Hash, Secret};
 pub use mac::{HmacSha1Key, HmacSha256Key, hkdf_sha256, hmac_sha1, hmac_sha256};
 pub use signature::{SignatureError, SignatureScheme, SigningKey};

@@ -83,7 +83,7 @@ fn ours(task: Task) -> Duration {
     let mut begin = None;
     while received < task.total {
         let time = now();
-        while a.send_bytes(time, id, MessageKind::Binary, message.clone()).is_ok() {}
+        while a.send_bytes(time, id, MessageKind::Binary, &mut message.clone()).is_ok() {}
         for (end, wire) in [(&mut a, &mut there), (&mut b, &mut back)] {
             if end.poll_timeout().is_some_and(|at| at <= time) {
                 end.handle_timeout(time);

@@ -200,7 +200,7 @@ impl Association {
         Ok(())
     }
 
-    /// Queues a message without copying it.
+    /// Queues a message without copying it: takes what is in `data`, unless there is an error.
     ///
     /// # Errors
     /// If the buffer is full, the message too large for the peer, or the channel closed.
@@ -209,10 +209,10 @@ impl Association {
         now: Time,
         id: ChannelId,
         kind: MessageKind,
-        data: Bytes,
+        data: &mut Bytes,
     ) -> Result<(), SendError> {
-        self.check(id, kind, &data)?;
-        self.queue(now, id, kind, data);
+        self.check(id, kind, data)?;
+        self.queue(now, id, kind, std::mem::take(data));
         Ok(())
     }
 

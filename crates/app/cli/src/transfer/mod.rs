@@ -1,5 +1,6 @@
 //! Files over a data channel, as `docs/transfer.md` describes: offered, accepted, resumed, verified.
 
+mod checksum;
 pub(crate) mod manifest;
 pub(crate) mod protocol;
 pub(crate) mod receive;

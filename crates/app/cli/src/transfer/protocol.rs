@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::checksum::Sum;
+
 /// The label of the channel that carries files.
 pub(crate) const CHANNEL: &str = "files";
 /// Bytes of a file in one binary message: what every browser takes.
@@ -48,6 +50,9 @@ pub(crate) enum Control {
         /// How many files there are, if `more` messages follow with the rest of them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         count: Option<usize>,
+        /// Which hashes the sender knows beside SHA-256.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hashes: Vec<String>,
     },
     /// Sender: further files of the offer.
     More { id: String, files: Vec<FileEntry> },
@@ -56,6 +61,9 @@ pub(crate) enum Control {
         id: String,
         #[serde(default)]
         resume: Vec<Resume>,
+        /// Which of them is to be used; none: SHA-256.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hash: Option<String>,
     },
     /// Receiver: no, thank you.
     Refuse {
@@ -66,7 +74,12 @@ pub(crate) enum Control {
     /// Sender: what follows are the bytes of this file from `offset` on.
     File { id: String, file: usize, offset: u64 },
     /// Sender: that was all of this file.
-    End { id: String, file: usize, sha256: String },
+    End {
+        id: String,
+        file: usize,
+        #[serde(flatten)]
+        sum: Sum,
+    },
     /// Receiver: so many bytes are here.
     Progress { id: String, bytes: u64 },
     /// Receiver: this file is verified and in its place.
@@ -76,8 +89,8 @@ pub(crate) enum Control {
     /// Sender: that was all, with the checksum of the whole; receiver: thank you, good bye.
     Done {
         id: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sha256: Option<String>,
+        #[serde(flatten)]
+        sum: Sum,
     },
     /// Either: it ends here.
     Cancel {
@@ -93,14 +106,6 @@ impl Control {
     }
 }
 
-/// The checksum of a whole transfer: that of its only file, or that of the files' checksums in a row.
-pub(crate) fn whole_digest(files: &[[u8; 32]]) -> [u8; 32] {
-    match files {
-        [only] => *only,
-        _ => crypto::sha256(&files.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>()),
-    }
-}
-
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -109,6 +114,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::checksum::Hash;
 
     #[test]
     fn messages_read_as_the_page_writes_them() {
@@ -116,14 +122,20 @@ mod tests {
         let parsed: Control = serde_json::from_str(offer).unwrap();
         assert_eq!(parsed.to_json(), offer);
         let accept: Control = serde_json::from_str(r#"{"type":"accept","id":"a1","new-key":1}"#).unwrap();
-        assert_eq!(accept, Control::Accept { id: "a1".into(), resume: vec![] });
+        assert_eq!(accept, Control::Accept { id: "a1".into(), resume: vec![], hash: None });
         assert!(serde_json::from_str::<Control>(r#"{"type":"unheard-of"}"#).is_err());
     }
 
     #[test]
-    fn one_file_stands_for_the_whole() {
-        assert_eq!(whole_digest(&[[7; 32]]), [7; 32]);
-        assert_eq!(whole_digest(&[[7; 32], [8; 32]]), crypto::sha256(&[&[7; 32], &[8; 32]]));
+    fn checksums_go_by_the_names_of_their_hashes() {
+        for (json, hash) in [
+            (r#"{"type":"end","id":"a1","file":3,"sha256":"HEX"}"#, Hash::Sha256),
+            (r#"{"type":"end","id":"a1","file":3,"blake3":"HEX"}"#, Hash::Blake3),
+        ] {
+            let json = json.replace("HEX", &"07".repeat(32));
+            let end = Control::End { id: "a1".into(), file: 3, sum: Sum::new(hash, &[7; 32]) };
+            assert_eq!((serde_json::from_str::<Control>(&json).unwrap(), end.to_json()), (end, json));
+        }
         assert_eq!(hex(&[0, 255]), "00ff");
     }
 }

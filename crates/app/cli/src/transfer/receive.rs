@@ -5,7 +5,8 @@ use std::path::Path;
 
 use tokio::sync::mpsc;
 
-use super::protocol::{Control, FileEntry, MAX_FILES, hex, whole_digest};
+use super::checksum::{Hash, Sum};
+use super::protocol::{Control, FileEntry, MAX_FILES, hex};
 use super::send::{Summary, cancelled};
 use super::store::{Existing, Order, Outcome, Plan};
 use super::wire::{Frame, Wire, vanished};
@@ -20,19 +21,22 @@ pub(crate) struct Offer {
     pub(crate) files: Vec<FileEntry>,
     directories: Vec<String>,
     pub(crate) bytes: u64,
+    /// By what files are checked.
+    hash: Hash,
 }
 
 /// Waits for an offer.
 pub(crate) async fn offered(wire: &impl Wire) -> Result<Offer, Failure> {
     loop {
         match hear(wire).await? {
-            Heard::Control(Control::Offer { id, name, mut files, directories, count, .. }) => {
+            Heard::Control(Control::Offer { id, name, mut files, directories, count, hashes, .. }) => {
                 more(wire, &id, &mut files, count).await?;
                 // The sum is ours: what the offer claims is for display in simpler clients.
                 let bytes = files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.size));
                 let bytes =
                     bytes.ok_or_else(|| Failure::new(Kind::Peer, "the offer was refused: absurd sizes"))?;
-                return Ok(Offer { id, name, files, directories, bytes });
+                let hash = Hash::choose(&hashes);
+                return Ok(Offer { id, name, files, directories, bytes, hash });
             }
             Heard::Control(Control::Cancel { reason, .. }) => return Err(cancelled(&reason)),
             _ => {}
@@ -119,8 +123,11 @@ impl<W: Wire> Receiving<'_, W> {
         let plan = Plan::make(&self.offer.files, &self.offer.directories, out, existing)?;
         let resume = plan.resume();
         let resumed = plan.have();
-        let (orders, mut outcomes) = plan.write_behind();
-        self.say(Control::Accept { id: self.offer.id.clone(), resume }).await?;
+        let hash = self.offer.hash;
+        let (orders, mut outcomes) = plan.write_behind(hash);
+        // Who has offered nothing else knows no other word for it.
+        let chosen = (hash != Hash::default()).then(|| hash.name().to_owned());
+        self.say(Control::Accept { id: self.offer.id.clone(), resume, hash: chosen }).await?;
         meter.start(self.offer.bytes, resumed);
         let result = self.take(&orders, &mut outcomes, resumed, meter).await;
         if result.is_err() {
@@ -154,11 +161,11 @@ impl<W: Wire> Receiving<'_, W> {
                     Heard::Control(Control::File { id, file, offset }) if id == self.offer.id => {
                         order(orders, Order::Begin { file, offset }, outcomes).await?;
                     }
-                    Heard::Control(Control::End { id, sha256, .. }) if id == self.offer.id => {
-                        order(orders, Order::End { sha256 }, outcomes).await?;
+                    Heard::Control(Control::End { id, sum, .. }) if id == self.offer.id => {
+                        order(orders, Order::End { sum }, outcomes).await?;
                     }
-                    Heard::Control(Control::Done { id, sha256 }) if id == self.offer.id => {
-                        claimed = Some(sha256.unwrap_or_default());
+                    Heard::Control(Control::Done { id, sum }) if id == self.offer.id => {
+                        claimed = Some(sum);
                     }
                     Heard::Control(Control::Cancel { reason, .. }) => return Err(cancelled(&reason)),
                     Heard::Control(_) => {}
@@ -181,13 +188,14 @@ impl<W: Wire> Receiving<'_, W> {
             }
         }
         let digests: Vec<[u8; 32]> = digests.into_iter().flatten().collect();
-        let sha256 = hex(&whole_digest(&digests));
-        if !claimed.is_some_and(|claimed| claimed.is_empty() || claimed.eq_ignore_ascii_case(&sha256)) {
+        let hash = self.offer.hash;
+        let digest = hash.of_whole(&digests);
+        if !claimed.is_some_and(|claimed| claimed.is_empty() || claimed.is(hash, &digest)) {
             return Err(Failure::new(Kind::Checksum, "the checksum of the whole differs; receive it again"));
         }
         meter.set(self.offer.bytes);
-        self.say(Control::Done { id: self.offer.id.clone(), sha256: None }).await?;
-        Ok(Summary { bytes: self.offer.bytes, resumed, sha256 })
+        self.say(Control::Done { id: self.offer.id.clone(), sum: Sum::default() }).await?;
+        Ok(Summary { bytes: self.offer.bytes, resumed, digest: hex(&digest), hash })
     }
 
     async fn say(&self, message: Control) -> Result<(), Failure> {
@@ -312,7 +320,7 @@ mod tests {
         let (sent, received) = transfer(&path, &out, Existing::Refuse).await;
         let (sent, received) = (sent.unwrap(), received.unwrap());
         assert!(sent.resumed > 0 && sent.resumed < 5_000_000, "{sent:?}");
-        assert_eq!(sent.sha256, received.sha256);
+        assert_eq!((sent.hash, &sent.digest), (Hash::Blake3, &received.digest));
         assert_eq!(std::fs::read(out.join("x")).unwrap(), bytes);
     }
 
@@ -335,7 +343,7 @@ mod tests {
         let manifest = Manifest::gather(std::slice::from_ref(&path)).unwrap();
         let out = scratch.path("out");
         let plan = Plan::make(&manifest.files, &[], &out, Existing::Refuse).unwrap();
-        let (orders, mut outcomes) = plan.write_behind();
+        let (orders, mut outcomes) = plan.write_behind(Hash::Sha256);
         orders.send(Order::Begin { file: 0, offset: 0 }).await.unwrap();
         orders.send(Order::Data(bytes::Bytes::from_static(b"rubbish"))).await.unwrap();
         drop(orders);
@@ -355,7 +363,8 @@ mod tests {
         let complain = async {
             let offer = offered(&b).await.unwrap();
             let receiving = Receiving { wire: &b, offer };
-            receiving.say(Control::Accept { id: receiving.offer.id.clone(), resume: vec![] }).await.unwrap();
+            let id = receiving.offer.id.clone();
+            receiving.say(Control::Accept { id, resume: vec![], hash: None }).await.unwrap();
             for _ in 0..2 {
                 receiving.say(Control::Corrupt { id: receiving.offer.id.clone(), file: 0 }).await.unwrap();
             }
@@ -367,6 +376,49 @@ mod tests {
         };
         let (sent, ()) = tokio::join!(send(&a, &manifest, &mut meter), complain);
         assert_eq!(sent.unwrap_err().kind, Kind::Checksum);
+    }
+
+    /// A wire that takes out of messages what older programs, and pages, do not say.
+    struct Older<W>(W);
+
+    impl<W: Wire> Wire for Older<W> {
+        async fn send(&self, frame: Frame) -> Result<(), Failure> {
+            let frame = match frame {
+                Frame::Text(text) => Frame::Text(text.replace(r#","hashes":["blake3"]"#, "")),
+                frame @ Frame::Binary(_) => frame,
+            };
+            self.0.send(frame).await
+        }
+        async fn recv(&self) -> Option<Frame> {
+            self.0.recv().await
+        }
+    }
+
+    #[tokio::test]
+    async fn who_knows_sha256_only_is_understood_and_goes_on_with_what_another_has_begun() {
+        let scratch = Scratch::new("transfer-older");
+        let bytes = noise(500_000);
+        let path = scratch.write("x", &bytes);
+        let out = scratch.path("out");
+        let manifest = Manifest::gather(std::slice::from_ref(&path)).unwrap();
+        let plan = Plan::make(&manifest.files, &[], &out, Existing::Refuse).unwrap();
+        let (orders, mut outcomes) = plan.write_behind(Hash::Blake3);
+        orders.send(Order::Begin { file: 0, offset: 0 }).await.unwrap();
+        orders.send(Order::Data(bytes::Bytes::from(bytes[..200_000].to_vec()))).await.unwrap();
+        drop(orders);
+        assert!(outcomes.recv().await.is_none());
+        let (a, b) = wires();
+        let a = Older(a);
+        let (mut sender, mut receiver) = (Meter::silent(), Meter::silent());
+        let (sent, received) = tokio::join!(send(&a, &manifest, &mut sender), async {
+            let offer = offered(&b).await.unwrap();
+            receive(&b, offer, &out, Existing::Refuse, &mut receiver).await
+        });
+        let (sent, received) = (sent.unwrap(), received.unwrap());
+        assert_eq!(sent, received);
+        assert_eq!((sent.hash, sent.resumed), (Hash::Sha256, 200_000));
+        assert_eq!(sent.digest, hex(&crypto::sha256(&[&bytes])));
+        assert_eq!(std::fs::read(out.join("x")).unwrap(), bytes);
     }
 
     #[tokio::test]

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
+use super::checksum::{Hash, Sum};
 use super::manifest::Manifest;
-use super::protocol::{Control, FileEntry, LIST_BYTES, Resume, hex, whole_digest};
+use super::protocol::{Control, FileEntry, LIST_BYTES, Resume, hex};
 use super::source::{Job, Piece, read_ahead};
 use super::wire::{Frame, Wire, vanished};
 use crate::failure::{Failure, Kind};
@@ -21,8 +22,9 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
     /// Bytes that were there before.
     pub(crate) resumed: u64,
-    /// The checksum of the whole.
-    pub(crate) sha256: String,
+    /// The checksum of the whole, and by which hash.
+    pub(crate) digest: String,
+    pub(crate) hash: Hash,
 }
 
 impl Summary {
@@ -35,7 +37,11 @@ impl Summary {
             resumed => format!(" ({} were there already)", human_bytes(resumed)),
         };
         let bytes = human_bytes(self.bytes);
-        format!("{verb} {bytes}{before} in {seconds:.1} s, {rate}/s, verified (sha256 {})", self.sha256)
+        format!(
+            "{verb} {bytes}{before} in {seconds:.1} s, {rate}/s, verified ({} {})",
+            self.hash.name(),
+            self.digest
+        )
     }
 }
 
@@ -81,7 +87,7 @@ struct Heard {
 impl<W: Wire> Sending<'_, W> {
     async fn run(&self, meter: &mut Meter) -> Result<Summary, Failure> {
         self.offer().await?;
-        let resume = self.answer().await?;
+        let (resume, hash) = self.answer().await?;
         let resumed = resume.iter().map(|resume| resume.offset).sum();
         meter.start(self.manifest.bytes(), resumed);
         let sent = AtomicU64::new(resumed);
@@ -89,8 +95,8 @@ impl<W: Wire> Sending<'_, W> {
         let jobs = self.jobs(&resume)?;
         // Both at once: a full channel must not keep us from hearing that the other side has stopped.
         let (digest, ()) =
-            tokio::try_join!(self.pump(jobs, &sent, &heard), self.listen(&sent, &heard, meter))?;
-        Ok(Summary { bytes: self.manifest.bytes(), resumed, sha256: hex(&digest) })
+            tokio::try_join!(self.pump(jobs, hash, &sent, &heard), self.listen(&sent, &heard, meter))?;
+        Ok(Summary { bytes: self.manifest.bytes(), resumed, digest: hex(&digest), hash })
     }
 
     async fn say(&self, message: Control) -> Result<(), Failure> {
@@ -109,6 +115,7 @@ impl<W: Wire> Sending<'_, W> {
             directories: directories.clone(),
             bytes: self.manifest.bytes(),
             count: (first.len() < files.len()).then_some(files.len()),
+            hashes: Hash::offered(),
         };
         self.say(offer).await?;
         for files in lists {
@@ -117,11 +124,16 @@ impl<W: Wire> Sending<'_, W> {
         Ok(())
     }
 
-    /// Waits until the offer is accepted.
-    async fn answer(&self) -> Result<Vec<Resume>, Failure> {
+    /// Waits until the offer is accepted: what is there already, and by what the rest is to be checked.
+    async fn answer(&self) -> Result<(Vec<Resume>, Hash), Failure> {
         loop {
             match self.hear().await? {
-                Control::Accept { id, resume } if id == self.id => return Ok(resume),
+                Control::Accept { id, resume, hash } if id == self.id => {
+                    let hash = Hash::chosen(hash.as_deref()).ok_or_else(|| {
+                        Failure::new(Kind::Peer, "the other side wants a checksum that was not offered")
+                    })?;
+                    return Ok((resume, hash));
+                }
                 Control::Refuse { id, reason } if id == self.id => {
                     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                     return Err(Failure::new(Kind::Peer, format!("the other side refused the files{why}")));
@@ -164,14 +176,20 @@ impl<W: Wire> Sending<'_, W> {
     }
 
     /// Sends all files, once more those that arrived damaged, and at last the checksum of the whole.
-    async fn pump(&self, jobs: Vec<Job>, sent: &AtomicU64, heard: &Heard) -> Result<[u8; 32], Failure> {
+    async fn pump(
+        &self,
+        jobs: Vec<Job>,
+        hash: Hash,
+        sent: &AtomicU64,
+        heard: &Heard,
+    ) -> Result<[u8; 32], Failure> {
         let mut digests = vec![[0; 32]; jobs.len()];
-        let mut pieces = read_ahead(jobs);
+        let mut pieces = read_ahead(jobs, hash);
         loop {
-            let ended = self.send_file(&mut pieces, &mut digests, sent).await?;
+            let ended = self.send_file(&mut pieces, hash, &mut digests, sent).await?;
             while let Some(file) = { heard.corrupt.borrow_mut().pop_front() } {
-                let mut again = read_ahead(vec![self.job(file, 0)]);
-                self.send_file(&mut again, &mut digests, sent).await?;
+                let mut again = read_ahead(vec![self.job(file, 0)], hash);
+                self.send_file(&mut again, hash, &mut digests, sent).await?;
             }
             if ended {
                 if heard.stored.borrow().len() == digests.len() {
@@ -180,8 +198,8 @@ impl<W: Wire> Sending<'_, W> {
                 heard.changed.notified().await;
             }
         }
-        let digest = whole_digest(&digests);
-        self.say(Control::Done { id: self.id.clone(), sha256: Some(hex(&digest)) }).await?;
+        let digest = hash.of_whole(&digests);
+        self.say(Control::Done { id: self.id.clone(), sum: Sum::new(hash, &digest) }).await?;
         Ok(digest)
     }
 
@@ -189,6 +207,7 @@ impl<W: Wire> Sending<'_, W> {
     async fn send_file(
         &self,
         pieces: &mut mpsc::Receiver<Piece>,
+        hash: Hash,
         digests: &mut [[u8; 32]],
         sent: &AtomicU64,
     ) -> Result<bool, Failure> {
@@ -204,7 +223,8 @@ impl<W: Wire> Sending<'_, W> {
                 }
                 Piece::End { file, digest } => {
                     digests[file] = digest;
-                    self.say(Control::End { id: self.id.clone(), file, sha256: hex(&digest) }).await?;
+                    let sum = Sum::new(hash, &digest);
+                    self.say(Control::End { id: self.id.clone(), file, sum }).await?;
                     return Ok(false);
                 }
                 Piece::Failed(failure) => return Err(failure),

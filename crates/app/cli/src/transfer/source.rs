@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::checksum::{Checksum, Hash};
 use super::protocol::{CHUNK, FileEntry};
 use crate::failure::{Failure, Kind};
 
@@ -34,11 +35,11 @@ pub(crate) struct Job {
 }
 
 /// Starts reading. The thread ends with the last piece, or when the receiver is dropped.
-pub(crate) fn read_ahead(jobs: Vec<Job>) -> mpsc::Receiver<Piece> {
+pub(crate) fn read_ahead(jobs: Vec<Job>, hash: Hash) -> mpsc::Receiver<Piece> {
     let (pieces, queue) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         for job in jobs {
-            match read_one(&job, &pieces) {
+            match read_one(&job, hash, &pieces) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(failure) => {
@@ -52,14 +53,14 @@ pub(crate) fn read_ahead(jobs: Vec<Job>) -> mpsc::Receiver<Piece> {
 }
 
 /// Reads one file; `false` if nobody wants it any more.
-fn read_one(job: &Job, pieces: &mpsc::Sender<Piece>) -> Result<bool, Failure> {
+fn read_one(job: &Job, hash: Hash, pieces: &mpsc::Sender<Piece>) -> Result<bool, Failure> {
     let failed = |error| Failure::file("read", &job.path, &error);
     let changed = || {
         let message = format!("{} changed while it was being sent; send it again", job.path.display());
         Failure::new(Kind::File, message)
     };
     let mut file = File::open(&job.path).map_err(failed)?;
-    let mut digest = crypto::Sha256::new();
+    let mut digest = Checksum::new(hash);
     // What the receiver has already still counts for the checksum of the whole.
     let mut before = job.offset;
     while before > 0 {

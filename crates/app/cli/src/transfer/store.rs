@@ -14,6 +14,7 @@ use rustix::{
 };
 use tokio::sync::mpsc;
 
+use super::checksum::{Checksum, Hash, Sum};
 use super::protocol::{FileEntry, MAX_FILES, Resume, hex};
 use crate::failure::{Failure, Kind};
 
@@ -124,12 +125,12 @@ impl Plan {
     }
 
     /// Starts the thread that writes. It ends when the sender is dropped.
-    pub(crate) fn write_behind(self) -> (mpsc::Sender<Order>, mpsc::UnboundedReceiver<Outcome>) {
+    pub(crate) fn write_behind(self, hash: Hash) -> (mpsc::Sender<Order>, mpsc::UnboundedReceiver<Outcome>) {
         let (orders, queue) = mpsc::channel(BEHIND);
         // At most one for each file; bounded, it could wait for the network while the network waits for the disk.
         let (outcomes, results) = mpsc::unbounded_channel();
         tokio::task::spawn_blocking(move || {
-            if let Err(failure) = write_all(self, queue, &outcomes) {
+            if let Err(failure) = write_all(self, hash, queue, &outcomes) {
                 let _ = outcomes.send(Outcome::Failed(failure));
             }
         });
@@ -142,7 +143,7 @@ impl Plan {
 pub(crate) enum Order {
     Begin { file: usize, offset: u64 },
     Data(Bytes),
-    End { sha256: String },
+    End { sum: Sum },
 }
 
 /// What the disk tells the network.
@@ -155,6 +156,7 @@ pub(crate) enum Outcome {
 
 fn write_all(
     plan: Plan,
+    hash: Hash,
     mut orders: mpsc::Receiver<Order>,
     outcomes: &mpsc::UnboundedSender<Outcome>,
 ) -> Result<(), Failure> {
@@ -169,11 +171,11 @@ fn write_all(
                 if open.is_some() || (offset != slot.have && offset != 0) {
                     return Err(nonsense());
                 }
-                open = Some(Growing::open(file, slot, offset)?);
+                open = Some(Growing::open(file, slot, offset, hash)?);
             }
             Order::Data(bytes) => open.as_mut().ok_or_else(nonsense)?.write(&bytes)?,
-            Order::End { sha256 } => {
-                let outcome = open.take().ok_or_else(nonsense)?.finish(&sha256, plan.existing)?;
+            Order::End { sum } => {
+                let outcome = open.take().ok_or_else(nonsense)?.finish(&sum, plan.existing)?;
                 if outcomes.send(outcome).is_err() {
                     return Ok(());
                 }
@@ -193,16 +195,18 @@ struct Growing {
     slot: Slot,
     /// `None` if the target was here already.
     file: Option<File>,
-    digest: crypto::Sha256,
+    hash: Hash,
+    digest: Checksum,
     length: u64,
 }
 
 impl Growing {
-    fn open(index: usize, slot: &Slot, offset: u64) -> Result<Self, Failure> {
-        let mut digest = crypto::Sha256::new();
+    fn open(index: usize, slot: &Slot, offset: u64, hash: Hash) -> Result<Self, Failure> {
+        let mut digest = Checksum::new(hash);
         if slot.complete && offset == slot.entry.size {
             hash_prefix(&slot.target, slot.entry.size, &mut digest)?;
-            return Ok(Self { index, slot: slot.clone(), file: None, digest, length: slot.entry.size });
+            let length = slot.entry.size;
+            return Ok(Self { index, slot: slot.clone(), file: None, hash, digest, length });
         }
         let partial = &slot.partial;
         let failed = |error| Failure::file("write", partial, &error);
@@ -219,7 +223,7 @@ impl Growing {
         };
         let file = file.map_err(failed)?;
         file.set_len(offset).map_err(failed)?;
-        Ok(Self { index, slot: slot.clone(), file: Some(file), digest, length: offset })
+        Ok(Self { index, slot: slot.clone(), file: Some(file), hash, digest, length: offset })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -229,10 +233,10 @@ impl Growing {
         file.write_all(bytes).map_err(|error| Failure::file("write", &self.slot.partial, &error))
     }
 
-    fn finish(self, sha256: &str, existing: Existing) -> Result<Outcome, Failure> {
+    fn finish(self, sum: &Sum, existing: Existing) -> Result<Outcome, Failure> {
         let digest = self.digest.finish();
         let Slot { entry, target, partial, complete, .. } = self.slot;
-        if self.length != entry.size || !sha256.eq_ignore_ascii_case(&hex(&digest)) {
+        if self.length != entry.size || !sum.is(self.hash, &digest) {
             if !complete {
                 let _ = std::fs::remove_file(&partial);
             }
@@ -271,7 +275,7 @@ fn move_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-fn hash_prefix(path: &Path, length: u64, digest: &mut crypto::Sha256) -> Result<(), Failure> {
+fn hash_prefix(path: &Path, length: u64, digest: &mut Checksum) -> Result<(), Failure> {
     if length == 0 {
         return Ok(());
     }
@@ -338,11 +342,11 @@ mod tests {
         FileEntry { path: path.into(), size, mtime: 1_700_000_000 }
     }
 
-    async fn store(plan: Plan, offset: u64, bytes: &'static [u8], sha256: [u8; 32]) -> Outcome {
-        let (orders, mut results) = plan.write_behind();
+    async fn store(plan: Plan, offset: u64, bytes: &'static [u8], digest: [u8; 32]) -> Outcome {
+        let (orders, mut results) = plan.write_behind(Hash::Sha256);
         orders.send(Order::Begin { file: 0, offset }).await.unwrap();
         orders.send(Order::Data(Bytes::from_static(bytes))).await.unwrap();
-        let _ = orders.send(Order::End { sha256: hex(&sha256) }).await;
+        let _ = orders.send(Order::End { sum: Sum::new(Hash::Sha256, &digest) }).await;
         results.recv().await.unwrap()
     }
 
@@ -374,7 +378,7 @@ mod tests {
         let scratch = Scratch::new("store-resume");
         let out = scratch.path("");
         let plan = || Plan::make(&[entry("x", 10)], &[], &out, Existing::Refuse).unwrap();
-        let (orders, mut results) = plan().write_behind();
+        let (orders, mut results) = plan().write_behind(Hash::Blake3);
         orders.send(Order::Begin { file: 0, offset: 0 }).await.unwrap();
         orders.send(Order::Data(Bytes::from_static(b"hello"))).await.unwrap();
         drop(orders);

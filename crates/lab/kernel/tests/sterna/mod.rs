@@ -182,8 +182,8 @@ impl Transfer {
     pub(crate) fn done(mut self) -> [(Value, Value); 2] {
         let done = [&mut self.sender, &mut self.receiver].map(|side| event(side, "done"));
         let paths = [&self.sender, &self.receiver].map(|side| side.path().expect("it told one").clone());
-        assert_eq!(done[0]["sha256"], done[1]["sha256"]);
-        assert_eq!(done[0]["sha256"].as_str().map(str::len), Some(64), "{}", done[0]);
+        assert_eq!(done[0]["blake3"], done[1]["blake3"]);
+        assert_eq!(done[0]["blake3"].as_str().map(str::len), Some(64), "{}", done[0]);
         self.sender.end(PATIENCE).unwrap();
         self.receiver.end(PATIENCE).unwrap();
         assert!(

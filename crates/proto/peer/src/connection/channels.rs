@@ -57,7 +57,7 @@ impl Connection {
         self.send_with(id, data.len(), |association, stream| association.send(now, stream, kind, data))
     }
 
-    /// Sends a message without copying it.
+    /// Sends a message without copying it: takes what is in `data`, unless there is an error.
     ///
     /// # Errors
     /// As [`Connection::send`].
@@ -66,7 +66,7 @@ impl Connection {
         now: Time,
         id: ChannelId,
         kind: MessageKind,
-        data: Bytes,
+        data: &mut Bytes,
     ) -> Result<(), SendError> {
         let length = data.len();
         self.send_with(id, length, |association, stream| association.send_bytes(now, stream, kind, data))
